@@ -1,0 +1,1 @@
+"""seqjax: a laboratory for sequence models in JAX."""

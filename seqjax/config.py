@@ -1,0 +1,270 @@
+"""Every field of an experiment, its default, and what it may hold.
+
+A config is one `ml_collections.ConfigDict`. Files under `configs/` start from
+`default_config()` and change what their run needs; the command line overrides
+single fields (`--config.model.encoder.layers=4`).
+
+Durations (`train.duration`, `schedule.warmup`, `*.every`) are strings: a bare
+number or `'500 steps'` counts updates, `'2.5 epochs'` passes over the training
+corpus, `'4M tokens'` target tokens, and `'10%'` a share of the whole training.
+`'0'` means never.
+"""
+
+import ml_collections
+
+
+def default_config() -> ml_collections.ConfigDict:
+    """Returns every field with its default: the embedded translation task on a small Transformer."""
+    config = ml_collections.ConfigDict()
+    # What a batch means: 'text_to_text'.
+    config.task = "text_to_text"
+    # Seed of initialization, dropout, batch order and subword sampling.
+    config.seed = 0
+    config.data = _data()
+    config.tokenizer = _tokenizer()
+    config.batching = _batching()
+    config.model = _model()
+    config.loss = _loss()
+    config.optimizer = _optimizer()
+    config.schedule = _schedule()
+    config.train = _train()
+    config.evaluation = _evaluation()
+    config.decode = _decode()
+    config.checkpoint = _checkpoint()
+    config.parallel = _parallel()
+    config.reporting = _reporting()
+    return config
+
+
+def _data() -> ml_collections.ConfigDict:
+    data = ml_collections.ConfigDict()
+    # Where sentence pairs come from: 'synthetic:translation', 'text', 'tsv', 'jsonl' or 'tfds:NAME'.
+    data.corpus = "synthetic:translation"
+    # Folder of the corpus; '~' and '$VARIABLES' are expanded.
+    data.directory = ""
+    # Source language: a file suffix, column or feature name, whichever the corpus has.
+    data.source = "en"
+    # Target language, likewise.
+    data.target = "de"
+    # File of a split: 'text' fills in {split} and {language}, 'tsv' and 'jsonl' {split}.
+    data.files = "{split}.{language}"
+    # Name of the training split inside the corpus.
+    data.train = "train"
+    # Name of the split that is evaluated while training.
+    data.validation = "validation"
+    # Name of the split that `evaluate` takes by default; `--split` may name any other.
+    data.test = "test"
+    # Number of examples of the synthetic training split.
+    data.synthetic_size = 100_000
+    # Use only the first so many training examples; -1 takes all.
+    data.limit = -1
+    # Longest source in tokens, end-of-sentence included.
+    data.max_source_length = 256
+    # Longest target in tokens, end-of-sentence included.
+    data.max_target_length = 256
+    # Training pairs over a limit: 'drop' or 'cut'. Evaluation never drops: it cuts sources that are too long.
+    data.over_length = "drop"
+    # Training pairs with an empty side: 'drop' or 'keep'.
+    data.empty = "drop"
+    # Folder of the tokenized corpora.
+    data.cache = "~/.cache/seqjax"
+    return data
+
+
+def _tokenizer() -> ml_collections.ConfigDict:
+    tokenizer = ml_collections.ConfigDict()
+    # 'unigram' or 'bpe' (SentencePiece), 'word', 'character' or 'byte'.
+    tokenizer.kind = "bpe"
+    # Largest number of entries, special ones included (unigram, bpe, word, character).
+    tokenizer.vocabulary = 8000
+    # One vocabulary for both sides.
+    tokenizer.joint = True
+    # Words and characters seen less often are unknown.
+    tokenizer.minimum_frequency = 1
+    # Lower-case both sides before anything else.
+    tokenizer.lowercase = False
+    # Subword regularization while training: BPE-dropout probability, or unigram smoothing alpha; 0 is off.
+    tokenizer.sampling = 0.0
+    return tokenizer
+
+
+def _batching() -> ml_collections.ConfigDict:
+    batching = ml_collections.ConfigDict()
+    # What bounds a batch: 'tokens' (padded tokens of the longer side) or 'sentences'.
+    batching.kind = "tokens"
+    # Padded tokens of the longer side in a batch, all devices together.
+    batching.tokens = 4096
+    # Sentence pairs in a batch, all devices together.
+    batching.sentences = 128
+    # At most so many batch shapes, each compiled once (1 to 12).
+    batching.shapes = 6
+    # Lengths are padded to a multiple of this.
+    batching.multiple = 4
+    return batching
+
+
+def _model() -> ml_collections.ConfigDict:
+    model = ml_collections.ConfigDict()
+    # Source and target share one embedding table (needs a joint tokenizer).
+    model.share_embeddings = True
+    # The output projection is the transposed target embedding.
+    model.tie_output = True
+    # Numbers that activations are computed in: 'float32' or 'bfloat16'; parameters,
+    # softmax, normalization and loss stay float32.
+    model.dtype = "float32"
+    model.encoder = _stack()
+    model.decoder = _stack()
+    return model
+
+
+def _stack() -> ml_collections.ConfigDict:
+    stack = ml_collections.ConfigDict()
+    # Family: 'transformer'.
+    stack.kind = "transformer"
+    stack.layers = 3
+    # Size of embeddings and hidden states.
+    stack.width = 256
+    # Attention heads; must divide the width.
+    stack.heads = 4
+    # Inner size of the feed-forward layer.
+    stack.feed_forward = 1024
+    # 'relu', 'gelu', or gated: 'swiglu', 'geglu'.
+    stack.activation = "relu"
+    # Layer normalization 'pre' (before each sublayer) or 'post' (after it).
+    stack.normalization = "pre"
+    # 'sinusoidal' or 'learned'.
+    stack.positions = "sinusoidal"
+    # Table size of learned positions.
+    stack.max_positions = 512
+    # Dropout of embeddings and of each sublayer's output.
+    stack.dropout = 0.1
+    # Dropout of attention weights.
+    stack.attention_dropout = 0.0
+    # Dropout inside the feed-forward layer.
+    stack.activation_dropout = 0.0
+    return stack
+
+
+def _loss() -> ml_collections.ConfigDict:
+    loss = ml_collections.ConfigDict()
+    # Share of probability that label smoothing spreads evenly over the vocabulary.
+    loss.label_smoothing = 0.1
+    return loss
+
+
+def _optimizer() -> ml_collections.ConfigDict:
+    optimizer = ml_collections.ConfigDict()
+    # 'adam', 'adamw', 'adafactor' or 'sgd'.
+    optimizer.kind = "adam"
+    # Peak learning rate, reached at the end of warm-up.
+    optimizer.learning_rate = 1e-3
+    # Adam's decay of the first moment.
+    optimizer.beta1 = 0.9
+    # Adam's decay of the second moment.
+    optimizer.beta2 = 0.98
+    optimizer.epsilon = 1e-9
+    # Momentum of sgd.
+    optimizer.momentum = 0.9
+    # Decoupled weight decay of matrices (adamw, adafactor, sgd); biases and norms are left alone.
+    optimizer.weight_decay = 0.0
+    # Largest global gradient norm; 0 is off.
+    optimizer.clip = 1.0
+    # Each batch is split into so many parts whose gradients are added: less memory, the same step.
+    optimizer.accumulate = 1
+    return optimizer
+
+
+def _schedule() -> ml_collections.ConfigDict:
+    schedule = ml_collections.ConfigDict()
+    # After warm-up: 'constant', 'inverse_sqrt', 'cosine' or 'linear'.
+    schedule.kind = "inverse_sqrt"
+    # Linear warm-up from zero (a duration).
+    schedule.warmup = "10%"
+    # Learning rate at the end of 'cosine' and 'linear', as a share of the peak.
+    schedule.final = 0.0
+    return schedule
+
+
+def _train() -> ml_collections.ConfigDict:
+    train = ml_collections.ConfigDict()
+    # Length of training (a duration, but not a share).
+    train.duration = "2000 steps"
+    # Early stopping: name of a validation metric ('bleu', 'loss', ...); '' is off.
+    train.stop_metric = ""
+    # Evaluations in a row without a better value before training stops.
+    train.patience = 5
+    # JAX's random number generator for dropout: 'threefry2x32', 'rbg' or 'unsafe_rbg'.
+    train.generator = "rbg"
+    return train
+
+
+def _evaluation() -> ml_collections.ConfigDict:
+    evaluation = ml_collections.ConfigDict()
+    # How often the validation split is evaluated while training (a duration).
+    evaluation.every = "25%"
+    # Translate the validation split and score it too; otherwise loss, perplexity and accuracy only.
+    evaluation.translate = True
+    # Evaluate only the first so many examples while training; -1 takes all.
+    evaluation.limit = -1
+    # Lower-case hypotheses and references before scoring.
+    evaluation.lowercase = False
+    # sacreBLEU's tokenizer: '13a', 'intl', 'char', 'zh', 'none', ...
+    evaluation.tokenize = "13a"
+    # Metrics of translations, among 'bleu', 'chrf', 'ter', 'exact_match'.
+    evaluation.metrics = ("bleu", "chrf", "ter", "exact_match")
+    return evaluation
+
+
+def _decode() -> ml_collections.ConfigDict:
+    decode = ml_collections.ConfigDict()
+    # Hypotheses kept alive; 1 is greedy search.
+    decode.beam_size = 4
+    # Score of a hypothesis of n tokens: its log probability over 'gnmt' ((5+n)/6)^a, 'plain' n^a, or 'none' 1.
+    decode.length_normalization = "gnmt"
+    # The exponent a.
+    decode.length_penalty = 0.6
+    # Hypotheses returned for each source by `predict --n_best`; at most the beam size.
+    decode.n_best = 1
+    # Shortest output in tokens, end-of-sentence not counted.
+    decode.min_length = 0
+    # Longest output: ratio times the source's tokens plus extra, end-of-sentence included.
+    decode.max_length_ratio = 2.0
+    decode.max_length_extra = 10
+    # Padded source tokens in a batch while decoding.
+    decode.tokens = 4096
+    # Parameters to use: 'best', 'latest', or a step number.
+    decode.checkpoint = "best"
+    # Average the parameters of so many checkpoints, the chosen one and those before it.
+    decode.average = 1
+    return decode
+
+
+def _checkpoint() -> ml_collections.ConfigDict:
+    checkpoint = ml_collections.ConfigDict()
+    # How often the state is saved (a duration).
+    checkpoint.every = "25%"
+    # Newest checkpoints kept.
+    checkpoint.keep_latest = 2
+    # Best checkpoints kept, besides the newest.
+    checkpoint.keep_best = 1
+    # Validation metric that 'best' refers to.
+    checkpoint.best_metric = "loss"
+    return checkpoint
+
+
+def _parallel() -> ml_collections.ConfigDict:
+    parallel = ml_collections.ConfigDict()
+    # Devices that share each batch; -1 takes all.
+    parallel.data = -1
+    return parallel
+
+
+def _reporting() -> ml_collections.ConfigDict:
+    reporting = ml_collections.ConfigDict()
+    # How often training metrics are written (a duration).
+    reporting.every = "50 steps"
+    # Write TensorBoard events.
+    reporting.tensorboard = True
+    # Weights & Biases project; '' is off (needs the extra `wandb`).
+    reporting.wandb_project = ""
+    return reporting
