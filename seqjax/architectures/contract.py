@@ -1,0 +1,61 @@
+"""What every encoder, decoder and search agree on.
+
+A decoder is one function seen twice. The parallel view maps a memory and all
+target positions to logits at once, for training; the recurrent view walks the
+same positions one at a time, for search:
+
+    logits[:, t] of  decoder(memory, targets)
+      ==  logits of the t-th  decoder.step(carry, targets[:, t])
+
+Shape suffixes: B batch, S source, T target, L capacity, K hypotheses, D width, H heads,
+P width of a head, F feed-forward, V vocabulary, N n-best.
+"""
+
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+
+PyTree = Any
+
+
+@flax.struct.dataclass
+class Memory:
+    """What a decoder may know of the source.
+
+    Attributes:
+      states: float [B, S, D], one vector for each source position.
+      mask: bool [B, S], true at real positions.
+      summary: [B, D] or a pytree of such, the source as a whole; None where the encoder has none.
+    """
+
+    states: jax.Array
+    mask: jax.Array
+    summary: PyTree = None
+
+
+@flax.struct.dataclass
+class Carry:
+    """The state of K hypotheses for each of B sentences between two steps of a search.
+
+    Attributes:
+      fixed: leaves [B, ...], belonging to the sentence: a step may write to them, but they
+        stay where they are when a beam is reordered (cross-attention keys, slot-indexed caches).
+      moving: leaves [B, K, ...], belonging to a hypothesis: they follow it (hidden states, windows).
+      position: int32 [], tokens consumed so far.
+    """
+
+    fixed: PyTree
+    moving: PyTree
+    position: jax.Array
+
+
+def reorder(carry: Carry, parents_BxK: jax.Array) -> Carry:
+    """Lets hypothesis k of each sentence continue what hypothesis `parents[b, k]` was."""
+
+    def select(leaf):
+        index = parents_BxK.reshape(parents_BxK.shape + (1,) * (leaf.ndim - 2))
+        return jnp.take_along_axis(leaf, index, axis=1)
+
+    return carry.replace(moving=jax.tree.map(select, carry.moving))

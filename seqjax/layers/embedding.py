@@ -1,0 +1,93 @@
+"""Token embeddings and absolute positions."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class Embedding(nn.Module):
+    """A table of token vectors that can also serve as the output projection.
+
+        embed(i) = sqrt(D) * E_i          logits(h) = h E^T
+
+    The table starts at N(0, 1/D), so that both directions have unit scale; sharing it follows
+    Press and Wolf (2017) and Vaswani et al. (2017).
+
+    Attributes:
+      vocabulary: entries V.
+      width: size D of a vector.
+      dtype: numbers of the computation; the table is float32.
+    """
+
+    vocabulary: int
+    width: int
+    dtype: jnp.dtype = jnp.float32
+
+    def setup(self):
+        self.table = self.param(
+            "table",
+            nn.initializers.normal(self.width**-0.5),
+            (self.vocabulary, self.width),
+            jnp.float32,
+        )
+
+    def __call__(self, tokens: jax.Array) -> jax.Array:
+        """Maps token ids [...] to vectors [..., D]."""
+        vectors = jnp.take(self.table, tokens, axis=0).astype(self.dtype)
+        return vectors * jnp.asarray(self.width**0.5, self.dtype)
+
+    def attend(self, x: jax.Array) -> jax.Array:
+        """Maps vectors [..., D] to float32 logits [..., V]."""
+        return jnp.einsum(
+            "...d,vd->...v",
+            x.astype(self.dtype),
+            self.table.astype(self.dtype),
+            preferred_element_type=jnp.float32,
+        )
+
+
+def sinusoids(length: int, width: int) -> np.ndarray:
+    """Returns the position vectors [length, width] of Vaswani et al. (2017), section 3.5.
+
+        p[t, i] = sin(t / 10000^(i / (D/2 - 1))),   p[t, D/2 + i] = cos(of the same),   i < D/2
+
+    Sines and cosines stand in two halves, as in fairseq; tensor2tensor interleaves nothing either
+    and uses the same frequencies.
+    """
+    half = width // 2
+    frequencies = np.exp(-np.log(10000.0) * np.arange(half) / max(half - 1, 1))
+    angles = np.arange(length)[:, None] * frequencies[None, :]
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)
+
+
+class Positions(nn.Module):
+    """Adds absolute positions to vectors.
+
+    Attributes:
+      kind: 'sinusoidal' (fixed) or 'learned' (Gehring et al., 2017).
+      max_positions: entries of a learned table.
+    """
+
+    kind: str
+    max_positions: int = 512
+
+    @nn.compact
+    def __call__(self, x: jax.Array, start: jax.Array | int = 0, capacity: int | None = None):
+        """Adds the vectors of positions start, start+1, ... along axis 1 of x [B, T, D].
+
+        Args:
+          x: float [B, T, D].
+          start: position of x[:, 0]; may be traced.
+          capacity: positions that can occur when `start` is traced; T by default.
+        """
+        length, width = x.shape[1], x.shape[2]
+        capacity = capacity or length
+        if self.kind == "learned":
+            table = self.param(
+                "table", nn.initializers.normal(width**-0.5), (self.max_positions, width), jnp.float32
+            )
+        else:
+            table = jnp.asarray(sinusoids(capacity, width))
+        rows = jax.lax.dynamic_slice_in_dim(table, start, length, axis=0)
+        return x + rows.astype(x.dtype)
