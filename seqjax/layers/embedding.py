@@ -52,8 +52,8 @@ def sinusoids(length: int, width: int) -> np.ndarray:
 
         p[t, i] = sin(t / 10000^(i / (D/2 - 1))),   p[t, D/2 + i] = cos(of the same),   i < D/2
 
-    Sines and cosines stand in two halves, as in fairseq; tensor2tensor interleaves nothing either
-    and uses the same frequencies.
+    Sines and cosines stand in two halves, as in fairseq; interleaving them, as the paper does, is a
+    permutation of the width.
     """
     half = width // 2
     frequencies = np.exp(-np.log(10000.0) * np.arange(half) / max(half - 1, 1))

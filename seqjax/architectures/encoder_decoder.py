@@ -1,0 +1,104 @@
+"""Any encoder with any decoder, and the embeddings between them and the vocabulary."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+from seqjax.architectures.contract import Carry, Memory
+from seqjax.architectures.transformer import TransformerDecoder, TransformerEncoder
+from seqjax.layers.embedding import Embedding
+
+ENCODERS = {"transformer": TransformerEncoder}
+DECODERS = {"transformer": TransformerDecoder}
+
+
+class EncoderDecoder(nn.Module):
+    """A sequence-to-sequence model (Sutskever et al., 2014).
+
+    Sources are rows of token ids that end in EOS and are filled up with PAD (0); targets are what
+    the decoder reads: BOS first. Attributes: the parts, see `build`.
+    """
+
+    config: ml_collections.FrozenConfigDict
+    source_vocabulary: int
+    target_vocabulary: int
+
+    def setup(self):
+        config = self.config
+        dtype = jnp.dtype(config.dtype)
+        self.source_embedding = Embedding(self.source_vocabulary, config.encoder.width, dtype)
+        if config.share_embeddings:
+            self.target_embedding = self.source_embedding
+        else:
+            self.target_embedding = Embedding(self.target_vocabulary, config.decoder.width, dtype)
+        if config.tie_output:
+            output = TiedOutput(self.target_embedding)
+        else:
+            output = OutputProjection(self.target_vocabulary, dtype)
+        self.encoder = ENCODERS[config.encoder.kind](**_fields(config.encoder), dtype=dtype)
+        self.decoder = DECODERS[config.decoder.kind](
+            **_fields(config.decoder), dtype=dtype, embedding=self.target_embedding, output=output
+        )
+
+    def __call__(
+        self, source_BxS: jax.Array, target_BxT: jax.Array, deterministic: bool = True
+    ) -> jax.Array:
+        """Returns float32 logits [B, T, V] of the token that follows each target prefix."""
+        memory = self.encode(source_BxS, deterministic)
+        return self.decoder(memory, target_BxT, deterministic)
+
+    def encode(self, source_BxS: jax.Array, deterministic: bool = True) -> Memory:
+        """Encodes sources, once for a whole search."""
+        lengths_B = jnp.sum(source_BxS != 0, axis=1)
+        return self.encoder(self.source_embedding(source_BxS), lengths_B, deterministic)
+
+    def start(self, memory: Memory, hypotheses: int, max_length: int) -> Carry:
+        """See `TransformerDecoder.start`."""
+        return self.decoder.start(memory, hypotheses, max_length)
+
+    def step(self, carry: Carry, tokens_BxK: jax.Array) -> tuple[Carry, jax.Array]:
+        """See `TransformerDecoder.step`."""
+        return self.decoder.step(carry, tokens_BxK)
+
+
+class TiedOutput(nn.Module):
+    """The output projection that is the transposed embedding (Press and Wolf, 2017)."""
+
+    embedding: nn.Module
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.embedding.attend(x)
+
+
+class OutputProjection(nn.Module):
+    """An affine map to float32 logits over the vocabulary."""
+
+    vocabulary: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        init = nn.initializers.xavier_uniform()
+        kernel = self.param("kernel", init, (x.shape[-1], self.vocabulary), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (self.vocabulary,), jnp.float32)
+        logits = jnp.einsum(
+            "...d,dv->...v",
+            x.astype(self.dtype),
+            kernel.astype(self.dtype),
+            preferred_element_type=jnp.float32,
+        )
+        return logits + bias
+
+
+def _fields(stack: ml_collections.FrozenConfigDict) -> dict:
+    return {name: value for name, value in stack.items() if name != "kind"}
+
+
+def build(
+    model: ml_collections.ConfigDict, source_vocabulary: int, target_vocabulary: int
+) -> EncoderDecoder:
+    """Returns the model that `config.model` describes."""
+    return EncoderDecoder(
+        ml_collections.FrozenConfigDict(model), source_vocabulary, target_vocabulary
+    )

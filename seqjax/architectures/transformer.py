@@ -1,0 +1,137 @@
+"""Transformer encoder and decoder stacks (Vaswani et al., 2017)."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from seqjax.architectures.contract import Carry, Memory
+from seqjax.layers.attention import causal_mask
+from seqjax.layers.dropout import Dropout
+from seqjax.layers.embedding import Positions
+from seqjax.layers.transformer import (
+    TransformerDecoderLayer,
+    TransformerEncoderLayer,
+    layer_norm,
+)
+
+
+class _Stack(nn.Module):
+    """Fields of `config.model.encoder` and `config.model.decoder`; layer fields are passed on."""
+
+    layers: int
+    width: int
+    heads: int
+    feed_forward: int
+    activation: str = "relu"
+    normalization: str = "pre"
+    positions: str = "sinusoidal"
+    max_positions: int = 512
+    dropout: float = 0.0
+    attention_dropout: float = 0.0
+    activation_dropout: float = 0.0
+    dtype: jnp.dtype = jnp.float32
+
+    def _build(self, layer: type[nn.Module]) -> None:
+        self.position = Positions(self.positions, self.max_positions)
+        self.drop = Dropout(self.dropout)
+        self.block = [
+            layer(
+                width=self.width,
+                heads=self.heads,
+                feed_forward=self.feed_forward,
+                activation=self.activation,
+                normalization=self.normalization,
+                dropout=self.dropout,
+                attention_dropout=self.attention_dropout,
+                activation_dropout=self.activation_dropout,
+                dtype=self.dtype,
+            )
+            for _ in range(self.layers)
+        ]
+        # Pre-normalized layers leave their sum unnormalized.
+        self.norm = layer_norm(self.dtype) if self.normalization == "pre" else lambda x: x
+
+
+class TransformerEncoder(_Stack):
+    """A stack of self-attention layers over the whole source."""
+
+    def setup(self):
+        self._build(TransformerEncoderLayer)
+
+    def __call__(
+        self, inputs_BxSxD: jax.Array, lengths_B: jax.Array, deterministic: bool = True
+    ) -> Memory:
+        """Encodes vectors [B, S, D] of which the first `lengths` positions are real."""
+        mask_BxS = jnp.arange(inputs_BxSxD.shape[1]) < lengths_B[:, None]
+        x_BxSxD = self.drop(self.position(inputs_BxSxD), deterministic)
+        for layer in self.block:
+            x_BxSxD = layer(x_BxSxD, mask_BxS[:, None, None], deterministic)
+        return Memory(states=self.norm(x_BxSxD), mask=mask_BxS)
+
+
+class TransformerDecoder(_Stack):
+    """A stack of causal self-attention and memory attention layers.
+
+    Attributes:
+      embedding: maps target tokens [...] to vectors [..., D].
+      output: maps vectors [..., D] to float32 logits [..., V].
+    """
+
+    embedding: nn.Module = None
+    output: nn.Module = None
+
+    def setup(self):
+        self._build(TransformerDecoderLayer)
+
+    def __call__(
+        self, memory: Memory, targets_BxT: jax.Array, deterministic: bool = True
+    ) -> jax.Array:
+        """Returns logits [B, T, V]; those at t depend on the targets up to t only."""
+        x_BxTxD = self.drop(self.position(self.embedding(targets_BxT)), deterministic)
+        mask = causal_mask(targets_BxT.shape[1])
+        for layer in self.block:
+            x_BxTxD = layer(
+                x_BxTxD, memory.states, mask, memory.mask[:, None, None], deterministic
+            )
+        return self.output(self.norm(x_BxTxD))
+
+    def start(self, memory: Memory, hypotheses: int, max_length: int) -> Carry:
+        """Returns the carry of K hypotheses before their first token, with room for `max_length`."""
+        caches = [layer.start(memory.states, hypotheses, max_length) for layer in self.block]
+        batch = memory.states.shape[0]
+        return Carry(
+            fixed={"mask": memory.mask, "layers": caches},
+            # ancestry[b, k, t]: the slot that holds position t of hypothesis k.
+            moving={"ancestry": jnp.zeros((batch, hypotheses, max_length), jnp.int32)},
+            position=jnp.zeros((), jnp.int32),
+        )
+
+    def step(self, carry: Carry, tokens_BxK: jax.Array) -> tuple[Carry, jax.Array]:
+        """Reads one token for each hypothesis; returns the next carry and logits [B, K, V]."""
+        position, ancestry = carry.position, carry.moving["ancestry"]
+        batch, hypotheses, capacity = ancestry.shape
+        slots = jnp.arange(hypotheses)
+        ancestry = jnp.where(
+            jnp.arange(capacity) == position, slots[None, :, None].astype(jnp.int32), ancestry
+        )
+        own = ancestry[..., None] == slots
+        past = (jnp.arange(capacity) <= position)[:, None]
+        mask_BxKxLK = (own & past).reshape(batch, hypotheses, capacity * hypotheses)
+
+        # All hypotheses stand at the same position: K takes the place of the batch in `Positions`.
+        x_BxKxD = self.embedding(tokens_BxK)
+        x_BxKxD = self.position(
+            x_BxKxD.reshape(-1, 1, self.width), start=position, capacity=capacity
+        ).reshape(x_BxKxD.shape)
+        caches = []
+        for layer, cache in zip(self.block, carry.fixed["layers"], strict=True):
+            cache, x_BxKxD = layer.step(
+                cache, x_BxKxD, position, mask_BxKxLK, carry.fixed["mask"][:, None, None]
+            )
+            caches.append(cache)
+        carry = Carry(
+            fixed={**carry.fixed, "layers": caches},
+            moving={"ancestry": ancestry},
+            position=position + 1,
+        )
+        return carry, self.output(self.norm(x_BxKxD))

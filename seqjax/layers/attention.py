@@ -1,0 +1,85 @@
+"""Attention: which memory positions a query reads, and what it gets from them."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from seqjax.layers.dropout import Dropout
+
+# Far below any real score, yet finite: a row with nothing to read gets a uniform distribution, not NaN.
+MASKED = -1e9
+
+
+def causal_mask(length: int) -> jax.Array:
+    """Returns bool [1, 1, T, T], true where a position may read: itself and the past."""
+    return jnp.tril(jnp.ones((length, length), bool))[None, None]
+
+
+class MultiHeadAttention(nn.Module):
+    """Scaled dot-product attention in several subspaces (Vaswani et al., 2017, section 3.2).
+
+        head_h = softmax(Q_h K_h^T / sqrt(P)) V_h,   Q_h = q W^Q_h, K_h = m W^K_h, V_h = m W^V_h
+        output = [head_1, ..., head_H] W^O
+
+    The softmax is computed in float32.
+
+    Attributes:
+      width: size D of queries and outputs.
+      heads: number H of heads; the width P of a head is D / H.
+      dropout: rate on the attention weights.
+      dtype: numbers of the computation.
+    """
+
+    width: int
+    heads: int
+    dropout: float = 0.0
+    dtype: jnp.dtype = jnp.float32
+
+    def setup(self):
+        def dense():
+            return nn.Dense(
+                self.width, dtype=self.dtype, kernel_init=nn.initializers.xavier_uniform()
+            )
+
+        self.query, self.key, self.value, self.output = dense(), dense(), dense(), dense()
+        self.drop = Dropout(self.dropout)
+
+    def __call__(
+        self,
+        query_BxTxD: jax.Array,
+        memory_BxSxE: jax.Array,
+        mask: jax.Array,
+        deterministic: bool = True,
+    ) -> jax.Array:
+        """Reads the memory at every target position; mask is bool, broadcast to [B, H, T, S]."""
+        keys, values = self.project(memory_BxSxE)
+        return self.read(query_BxTxD, keys, values, mask, deterministic)
+
+    def project(self, memory_BxSxE: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Returns the keys and values [B, H, S, P] of a memory, to be read many times."""
+        return self._split(self.key(memory_BxSxE)), self._split(self.value(memory_BxSxE))
+
+    def read(
+        self,
+        query_BxTxD: jax.Array,
+        keys_BxHxSxP: jax.Array,
+        values_BxHxSxP: jax.Array,
+        mask: jax.Array,
+        deterministic: bool = True,
+    ) -> jax.Array:
+        """Attends from queries [B, T, D] to projected keys and values; returns [B, T, D]."""
+        query = self._split(self.query(query_BxTxD))
+        scores = jnp.einsum(
+            "bhtp,bhsp->bhts", query, keys_BxHxSxP, preferred_element_type=jnp.float32
+        )
+        scores = jnp.where(mask, scores * (self.width // self.heads) ** -0.5, MASKED)
+        weights = jax.nn.softmax(scores, axis=-1).astype(self.dtype)
+        weights = self.drop(weights, deterministic)
+        heads = jnp.einsum("bhts,bhsp->bthp", weights, values_BxHxSxP)
+        return self.output(heads.reshape(query_BxTxD.shape[:-1] + (self.width,)))
+
+    def _split(self, x: jax.Array) -> jax.Array:
+        """Turns [B, S, D] into [B, H, S, P]."""
+        batch, length, _ = x.shape
+        x = x.reshape(batch, length, self.heads, self.width // self.heads)
+        return x.transpose(0, 2, 1, 3)

@@ -1,0 +1,49 @@
+"""The position-wise feed-forward layer and its gated variants."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from seqjax.layers.dropout import Dropout
+
+# Name -> (activation, whether a second projection multiplies its result).
+ACTIVATIONS = {
+    "relu": (jax.nn.relu, False),
+    "gelu": (jax.nn.gelu, False),
+    "swiglu": (jax.nn.silu, True),
+    "geglu": (jax.nn.gelu, True),
+}
+
+
+class FeedForward(nn.Module):
+    """Two projections around an activation (Vaswani et al., 2017), or gated (Shazeer, 2020).
+
+        y = f(x W_1 + b_1) W_2 + b_2                      relu, gelu
+        y = (f(x W_1 + b_1) * (x W_3 + b_3)) W_2 + b_2    swiglu, geglu
+
+    Attributes:
+      width: size D of inputs and outputs.
+      inner: size F between the projections.
+      activation: a key of `ACTIVATIONS`.
+      dropout: rate on the activations.
+      dtype: numbers of the computation.
+    """
+
+    width: int
+    inner: int
+    activation: str = "relu"
+    dropout: float = 0.0
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, deterministic: bool = True) -> jax.Array:
+        def dense(size, name):
+            init = nn.initializers.xavier_uniform()
+            return nn.Dense(size, dtype=self.dtype, kernel_init=init, name=name)
+
+        function, gated = ACTIVATIONS[self.activation]
+        hidden = function(dense(self.inner, "inner")(x))
+        if gated:
+            hidden = hidden * dense(self.inner, "gate")(x)
+        hidden = Dropout(self.dropout)(hidden, deterministic)
+        return dense(self.width, "outer")(hidden)

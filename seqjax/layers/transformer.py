@@ -1,0 +1,152 @@
+"""One layer of a Transformer encoder and of a Transformer decoder."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from seqjax.layers.attention import MultiHeadAttention
+from seqjax.layers.dropout import Dropout
+from seqjax.layers.feed_forward import FeedForward
+
+# torch's value; flax would take 1e-6.
+NORM_EPSILON = 1e-5
+
+
+def layer_norm(dtype: jnp.dtype, name: str | None = None) -> nn.LayerNorm:
+    """Returns layer normalization (Ba et al., 2016) with statistics in float32."""
+    return nn.LayerNorm(epsilon=NORM_EPSILON, dtype=dtype, name=name)
+
+
+class Residual(nn.Module):
+    """Adds a sublayer's output to its input and normalizes one of the two.
+
+        pre:  y = x + dropout(f(norm(x)))      (Xiong et al., 2020)
+        post: y = norm(x + dropout(f(x)))      (Vaswani et al., 2017)
+
+    Attributes:
+      normalization: 'pre' or 'post'.
+      dropout: rate on the sublayer's output.
+      dtype: numbers of the computation.
+    """
+
+    normalization: str
+    dropout: float
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, sublayer: Callable[[jax.Array], jax.Array], deterministic: bool
+    ) -> jax.Array:
+        norm = layer_norm(self.dtype, name="norm")
+        drop = Dropout(self.dropout)
+        if self.normalization == "pre":
+            return x + drop(sublayer(norm(x)), deterministic)
+        return norm(x + drop(sublayer(x), deterministic))
+
+
+class _Layer(nn.Module):
+    """Fields shared by both layers; the names follow `config.model.encoder`."""
+
+    width: int
+    heads: int
+    feed_forward: int
+    activation: str = "relu"
+    normalization: str = "pre"
+    dropout: float = 0.0
+    attention_dropout: float = 0.0
+    activation_dropout: float = 0.0
+    dtype: jnp.dtype = jnp.float32
+
+    def _attention(self) -> MultiHeadAttention:
+        return MultiHeadAttention(self.width, self.heads, self.attention_dropout, self.dtype)
+
+    def _residual(self) -> Residual:
+        return Residual(self.normalization, self.dropout, self.dtype)
+
+    def _feed_forward(self) -> FeedForward:
+        return FeedForward(
+            self.width, self.feed_forward, self.activation, self.activation_dropout, self.dtype
+        )
+
+
+class TransformerEncoderLayer(_Layer):
+    """Self-attention, then feed-forward (Vaswani et al., 2017)."""
+
+    def setup(self):
+        self.attention, self.attention_residual = self._attention(), self._residual()
+        self.inner, self.inner_residual = self._feed_forward(), self._residual()
+
+    def __call__(self, x_BxSxD: jax.Array, mask: jax.Array, deterministic: bool = True):
+        """Maps [B, S, D] to [B, S, D]; mask is bool, broadcast to [B, H, S, S]."""
+        x_BxSxD = self.attention_residual(
+            x_BxSxD, lambda x: self.attention(x, x, mask, deterministic), deterministic
+        )
+        return self.inner_residual(x_BxSxD, lambda x: self.inner(x, deterministic), deterministic)
+
+
+class TransformerDecoderLayer(_Layer):
+    """Causal self-attention, attention to the memory, then feed-forward (Vaswani et al., 2017)."""
+
+    def setup(self):
+        self.attention, self.attention_residual = self._attention(), self._residual()
+        self.cross, self.cross_residual = self._attention(), self._residual()
+        self.inner, self.inner_residual = self._feed_forward(), self._residual()
+
+    def __call__(
+        self,
+        x_BxTxD: jax.Array,
+        memory_BxSxE: jax.Array,
+        mask: jax.Array,
+        memory_mask: jax.Array,
+        deterministic: bool = True,
+    ) -> jax.Array:
+        """Maps [B, T, D] to [B, T, D]; masks are bool, broadcast to [B, H, T, T] and [B, H, T, S]."""
+        x_BxTxD = self.attention_residual(
+            x_BxTxD, lambda x: self.attention(x, x, mask, deterministic), deterministic
+        )
+        keys, values = self.cross.project(memory_BxSxE)
+        return self._rest(x_BxTxD, keys, values, memory_mask, deterministic)
+
+    def start(self, memory_BxSxE: jax.Array, hypotheses: int, capacity: int) -> dict:
+        """Returns the projected memory and empty caches [B, H, L, K, P] for `capacity` positions."""
+        keys, values = self.cross.project(memory_BxSxE)
+        shape = keys.shape[:2] + (capacity, hypotheses, keys.shape[-1])
+        empty = jnp.zeros(shape, keys.dtype)
+        return {"cross": (keys, values), "own": (empty, empty)}
+
+    def step(
+        self,
+        cache: dict,
+        x_BxKxD: jax.Array,
+        position: jax.Array,
+        mask_BxKxLK: jax.Array,
+        memory_mask: jax.Array,
+    ) -> tuple[dict, jax.Array]:
+        """Advances K hypotheses by one position.
+
+        The keys and values of hypothesis k at position t lie in slot (t, k) for good; the mask
+        says which slots are in a hypothesis' own past, so reordering a beam moves no cache.
+        """
+        caches = cache["own"]
+
+        def attend(x):
+            nonlocal caches
+            new = self.attention.project(x)
+            caches = tuple(
+                jax.lax.dynamic_update_slice_in_dim(old, fresh[:, :, None], position, axis=2)
+                for old, fresh in zip(caches, new, strict=True)
+            )
+            flat = [c.reshape(c.shape[:2] + (-1, c.shape[-1])) for c in caches]
+            return self.attention.read(x, *flat, mask_BxKxLK[:, None])
+
+        x_BxKxD = self.attention_residual(x_BxKxD, attend, True)
+        x_BxKxD = self._rest(x_BxKxD, *cache["cross"], memory_mask, True)
+        return {**cache, "own": caches}, x_BxKxD
+
+    def _rest(self, x, keys, values, memory_mask, deterministic):
+        x = self.cross_residual(
+            x, lambda y: self.cross.read(y, keys, values, memory_mask, deterministic), deterministic
+        )
+        return self.inner_residual(x, lambda y: self.inner(y, deterministic), deterministic)
