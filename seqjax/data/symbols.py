@@ -1,0 +1,164 @@
+"""Tokenizers that need no training algorithm: words, characters and bytes.
+
+All of them are exact: unless an unknown symbol is met, decoding gives back the
+text to the last space.
+"""
+
+import collections
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+
+import regex
+
+from seqjax.errors import UserError
+
+PAD, BOS, EOS, UNK = 0, 1, 2, 3
+SPECIAL_PIECES = ("<pad>", "<s>", "</s>", "<unk>")
+UNKNOWN = SPECIAL_PIECES[UNK]
+# A token carries the space before it, so that joining tokens restores the text. Numbers stay
+# whole, English clitics come off, hyphens and all other symbols stand alone.
+_INSIDE = r"[\p{L}\p{M}\p{N}]"
+_WORD_TOKENS = regex.compile(
+    rf"""
+    [ ]? (?: \p{{N}}+ (?: [.,] \p{{N}}+ )* (?! {_INSIDE} )
+           | {_INSIDE}+
+           | (?<= {_INSIDE} ) ['’] (?: s | t | m | d | re | ve | ll ) (?! {_INSIDE} )
+           | [^ ] )
+    | [ ]
+    """,
+    regex.VERBOSE | regex.IGNORECASE | regex.DOTALL,
+)
+
+
+def content_tokens(ids: Sequence[int], vocabulary_size: int) -> list[int]:
+    """Returns what `ids` say as text: up to EOS, without PAD and BOS, strangers as UNK."""
+    content = []
+    for token in map(int, ids):
+        if token == EOS:
+            break
+        if token not in (PAD, BOS):
+            content.append(token if 0 <= token < vocabulary_size else UNK)
+    return content
+
+
+class Symbols:
+    """A closed list of symbols: the words ('word') or characters ('character') seen in training."""
+
+    def __init__(self, kind: str, symbols: Sequence[str], lowercase: bool = False):
+        self.kind = kind
+        self.symbols = tuple(symbols)
+        self.lowercase = lowercase
+        self.vocabulary_size = len(SPECIAL_PIECES) + len(self.symbols)
+        self._ids = {symbol: UNK + 1 + rank for rank, symbol in enumerate(self.symbols)}
+        state = json.dumps([kind, lowercase, self.symbols])
+        self.fingerprint = hashlib.sha256(state.encode()).hexdigest()[:16]
+
+    def encode(self, text: str) -> list[int]:
+        """Returns the ids of `text`, without BOS and EOS."""
+        tokens = split_symbols(self.kind, text.lower() if self.lowercase else text)
+        return [self._ids.get(token, UNK) for token in tokens]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Returns the ids of each text, as `encode`."""
+        return [self.encode(text) for text in texts]
+
+    def sample(self, text: str, seed: int) -> list[int]:
+        """Returns `encode(text)`: there is one way only to split a text into symbols."""
+        del seed
+        return self.encode(text)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Returns the text of `ids` up to EOS; unknown symbols read '<unk>'."""
+        unknown = f" {UNKNOWN}" if self.kind == "word" else UNKNOWN
+        text = "".join(
+            unknown if token == UNK else self.symbols[token - UNK - 1]
+            for token in content_tokens(ids, self.vocabulary_size)
+        )
+        return text.removeprefix(" ") if self.kind == "word" else text
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """Returns one printable string for each id, special ones included; '▁' shows a space."""
+        names = SPECIAL_PIECES + self.symbols
+        return [names[i].replace(" ", "▁") if 0 <= i < len(names) else UNKNOWN for i in ids]
+
+
+class Bytes:
+    """The 256 bytes of UTF-8: nothing is ever unknown."""
+
+    kind = "byte"
+    vocabulary_size = len(SPECIAL_PIECES) + 256
+
+    def __init__(self, lowercase: bool = False):
+        self.lowercase = lowercase
+        self.fingerprint = "byte-lowercase" if lowercase else "byte"
+
+    def encode(self, text: str) -> list[int]:
+        """Returns the ids of `text`, without BOS and EOS."""
+        text = text.lower() if self.lowercase else text
+        return [UNK + 1 + byte for byte in text.encode()]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Returns the ids of each text, as `encode`."""
+        return [self.encode(text) for text in texts]
+
+    def sample(self, text: str, seed: int) -> list[int]:
+        """Returns `encode(text)`: there is one way only to split a text into bytes."""
+        del seed
+        return self.encode(text)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Returns the text of `ids` up to EOS; bytes that are not UTF-8 read '\\ufffd'."""
+        parts = bytearray()
+        for token in content_tokens(ids, self.vocabulary_size):
+            parts += UNKNOWN.encode() if token == UNK else bytes([token - UNK - 1])
+        return parts.decode(errors="replace")
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """Returns one printable string for each id, special ones included: 'a', '▁' or '<0xC3>'."""
+        return [self._piece(int(token)) for token in ids]
+
+    def _piece(self, token: int) -> str:
+        if not 0 <= token < self.vocabulary_size:
+            return UNKNOWN
+        if token <= UNK:
+            return SPECIAL_PIECES[token]
+        byte = token - UNK - 1
+        if byte == ord(" "):
+            return "▁"
+        return chr(byte) if 32 < byte < 127 else f"<0x{byte:02X}>"
+
+
+def split_symbols(kind: str, text: str) -> list[str]:
+    """Splits a text into words, each with the space before it, or into characters."""
+    if kind == "character":
+        return list(text)
+    # As if a space stood before the text: its first word is the same word as further inside.
+    return _WORD_TOKENS.findall(" " + text) if text else []
+
+
+def train_symbols(
+    kind: str, texts: Iterable[str], vocabulary: int, minimum_frequency: int, lowercase: bool
+) -> Symbols:
+    """Keeps the most frequent symbols (ties in code point order).
+
+    Args:
+      kind: 'word' or 'character'.
+      texts: the training texts.
+      vocabulary: largest number of entries, the four special ones included.
+      minimum_frequency: symbols seen less often are unknown.
+      lowercase: whether texts are lower-cased first.
+    """
+    counts = collections.Counter()
+    for text in texts:
+        counts.update(split_symbols(kind, text.lower() if lowercase else text))
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    kept = [symbol for symbol, count in ranked if count >= minimum_frequency]
+    kept = kept[: max(0, vocabulary - len(SPECIAL_PIECES))]
+    if not kept:
+        raise UserError(
+            f"tokenizer.kind={kind!r}: none of {len(counts)} symbols is left with"
+            f" tokenizer.vocabulary={vocabulary} and tokenizer.minimum_frequency="
+            f"{minimum_frequency}; take more entries or a lower frequency"
+        )
+    return Symbols(kind, kept, lowercase)
