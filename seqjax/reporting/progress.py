@@ -1,0 +1,200 @@
+"""How far a run is and how fast it goes: a bar on a terminal, plain lines elsewhere."""
+
+import collections
+import os
+import statistics
+import sys
+import time
+from collections.abc import Mapping
+from typing import TextIO
+
+import jax
+
+# A terminal is redrawn at most so often.
+_REDRAW_SECONDS = 0.1
+# Below this a bar says less than its numbers.
+_SHORTEST_BAR = 8
+# An interval so many times slower per step than the median was spent on something else.
+_OUTLIER = 3.0
+
+
+class Progress:
+    """Shows a run's progress on standard error.
+
+    On a terminal a bar is redrawn in place; call `update(step)` after every step, it costs a few
+    microseconds. Anywhere else only `update(step, metrics)` prints a line, so pass metrics at
+    reporting intervals:
+
+        with Progress(total_steps=2000, first_step=0) as progress:
+            progress.update(step)
+            progress.update(step, {"loss": 3.2, "tokens_per_second": 5312.0, "peak_share": 0.41})
+            progress.message("checkpoint saved")
+
+    With several processes only the first one shows anything.
+    """
+
+    def __init__(self, total_steps: int, first_step: int, stream: TextIO | None = None):
+        """Starts the display; `stream` is standard error unless given."""
+        self._stream = sys.stderr if stream is None else stream
+        self._silent = jax.process_index() != 0
+        self._total = total_steps
+        self._step = first_step
+        self._metrics: dict[str, float] = {}
+        self._started = time.monotonic()
+        self._drawn = -_REDRAW_SECONDS
+        self._pace = Pace()
+        self._live = None
+        if not self._silent and _is_terminal(self._stream):
+            self._live = _start_live(self._stream)
+
+    def update(self, step: int, metrics: Mapping[str, float] | None = None) -> None:
+        """Moves on to `step` updates done.
+
+        Args:
+          step: updates done so far, those before a resume included.
+          metrics: what is known by now, all optional: 'loss', 'tokens_per_second', and
+            'peak_share' as a fraction of the devices' peak. Other metrics are not shown.
+        """
+        now = time.monotonic()
+        self._step = step
+        self._pace.add(step, now)
+        if metrics is not None:
+            self._metrics = dict(metrics)
+        if self._live is not None:
+            if now - self._drawn >= _REDRAW_SECONDS or step >= self._total:
+                self._draw()
+        elif metrics is not None and not self._silent:
+            self._print("  ".join([f"step {self._step}/{self._total}", *self._facts()]))
+
+    def message(self, text: str) -> None:
+        """Prints a line of its own, above the bar if there is one."""
+        if self._live is not None:
+            self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        elif not self._silent:
+            self._print(text)
+
+    def close(self) -> None:
+        """Leaves the last state of the bar on the screen; may be called twice."""
+        if self._live is not None:
+            self._draw()
+            self._live.stop()
+            self._live = None
+            self._silent = True
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _facts(self) -> list[str]:
+        """Returns what is known, the time first dropped last: loss, speed, share of peak, time."""
+        facts = []
+        if "loss" in self._metrics:
+            facts.append(f"loss {self._metrics['loss']:.3f}")
+        if "tokens_per_second" in self._metrics:
+            facts.append(f"{_rate(self._metrics['tokens_per_second'])} tokens/s")
+        if "peak_share" in self._metrics:
+            percent = 100 * self._metrics["peak_share"]
+            facts.append(f"{percent:.{0 if percent >= 10 else 1}f} % of peak")
+        if self._step >= self._total:
+            facts.append(f"took {duration(time.monotonic() - self._started)}")
+        elif (pace := self._pace.seconds_per_step()) is not None:
+            facts.append(f"{duration(pace * (self._total - self._step))} left")
+        return facts
+
+    def _draw(self) -> None:
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+
+        self._drawn = time.monotonic()
+        count, facts = f"{self._step}/{self._total}", self._facts()
+        # The last column stays empty: some terminals wrap when it is written.
+        width = self._live.console.width - 1
+        while len(facts) > 1 and len("  ".join([count, *facts])) > width:
+            # The share of peak goes first, then the speed.
+            facts.pop(-2)
+        cells = [count, "  ".join(facts)]
+        room = width - len("  ".join(cells)) - 2
+        if room >= _SHORTEST_BAR:
+            bar = ProgressBar(total=max(self._total, 1), completed=self._step, width=room)
+            cells.insert(1, bar)
+        line = Table.grid(padding=(0, 2))
+        for _ in cells:
+            line.add_column(no_wrap=True, overflow="crop")
+        line.add_row(*cells)
+        self._live.update(line, refresh=True)
+
+    def _print(self, text: str) -> None:
+        print(text, file=self._stream, flush=True)
+
+
+class Pace:
+    """Estimates the time of a step from recent ones, without compilation and other pauses."""
+
+    def __init__(self, window: int = 200):
+        """Remembers the last `window` intervals."""
+        self._last: tuple[int, float] | None = None
+        self._intervals: collections.deque[tuple[int, float]] = collections.deque(maxlen=window)
+
+    def add(self, step: int, now: float) -> None:
+        """Takes note that `step` updates are done at the time `now`, in seconds."""
+        # What came before the first note includes start-up and the first compilation.
+        if self._last is not None:
+            if step == self._last[0]:
+                return
+            self._intervals.append((step - self._last[0], now - self._last[1]))
+        self._last = (step, now)
+
+    def seconds_per_step(self) -> float | None:
+        """Returns the mean over intervals that are not far slower than the median, or None."""
+        if not self._intervals:
+            return None
+        limit = _OUTLIER * statistics.median(time / steps for steps, time in self._intervals)
+        usual = [(steps, time) for steps, time in self._intervals if time <= limit * steps]
+        return sum(time for _, time in usual) / sum(steps for steps, _ in usual)
+
+
+def duration(seconds: float) -> str:
+    """Writes a duration in two units at most: '8 s', '2 min 10 s', '59 min', '3 h 12 min'."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 600:
+        return f"{whole // 60} min {whole % 60} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def _rate(value: float) -> str:
+    if value < 100_000:
+        return f"{value:,.0f}"
+    if value < 999_500:
+        return f"{value / 1e3:.0f}k"
+    return f"{value / 1e6:.3g}M"
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    # A dumb terminal cannot go back to redraw a line.
+    return stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+
+
+def _start_live(stream: TextIO):
+    # Imported here: without a terminal nothing of it is needed.
+    from rich.console import Console
+    from rich.live import Live
+
+    live = Live(
+        console=Console(file=stream, force_terminal=True),
+        auto_refresh=False,
+        # Standard output is for results; only what shares the stream must not break the bar.
+        redirect_stdout=False,
+        redirect_stderr=stream is sys.stderr,
+    )
+    live.start()
+    return live
