@@ -7,14 +7,38 @@ single fields (`--config.model.encoder.layers=4`).
 Durations (`train.duration`, `schedule.warmup`, `*.every`) are strings: a bare
 number or `'500 steps'` counts updates, `'2.5 epochs'` passes over the training
 corpus, `'4M tokens'` target tokens, and `'10%'` a share of the whole training.
-`'0'` means never.
+`'0'` means never (`seqjax.duration`).
+
+`seqjax.config_files` runs the files, `seqjax.overrides` reads the command line,
+and `seqjax.validation` checks what the values may be.
 """
+
+import difflib
+import json
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import ml_collections
 
+from seqjax.errors import UserError
+
+_LOG = logging.getLogger(__name__)
+
+# What a value of each type is called in an error; there is no other type in a config.
+TYPE_NAMES = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    tuple: "a tuple of texts such as 'bleu,chrf'",
+}
+
 
 def default_config() -> ml_collections.ConfigDict:
-    """Returns every field with its default: the embedded translation task on a small Transformer."""
+    """Returns every field with its default: embedded translation task, small Transformer."""
     config = ml_collections.ConfigDict()
     # What a batch means: 'text_to_text'.
     config.task = "text_to_text"
@@ -33,12 +57,12 @@ def default_config() -> ml_collections.ConfigDict:
     config.checkpoint = _checkpoint()
     config.parallel = _parallel()
     config.reporting = _reporting()
-    return config
+    return config.lock()
 
 
 def _data() -> ml_collections.ConfigDict:
     data = ml_collections.ConfigDict()
-    # Where sentence pairs come from: 'synthetic:translation', 'text', 'tsv', 'jsonl' or 'tfds:NAME'.
+    # Source of sentence pairs: 'synthetic:translation', 'text', 'tsv', 'jsonl' or 'tfds:NAME'.
     data.corpus = "synthetic:translation"
     # Folder of the corpus; '~' and '$VARIABLES' are expanded.
     data.directory = ""
@@ -62,7 +86,7 @@ def _data() -> ml_collections.ConfigDict:
     data.max_source_length = 256
     # Longest target in tokens, end-of-sentence included.
     data.max_target_length = 256
-    # Training pairs over a limit: 'drop' or 'cut'. Evaluation never drops: it cuts sources that are too long.
+    # Training pairs over a limit: 'drop' or 'cut'. Evaluation never drops, it cuts sources.
     data.over_length = "drop"
     # Training pairs with an empty side: 'drop' or 'keep'.
     data.empty = "drop"
@@ -83,7 +107,7 @@ def _tokenizer() -> ml_collections.ConfigDict:
     tokenizer.minimum_frequency = 1
     # Lower-case both sides before anything else.
     tokenizer.lowercase = False
-    # Subword regularization while training: BPE-dropout probability, or unigram smoothing alpha; 0 is off.
+    # Subword regularization: BPE-dropout probability, or unigram smoothing alpha; 0 is off.
     tokenizer.sampling = 0.0
     return tokenizer
 
@@ -219,7 +243,8 @@ def _decode() -> ml_collections.ConfigDict:
     decode = ml_collections.ConfigDict()
     # Hypotheses kept alive; 1 is greedy search.
     decode.beam_size = 4
-    # Score of a hypothesis of n tokens: its log probability over 'gnmt' ((5+n)/6)^a, 'plain' n^a, or 'none' 1.
+    # A hypothesis of n tokens scores its log probability over 'gnmt' ((5+n)/6)^a, 'plain' n^a,
+    # or 'none' 1.
     decode.length_normalization = "gnmt"
     # The exponent a.
     decode.length_penalty = 0.6
@@ -232,6 +257,8 @@ def _decode() -> ml_collections.ConfigDict:
     decode.max_length_extra = 10
     # Padded source tokens in a batch while decoding.
     decode.tokens = 4096
+    # At most so many batch shapes while decoding, each compiled once.
+    decode.shapes = 4
     # Parameters to use: 'best', 'latest', or a step number.
     decode.checkpoint = "best"
     # Average the parameters of so many checkpoints, the chosen one and those before it.
@@ -268,3 +295,107 @@ def _reporting() -> ml_collections.ConfigDict:
     # Weights & Biases project; '' is off (needs the extra `wandb`).
     reporting.wandb_project = ""
     return reporting
+
+
+def flatten(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """Returns every field's value by its dotted path, `{'model.encoder.heads': 4, ...}`."""
+    flat = {}
+    for name, value in config.items():
+        if isinstance(value, ml_collections.ConfigDict):
+            flat.update({f"{name}.{path}": inner for path, inner in flatten(value).items()})
+        else:
+            flat[name] = value
+    return flat
+
+
+def expand(config: ml_collections.ConfigDict) -> str:
+    """Returns one sorted line for each field, `model.encoder.heads = 4`."""
+    return "".join(f"{path} = {value!r}\n" for path, value in sorted(flatten(config).items()))
+
+
+def require_known(path: str, value: Any = None) -> None:
+    """Raises UserError, with the nearest known paths, unless `path` is a field of a config."""
+    known = flatten(default_config())
+    if path in known:
+        return
+    inside = [field[len(path) + 1 :] for field in known if field.startswith(f"{path}.")]
+    if inside:
+        given = "" if value is None else f" = {value!r}"
+        raise UserError(f"{path}{given}: is a section with the fields {', '.join(inside)}")
+    nearest = _nearest_paths(path, known)
+    hint = f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
+    raise UserError(f"{path}: the config has no such field{hint}")
+
+
+def _nearest_paths(path: str, known: Mapping[str, Any]) -> list[str]:
+    """Returns up to three known paths that resemble `path` as a whole and in the last name."""
+
+    def likeness(field: str) -> tuple[float, float]:
+        last, given = field.rpartition(".")[2], path.rpartition(".")[2]
+        return _ratio(path, field), _ratio(given, last)
+
+    scores = {field: sum(likeness(field)) for field in known if max(likeness(field)) >= 0.7}
+    close = [field for field in scores if scores[field] >= max(scores.values()) - 0.05]
+    return sorted(close, key=lambda field: -scores[field])[:3]
+
+
+def _ratio(given: str, known: str) -> float:
+    return difflib.SequenceMatcher(None, given, known).ratio()
+
+
+def conform(flat: Mapping[str, Any], missing: str = "error") -> ml_collections.ConfigDict:
+    """Returns a config of exactly the default's fields and types, holding the values of `flat`.
+
+    Whole numbers are accepted where a number is expected, and lists (from JSON)
+    where a tuple is. Fields that `flat` lacks are an error, or with
+    `missing='default'` take the default and are told in the log.
+
+    Raises:
+      UserError: an unknown field, a missing one, or a value of another type.
+    """
+    config = default_config()
+    defaults = flatten(config)
+    for path, value in flat.items():
+        require_known(path, value)
+        default = defaults[path]
+        if isinstance(value, list):
+            value = tuple(value)
+        if type(default) is float and type(value) is int:
+            value = float(value)
+        items_are_texts = type(value) is not tuple or all(type(item) is str for item in value)
+        if type(value) is not type(default) or not items_are_texts:
+            raise UserError(f"{path} = {value!r}: expected {TYPE_NAMES[type(default)]}")
+        config.update_from_flattened_dict({path: value})
+    absent = [path for path in defaults if path not in flat]
+    if absent and missing == "error":
+        raise UserError(f"{absent[0]}: missing; start the config from default_config()")
+    for path in absent:
+        _LOG.warning("%s is missing, taking the default %r", path, defaults[path])
+    return config
+
+
+def save(config: ml_collections.ConfigDict, path: str | os.PathLike[str]) -> None:
+    """Writes a config as JSON with sorted names; an existing file is replaced in one move."""
+    path = Path(path)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.write_text(json.dumps(config.to_dict(), indent=2, sort_keys=True) + "\n")
+    partial.replace(path)
+
+
+def load(path: str | os.PathLike[str]) -> ml_collections.ConfigDict:
+    """Returns the config that `save` wrote; fields added since then take their default.
+
+    Raises:
+      UserError: no such file, no JSON, an unknown field or a value of a wrong type.
+    """
+    try:
+        saved = json.loads(Path(path).read_text())
+        if not isinstance(saved, dict):
+            raise ValueError("expected an object")
+        return conform(flatten(ml_collections.ConfigDict(saved)), missing="default")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; expected the config.json of a run") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not a saved config: {error}") from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error

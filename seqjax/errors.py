@@ -1,4 +1,7 @@
-"""The one exception that a user's mistake may raise."""
+"""The one exception that a user's mistake may raise, and the nearest known name to put into it."""
+
+import difflib
+from collections.abc import Iterable
 
 
 class UserError(Exception):
@@ -7,3 +10,9 @@ class UserError(Exception):
     The message is one line. `launch.py` prints it to standard error without a
     traceback and leaves with exit code 2; any other exception is a bug.
     """
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """Returns `"; did you mean 'NAME'?"` for the known name nearest to the given one, else `""`."""
+    nearest = difflib.get_close_matches(given, list(known), n=1)
+    return f"; did you mean {nearest[0]!r}?" if nearest else ""

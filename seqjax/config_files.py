@@ -1,0 +1,77 @@
+"""Runs the Python files under `configs/`: one file for a run, with variants where it has some."""
+
+import importlib.machinery
+import importlib.util
+import inspect
+import os
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import ml_collections
+
+from seqjax.config import conform, flatten
+from seqjax.errors import UserError, did_you_mean
+
+_Variant = TypeVar("_Variant")
+
+
+def choose_variant(variants: Mapping[str, _Variant], name: str) -> _Variant:
+    """Returns `variants[name]`; an unknown name is a UserError that lists the known ones."""
+    if name not in variants:
+        known = ", ".join(map(repr, variants))
+        raise UserError(f"no variant {name!r}: expected {known}{did_you_mean(name, variants)}")
+    return variants[name]
+
+
+def load_config_file(spec: str) -> ml_collections.ConfigDict:
+    """Returns what `get_config()` of a Python file returns.
+
+    Args:
+      spec: `'configs/demo.py'`, or with a variant that get_config receives as
+        its argument, `'configs/multi30k_transformer.py:tiny'`.
+
+    Raises:
+      UserError: no such file, get_config or variant; a mistake in the file, told
+        with its line; or fields that differ from the default's.
+    """
+    path, colon, variant = (spec, "", "") if os.path.exists(spec) else spec.rpartition(":")
+    if not colon:
+        path = spec
+    get_config = _run_file(path)
+    takes_variant = bool(inspect.signature(get_config).parameters)
+    if variant and not takes_variant:
+        raise UserError(f"{path}: has no variants, {variant!r} was given")
+    try:
+        config = get_config(variant) if variant else get_config()
+        if not isinstance(config, ml_collections.ConfigDict):
+            raise UserError(f"get_config() returns {type(config).__name__}, expected a ConfigDict")
+        return conform(flatten(config))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    except Exception as error:
+        raise _mistake(path, error) from error
+
+
+def _run_file(path: str) -> Callable[..., ml_collections.ConfigDict]:
+    if not os.path.isfile(path):
+        raise UserError(f"--config: no file {path!r}; expected a Python file, or FILE:VARIANT")
+    loader = importlib.machinery.SourceFileLoader(Path(path).stem, path)
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    try:
+        loader.exec_module(module)
+    except Exception as error:
+        raise _mistake(path, error) from error
+    if not callable(getattr(module, "get_config", None)):
+        raise UserError(f"{path}: has no function get_config()")
+    return module.get_config
+
+
+def _mistake(path: str, error: Exception) -> UserError:
+    """Tells an exception that a config file raised, with the last line of the file involved."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)]
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    own = [line for line, file in zip(lines, files, strict=True) if file == path]
+    where = f"{path}:{own[-1]}" if own else path
+    return UserError(f"{where}: {type(error).__name__}: {' '.join(str(error).split())}")
