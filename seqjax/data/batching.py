@@ -1,0 +1,249 @@
+"""Planned batches: which examples stand in which batch, in which shape, as a pure function.
+
+Examples of similar length share a batch, so that little is padding, and batches
+come in a few fixed shapes, so that little is compiled. A plan is computed from
+the lengths alone; nothing is read from the corpus.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from seqjax.errors import UserError
+
+MAX_BINS = 512  # Length classes between which shape boundaries are sought.
+
+
+class Shape(NamedTuple):
+    """Size of a batch: rows, source positions, target positions."""
+
+    rows: int
+    source: int
+    target: int
+
+    @property
+    def positions(self) -> int:
+        """Positions of both sides."""
+        return self.rows * (self.source + self.target)
+
+
+class PlannedBatch(NamedTuple):
+    """A batch before it is read: `rows` [shape.rows] are example ids, -1 where a row is empty."""
+
+    shape: Shape
+    rows: np.ndarray
+
+
+class TrainingPlan:
+    """Every batch of a training, as a pure function of lengths, options, seed and step.
+
+    An epoch holds each example exactly once. Examples are shuffled within their
+    shape; those that do not fill a batch move up into the next larger shape, so at
+    most one batch in an epoch has empty rows. Then the batches are shuffled.
+
+    Attributes:
+      shapes: from small to large; both lengths only grow.
+      steps_per_shape: batches of each shape in an epoch, the same in every epoch.
+      steps_per_epoch: their sum.
+      source_tokens_per_epoch, tokens_per_epoch: real source and target tokens, EOS included.
+      waste: share of padding among the positions of both sides.
+      largest: the shape with the most positions.
+    """
+
+    def __init__(
+        self,
+        source_lengths: np.ndarray,
+        target_lengths: np.ndarray,
+        batching: ConfigDict,
+        seed: int,
+        row_multiple: int = 1,
+    ):
+        """Plans over int arrays [n] of lengths; rows of a batch are a multiple of `row_multiple`.
+
+        Raises UserError where `batching.sentences` is not such a multiple.
+        """
+        rows_of = _rows_rule(batching, row_multiple, len(source_lengths))
+        self.shapes, self._shape_of = _group(
+            source_lengths, target_lengths, rows_of, batching.multiple, batching.shapes
+        )
+        counts = np.bincount(self._shape_of, minlength=len(self.shapes))
+        self.steps_per_shape = _steps(counts, self.shapes)
+        self.steps_per_epoch = sum(self.steps_per_shape)
+        self.source_tokens_per_epoch = int(np.sum(source_lengths, dtype=np.int64))
+        self.tokens_per_epoch = int(np.sum(target_lengths, dtype=np.int64))
+        real = self.source_tokens_per_epoch + self.tokens_per_epoch
+        self.waste = 1 - real / _positions(self.steps_per_shape, self.shapes)
+        self.largest = max(self.shapes, key=lambda s: (s.positions, s.source + s.target))
+        self._seed = seed
+        self._epoch = functools.lru_cache(maxsize=2)(self._plan_epoch)
+
+    def batch(self, step: int) -> PlannedBatch:
+        """Returns the batch of a training step, counted from 0 over all epochs."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        order, blocks = self._epoch(epoch)
+        shape, block = order[position]
+        return PlannedBatch(self.shapes[shape], blocks[shape][block])
+
+    def _plan_epoch(self, epoch: int) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Returns each step's (shape, block), and for each shape its ids [blocks, rows]."""
+        random = np.random.Philox(np.random.SeedSequence((self._seed, epoch)))
+        # One sort groups by shape and shuffles within. Raw random bits, unlike
+        # `Generator.permutation`, are the same in every version of NumPy.
+        keys = random.random_raw(len(self._shape_of)) >> np.uint64(8)
+        keys |= self._shape_of.astype(np.uint64) << np.uint64(56)
+        examples = np.argsort(keys, kind="stable").astype(np.int32)
+        ends = np.cumsum(np.bincount(self._shape_of, minlength=len(self.shapes)))
+        blocks, taken = [], 0
+        for shape, steps, end in zip(self.shapes, self.steps_per_shape, ends, strict=True):
+            members = examples[taken : min(end, taken + steps * shape.rows)]
+            taken += len(members)
+            filled = np.full(steps * shape.rows, -1, np.int32)
+            filled[: len(members)] = members
+            blocks.append(filled.reshape(steps, shape.rows))
+        order = np.array([(s, b) for s, n in enumerate(self.steps_per_shape) for b in range(n)])
+        return order[np.argsort(random.random_raw(len(order)), kind="stable")], blocks
+
+
+def evaluation_plan(
+    source_lengths: np.ndarray,
+    target_lengths: np.ndarray,
+    tokens: int,
+    multiple: int,
+    shapes: int = 6,
+    row_multiple: int = 1,
+) -> list[PlannedBatch]:
+    """Returns batches that hold each example exactly once, the longest first.
+
+    The largest shape comes first, so that it is compiled and found too large for
+    the device at once; within a shape, examples go from long to short sources. Only
+    the last batch has empty rows. `tokens` bounds the padded tokens of the longer side.
+    """
+
+    def rows_of(length: int) -> int:
+        return _rows_within(tokens, length, row_multiple, len(source_lengths))
+
+    planned, shape_of = _group(source_lengths, target_lengths, rows_of, multiple, shapes)
+    order = np.lexsort((-np.asarray(target_lengths), -np.asarray(source_lengths), -shape_of))
+    batches, taken = [], 0
+    while taken < len(order):
+        shape = planned[shape_of[order[taken]]]
+        members = order[taken : taken + shape.rows]
+        rows = np.full(shape.rows, -1, np.int32)
+        rows[: len(members)] = members
+        batches.append(PlannedBatch(shape, rows))
+        taken += len(members)
+    return batches
+
+
+def _rows_rule(batching: ConfigDict, row_multiple: int, examples: int) -> Callable[[int], int]:
+    """Returns the rule that gives the rows of a shape by the length of its longer side."""
+    if batching.kind == "tokens":
+        return lambda length: _rows_within(batching.tokens, length, row_multiple, examples)
+    if batching.sentences % row_multiple:
+        raise UserError(
+            f"batching.sentences = {batching.sentences} can't be shared evenly by {row_multiple} "
+            f"parts (devices times optimizer.accumulate): give a multiple of {row_multiple}."
+        )
+    rows = min(batching.sentences, _up(examples, row_multiple))
+    return lambda length: rows
+
+
+def _rows_within(tokens: int, length: int, row_multiple: int, examples: int) -> int:
+    """Returns the rows of a given length within a token budget, at least `row_multiple`."""
+    rows = tokens // length
+    unit = math.lcm(8, row_multiple)  # Eight rows fill the vector units of every device.
+    if rows < unit:
+        unit = row_multiple
+    # A corpus smaller than a batch would be mostly empty rows.
+    return max(min(rows // unit * unit, _up(examples, row_multiple)), row_multiple)
+
+
+def _group(
+    source_lengths: np.ndarray,
+    target_lengths: np.ndarray,
+    rows_of: Callable[[int], int],
+    multiple: int,
+    most: int,
+) -> tuple[tuple[Shape, ...], np.ndarray]:
+    """Returns at most `most` shapes, and for each example the first one it fits, int8 [n].
+
+    Boundaries between shapes minimize the padded positions of both sides exactly,
+    by dynamic programming over a histogram of the longer side's length.
+    """
+    source_lengths, target_lengths = np.asarray(source_lengths), np.asarray(target_lengths)
+    if not len(source_lengths):
+        raise ValueError("No examples to plan batches of.")
+    longer = np.maximum(source_lengths, target_lengths)
+    width = multiple * math.ceil(int(longer.max()) / (multiple * MAX_BINS))
+    bin_of = (longer - 1) // width
+    counts = np.bincount(bin_of)
+    used = np.flatnonzero(counts)
+    # Bounds only grow, so that whatever fits a shape fits every larger one.
+    sources = _running_bounds(source_lengths, bin_of, multiple)[used]
+    targets = _running_bounds(target_lengths, bin_of, multiple)[used]
+    totals = np.cumsum(counts[used])
+
+    def shapes_of(last_bins: Sequence[int]) -> tuple[Shape, ...]:
+        sizes = [(int(sources[b]), int(targets[b])) for b in last_bins]
+        return tuple(Shape(rows_of(max(size)), *size) for size in sizes)
+
+    def positions_of(last_bins: Sequence[int]) -> int:
+        shapes = shapes_of(last_bins)
+        return _positions(_steps(np.diff(totals[last_bins], prepend=0), shapes), shapes)
+
+    # With few examples fewer shapes waste less: batches of more shapes would not be filled.
+    best = min(_boundaries(totals, sources + targets, most), key=positions_of)
+    shape_of = np.searchsorted(used[best], np.arange(len(counts))).astype(np.int8)
+    return shapes_of(best), shape_of[bin_of]
+
+
+def _running_bounds(lengths: np.ndarray, bin_of: np.ndarray, multiple: int) -> np.ndarray:
+    """Returns for each bin the longest length in it and the bins before, rounded up."""
+    longest = np.zeros(int(bin_of.max()) + 1, np.int64)
+    np.maximum.at(longest, bin_of, lengths)
+    return _up(np.maximum.accumulate(longest), multiple)
+
+
+def _boundaries(totals: np.ndarray, sizes: np.ndarray, most: int) -> list[list[int]]:
+    """Returns for 1, 2, ... `most` groups of consecutive bins the cheapest last bins of the groups.
+
+    `totals` [bins] counts the examples up to and with each bin, `sizes` [bins] is
+    what an example costs in a group that ends with the bin.
+    """
+    before = np.concatenate([[0], totals[:-1]])
+    cost = np.where(totals >= before[:, None] + 1, (totals - before[:, None]) * sizes, np.inf)
+    best, first_bins, solutions = cost[0], [], []
+    for groups in range(1, min(most, len(totals)) + 1):
+        if groups > 1:
+            # [first bin of the last group, its last bin]
+            extended = np.concatenate([[np.inf], best[:-1]])[:, None] + cost
+            first_bins.append(np.argmin(extended, axis=0))
+            best = np.min(extended, axis=0)
+        last = [len(totals) - 1]
+        for first in reversed(first_bins):
+            last.append(int(first[last[-1]]) - 1)
+        solutions.append(last[::-1])
+    return solutions
+
+
+def _steps(counts: np.ndarray, shapes: Sequence[Shape]) -> tuple[int, ...]:
+    """Returns the batches of each shape where what does not fill one moves up."""
+    steps, waiting = [], 0
+    for count, shape in zip(counts, shapes, strict=True):
+        full, waiting = divmod(waiting + int(count), shape.rows)
+        steps.append(full)
+    steps[-1] += waiting > 0
+    return tuple(steps)
+
+
+def _positions(steps: Sequence[int], shapes: Sequence[Shape]) -> int:
+    return sum(n * shape.positions for n, shape in zip(steps, shapes, strict=True))
+
+
+def _up(number, multiple: int):
+    """Returns a number or an array rounded up to a multiple."""
+    return -(-number // multiple) * multiple

@@ -1,0 +1,151 @@
+"""From planned batches to arrays on the device, assembled ahead by a background thread."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from seqjax.data.batching import PlannedBatch, TrainingPlan
+from seqjax.data.corpus import Corpus
+from seqjax.data.tokenizer import EOS, PAD, Tokenizers
+from seqjax.data.tokens import TokenizedCorpus
+
+Batch = dict[str, np.ndarray]
+_END = object()
+
+
+def assemble(corpus: TokenizedCorpus, planned: PlannedBatch, part: slice = slice(None)) -> Batch:
+    """Returns a batch as arrays: 'source' [B, S], 'target' [B, T], 'index' [B], all int32.
+
+    Sequences end in EOS and are filled up with PAD. 'index' is the example's row in
+    the tokenized corpus, -1 for an empty row, which is all PAD. `part` selects the
+    rows that this process holds.
+    """
+    rows = planned.rows[part]
+    return {
+        "source": corpus.sources.padded(rows, planned.shape.source),
+        "target": corpus.targets.padded(rows, planned.shape.target),
+        "index": rows.astype(np.int32),
+    }
+
+
+class SubwordSampling:
+    """Segments the texts of a batch anew in every epoch (subword regularization, Kudo 2018).
+
+    A segmentation is a pure function of seed, epoch and the pair's index in the
+    corpus. One that is longer than the batch is wide leaves the side as it was.
+    """
+
+    def __init__(
+        self, corpus: Corpus, tokenizers: Tokenizers, tokenized: TokenizedCorpus, seed: int
+    ):
+        self._corpus = corpus
+        self._tokenizers = tokenizers
+        self._indices = tokenized.indices
+        self._seed = seed
+
+    def __call__(self, batch: Batch, epoch: int) -> Batch:
+        """Returns the batch with both sides segmented anew."""
+        source, target = batch["source"].copy(), batch["target"].copy()
+        for row, example in enumerate(batch["index"]):
+            if example < 0:
+                continue
+            index = int(self._indices[example])
+            pair = self._corpus[index]
+            seeds = np.random.SeedSequence((self._seed, epoch, index)).generate_state(2)
+            _replace(source[row], self._tokenizers.source.sample(pair.source, int(seeds[0])))
+            _replace(target[row], self._tokenizers.target.sample(pair.target, int(seeds[1])))
+        return batch | {"source": source, "target": target}
+
+
+def _replace(row: np.ndarray, ids: list[int]) -> None:
+    if len(ids) < len(row):
+        row[:] = PAD
+        row[: len(ids)] = ids
+        row[len(ids)] = EOS
+
+
+class Loader:
+    """Iterates over the batches of steps `first_step` to `last_step`, the latter excluded.
+
+    A thread assembles up to `prefetch` batches ahead and hands each to `place`,
+    which usually puts it on the devices. An error in the thread is raised where the
+    batch would have come. Use it in a `with` statement, or call `close`.
+    """
+
+    def __init__(
+        self,
+        corpus: TokenizedCorpus,
+        plan: TrainingPlan,
+        first_step: int,
+        last_step: int,
+        place: Callable[[Batch], Any] = lambda batch: batch,
+        prefetch: int = 2,
+        sampling: SubwordSampling | None = None,
+        part: slice = slice(None),
+    ):
+        self._corpus = corpus
+        self._plan = plan
+        self._steps = range(first_step, last_step)
+        self._place = place
+        self._sampling = sampling
+        self._part = part
+        self._stopped = threading.Event()
+        self._ready: queue.Queue = queue.Queue(max(1, prefetch))
+        self._thread = threading.Thread(target=self._work, name="loader", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        if self._stopped.is_set():
+            raise StopIteration
+        batch, error = self._ready.get()
+        if error is not None:
+            self.close()
+            raise error
+        if batch is _END:
+            self.close()
+            raise StopIteration
+        return batch
+
+    def __enter__(self) -> "Loader":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the thread, also one that waits for room; iteration ends."""
+        self._stopped.set()
+        while self._thread.is_alive():
+            self._drain()
+            self._thread.join(0.01)
+        self._drain()
+        self._ready.put((_END, None))  # Wakes a consumer that waits in another thread.
+
+    def _drain(self) -> None:
+        while True:
+            try:
+                self._ready.get_nowait()
+            except queue.Empty:
+                return
+
+    def _work(self) -> None:
+        try:
+            for step in self._steps:
+                if self._stopped.is_set():
+                    return
+                self._ready.put((self._make(step), None))
+            self._ready.put((_END, None))
+        except BaseException as error:  # Whatever it is, the consumer must not wait forever.
+            self._ready.put((None, error))
+
+    def _make(self, step: int) -> Any:
+        batch = assemble(self._corpus, self._plan.batch(step), self._part)
+        if self._sampling is not None:
+            batch = self._sampling(batch, step // self._plan.steps_per_epoch)
+        return self._place(batch)
