@@ -134,9 +134,9 @@ def tokenize(
         _write(partial, corpus, tokenizers, data, training)
         with _cache_errors(data):
             _move_into_place(partial, folder)
-            written = _read(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+    written = _read(folder)
     if written is None:
         raise RuntimeError(f"The tokenized corpus {folder} was written but can't be read.")
     return written
@@ -190,8 +190,10 @@ def _move_into_place(partial: Path, folder: Path) -> None:
             raise
     if _read(folder) is not None:
         return  # Another writer was faster; its cache is as good.
-    shutil.rmtree(folder)
+    damaged = partial.with_name(f"{partial.name}-damaged")
+    os.replace(folder, damaged)
     os.replace(partial, folder)
+    shutil.rmtree(damaged, ignore_errors=True)
 
 
 def _write(
