@@ -57,7 +57,7 @@ def _earlier_sessions(path: Path) -> list[Any]:
 
 
 def _session() -> dict[str, Any]:
-    commit, dirty = _commit(Path(seqjax.__file__).parent)
+    commit, dirty = code_version(Path(seqjax.__file__).parent)
     kinds = Counter((device.platform, device.device_kind) for device in jax.devices())
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -82,8 +82,11 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _commit(code: Path) -> tuple[str | None, bool | None]:
-    """Returns the commit the code is at and whether tracked files were changed since."""
+def code_version(code: Path) -> tuple[str | None, bool | None]:
+    """Returns the commit a package's folder is at and whether tracked files have changed since.
+
+    Both are None where git does not know the folder's `__init__.py`, or is not there at all.
+    """
     # An installed copy may lie in some other project's checkout, whose commit says nothing.
     if _git(code, "ls-files", "--error-unmatch", "__init__.py") is None:
         return None, None

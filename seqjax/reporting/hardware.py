@@ -44,7 +44,7 @@ _GPUS = (
     _Peak(r"\bGH200\b", 989.4, 494.7, 66.9),
     _Peak(r"\bB200$", 2250.0, 1100.0, 75.0),
     _Peak(r"\bGB200$", 2500.0, 1250.0, 80.0),
-    # "NVIDIA Ampere GA102 GPU Architecture" and "NVIDIA Ada GPU Architecture", float32 accumulation.
+    # White papers "NVIDIA Ampere GA102" and "NVIDIA Ada GPU Architecture", float32 accumulation.
     _Peak(r"RTX 3090$", 71.0, 35.6, 35.6),
     _Peak(r"RTX 4090$", 165.2, 82.6, 82.6),
 )

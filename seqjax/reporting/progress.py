@@ -114,7 +114,7 @@ class Progress:
         while len(facts) > 1 and len("  ".join([count, *facts])) > width:
             # The share of peak goes first, then the speed.
             facts.pop(-2)
-        cells = [count, "  ".join(facts)]
+        cells = [count, "  ".join(facts)] if facts else [count]
         room = width - len("  ".join(cells)) - 2
         if room >= _SHORTEST_BAR:
             bar = ProgressBar(total=max(self._total, 1), completed=self._step, width=room)

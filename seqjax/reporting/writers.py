@@ -13,13 +13,17 @@ from ml_collections import ConfigDict
 
 from seqjax.errors import UserError
 
+# What a killed run may lose of its TensorBoard events.
+_FLUSH_SECONDS = 5
+
 
 class MetricWriter:
     """Writes the metrics of a run, and continues where an interrupted run left off.
 
     `metrics.jsonl` holds one JSON object a line, 'step' first. Numbers that JSON cannot express
     are the strings "nan", "inf" and "-inf", which `float()` reads back. Strings (signatures) go to
-    `metrics.jsonl` and W&B only. Each line is on disk when `write` returns.
+    `metrics.jsonl` and W&B only. A run killed right after `write` keeps its line; TensorBoard's
+    events follow within seconds.
 
     With several processes only the first one writes; the others' writers do nothing.
     """
@@ -72,7 +76,6 @@ class MetricWriter:
             for name, value in values.items():
                 if not isinstance(value, str):
                     self._events.add_scalar(name, value, global_step=int(step))
-            self._events.flush()
         if self._wandb is not None:
             self._wandb.log({"step": int(step)} | values)
 
@@ -139,7 +142,13 @@ def _open_events(directory: Path, first_step: int):
     # tensorboardX names files by the second, so that a quick restart would overwrite one.
     suffix = f".{len(list(directory.glob('*')))}"
     # TensorBoard hides what it has read from purge_step on.
-    return SummaryWriter(str(directory), purge_step=first_step + 1, filename_suffix=suffix)
+    return SummaryWriter(
+        str(directory),
+        purge_step=first_step + 1,
+        filename_suffix=suffix,
+        flush_secs=_FLUSH_SECONDS,
+        max_queue=1000,
+    )
 
 
 def _start_wandb(workdir: Path, project: str, run_config: Mapping[str, Any]):

@@ -1,0 +1,28 @@
+"""Hypotheses of an evaluated split, kept in the run directory."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+
+
+def write_predictions(
+    workdir: str | Path, split: str, step: int, hypotheses: Sequence[str]
+) -> Path | None:
+    """Writes one hypothesis a line to `predictions/<split>-<step>.txt`, in corpus order.
+
+    Line breaks inside a hypothesis become spaces, so that line i stays example i. Only the first
+    process writes; the others get None.
+    """
+    if jax.process_index() != 0:
+        return None
+    path = Path(workdir) / "predictions" / f"{split.replace('/', '_')}-{step}.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [one_line(text) + "\n" for text in hypotheses]
+    path.write_text("".join(lines), encoding="utf-8", newline="")
+    return path
+
+
+def one_line(text: str) -> str:
+    """Replaces line breaks by spaces."""
+    return text.replace("\r", " ").replace("\n", " ")

@@ -1,0 +1,79 @@
+"""What environment.json tells of a run, and that it never stops one."""
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+
+import jax
+import pytest
+
+from seqjax.reporting.environment import code_version, record_environment
+
+
+def git(directory, *arguments):
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    command = ["git", "-C", str(directory), *identity, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    package = tmp_path / "checkout" / "package"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    try:
+        git(tmp_path, "init", "-q", "checkout")
+    except FileNotFoundError:
+        pytest.skip("git is not installed")
+    git(package, "add", ".")
+    git(package, "commit", "-q", "-m", "first")
+    return package
+
+
+def test_a_session_names_versions_devices_and_command(tmp_path):
+    record_environment(tmp_path / "run")
+    (session,) = json.loads((tmp_path / "run" / "environment.json").read_text())["sessions"]
+    assert session["packages"]["jax"] == jax.__version__
+    assert None not in [session["packages"][name] for name in ("flax", "optax", "orbax-checkpoint")]
+    assert session["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert sum(entry["count"] for entry in session["devices"]) == jax.device_count()
+    assert session["devices"][0]["kind"] == jax.devices()[0].device_kind
+    assert session["processes"] == 1
+    assert "pytest" in session["command"] or "-c" in session["command"]
+    age = datetime.now(UTC) - datetime.fromisoformat(session["started"])
+    assert 0 <= age.total_seconds() < 60
+
+
+def test_a_resumed_run_adds_a_session(tmp_path):
+    record_environment(tmp_path)
+    first = json.loads((tmp_path / "environment.json").read_text())["sessions"]
+    record_environment(tmp_path)
+    both = json.loads((tmp_path / "environment.json").read_text())["sessions"]
+    assert len(both) == 2 and both[:1] == first
+    assert [path.name for path in tmp_path.iterdir()] == ["environment.json"]
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", "{}", '{"sessions": 3}'])
+def test_a_damaged_record_does_not_keep_a_run_from_starting(tmp_path, damage):
+    (tmp_path / "environment.json").write_text(damage)
+    record_environment(tmp_path)
+    assert len(json.loads((tmp_path / "environment.json").read_text())["sessions"]) == 1
+
+
+def test_commit_and_changes_of_a_checkout(checkout):
+    commit = git(checkout, "rev-parse", "HEAD")
+    assert code_version(checkout) == (commit, False)
+    # A run directory inside the checkout is no change of the code.
+    (checkout / "metrics.jsonl").write_text("{}")
+    assert code_version(checkout) == (commit, False)
+    (checkout / "__init__.py").write_text("changed = True")
+    assert code_version(checkout) == (commit, True)
+
+
+def test_no_commit_outside_or_of_someone_elses_checkout(checkout, tmp_path):
+    assert code_version(tmp_path) == (None, None)
+    installed = checkout / "site-packages" / "package"
+    installed.mkdir(parents=True)
+    (installed / "__init__.py").write_text("")
+    assert code_version(installed) == (None, None)

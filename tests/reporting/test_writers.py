@@ -1,0 +1,132 @@
+"""What the writers leave on disk, after clean ends, kills and resumes."""
+
+import importlib.util
+import json
+import math
+import struct
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqjax.config import default_config
+from seqjax.errors import UserError
+from seqjax.reporting.writers import MetricWriter
+
+
+def open_writer(workdir, first_step=0, **fields):
+    reporting = default_config().reporting
+    reporting.update(fields)
+    return MetricWriter(workdir, reporting, first_step, {"seed": 0})
+
+
+def read_lines(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").open(encoding="utf-8")]
+
+
+def read_events(workdir):
+    """Returns what TensorBoard would show: (tag, step, value), purged events left out."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    shown = []
+    for path in sorted((workdir / "tensorboard").iterdir()):
+        data = path.read_bytes()
+        while data:
+            (length,) = struct.unpack("<Q", data[:8])
+            event = Event.FromString(data[12 : 12 + length])
+            data = data[16 + length :]
+            if event.HasField("session_log"):
+                shown = [entry for entry in shown if entry[1] < event.step]
+            shown += [(value.tag, event.step, value.simple_value) for value in event.summary.value]
+    return shown
+
+
+def test_a_line_is_complete_as_soon_as_it_is_written(tmp_path):
+    writer = open_writer(tmp_path / "run")
+    writer.write(3, {"train/loss": jnp.float32(0.5), "train/tokens": np.int64(7), "z": 1})
+    text = (tmp_path / "run" / "metrics.jsonl").read_text()
+    assert text == '{"step": 3, "train/loss": 0.5, "train/tokens": 7, "z": 1}\n'
+    writer.close()
+    writer.close()
+    assert ("train/loss", 3, 0.5) in read_events(tmp_path / "run")
+
+
+def test_numbers_that_json_lacks_are_strings(tmp_path):
+    with open_writer(tmp_path) as writer:
+        writer.write(1, {"a": math.nan, "b": jnp.inf, "c": -np.inf})
+    (line,) = read_lines(tmp_path)
+    assert line == {"step": 1, "a": "nan", "b": "inf", "c": "-inf"}
+    assert [float(line["b"]), float(line["c"])] == [math.inf, -math.inf]
+    assert len(read_events(tmp_path)) == 3
+
+
+def test_signatures_go_to_the_lines_only(tmp_path):
+    with open_writer(tmp_path) as writer:
+        writer.write(1, {"bleu": 31.5, "bleu_signature": "nrefs:1|case:mixed – é"})
+    assert read_lines(tmp_path)[0]["bleu_signature"] == "nrefs:1|case:mixed – é"
+    assert read_events(tmp_path) == [("bleu", 1, 31.5)]
+
+
+def test_a_resumed_run_forgets_steps_that_are_run_again(tmp_path):
+    with open_writer(tmp_path) as writer:
+        for step in (10, 20, 30):
+            writer.write(step, {"loss": float(step)})
+    with open_writer(tmp_path, first_step=20) as writer:
+        writer.write(30, {"loss": -30.0})
+    expected = [(10, 10.0), (20, 20.0), (30, -30.0)]
+    assert [(line["step"], line["loss"]) for line in read_lines(tmp_path)] == expected
+    assert read_events(tmp_path) == [("loss", step, loss) for step, loss in expected]
+    assert not list(tmp_path.glob("*.new"))
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [b'{"step": 20, "lo', b'{"step": 20, "text": "\xc3', b"20", b"\0\0\0", b'{"step": 20}', b"\n"],
+)
+def test_a_half_written_last_line_is_repaired(tmp_path, tail):
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 10}\n' + tail)
+    with open_writer(tmp_path, first_step=20) as writer:
+        writer.write(30, {})
+    whole = [20] if tail == b'{"step": 20}' else []
+    assert [line["step"] for line in read_lines(tmp_path)] == [10, *whole, 30]
+
+
+def test_untouched_lines_are_kept_to_the_byte(tmp_path):
+    before = b'{"step":10,  "x": "\\u00e9"}\n{"step": 20, "y": 1e-3}\n'
+    (tmp_path / "metrics.jsonl").write_bytes(before)
+    open_writer(tmp_path, first_step=20).close()
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+
+
+def test_no_events_when_switched_off(tmp_path):
+    with open_writer(tmp_path, tensorboard=False) as writer:
+        writer.write(1, {"loss": 1.0})
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+@pytest.mark.parametrize("value", [np.zeros(2), jnp.zeros((2, 1)), [1.0], None])
+def test_only_scalars_are_metrics(tmp_path, value):
+    with open_writer(tmp_path, tensorboard=False) as writer:
+        with pytest.raises(ValueError, match="'loss' is not a scalar"):
+            writer.write(1, {"loss": value})
+    assert read_lines(tmp_path) == []
+
+
+def test_wandb_must_be_installed(tmp_path):
+    if importlib.util.find_spec("wandb"):
+        pytest.skip("wandb is installed")
+    with pytest.raises(UserError, match=r"seqjax\[wandb\]"):
+        open_writer(tmp_path, wandb_project="p")
+
+
+def test_wandb_resumes_under_the_same_id(tmp_path, monkeypatch):
+    pytest.importorskip("wandb", reason="the extra wandb is not installed")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    for first_step in (0, 10):
+        with open_writer(tmp_path, first_step, wandb_project="p", tensorboard=False) as writer:
+            writer.write(10 + first_step, {"loss": 1.0, "signature": "s"})
+    identity = (tmp_path / "wandb_id.txt").read_text().strip()
+    runs = [path for path in (tmp_path / "wandb").glob("offline-run-*") if path.is_dir()]
+    assert runs and all(path.name.endswith(identity) for path in runs)
+    assert [line["step"] for line in read_lines(tmp_path)] == [10, 20]
