@@ -5,8 +5,13 @@
 'synthetic:translation', which needs no files at all.
 """
 
+import contextlib
 import difflib
-from typing import Protocol
+import hashlib
+import importlib
+import os
+import sys
+from typing import Any, Protocol
 
 import ml_collections
 
@@ -105,7 +110,88 @@ def _synthetic(data: ml_collections.ConfigDict, split: str) -> Corpus:
 
 
 class TensorFlowDataset:
-    """Corpus 'tfds:NAME': a data set of TensorFlow Datasets, read without TensorFlow."""
+    """Corpus 'tfds:NAME': a translation data set of TensorFlow Datasets, without TensorFlow.
+
+    It is downloaded and prepared as array_record where it is not yet.
+    """
 
     def __init__(self, data: ml_collections.ConfigDict, split: str):
-        raise UserError("soon")
+        # TFDS prints its progress; standard output is for results only.
+        with contextlib.redirect_stdout(sys.stderr):
+            builder = _prepared_builder(data)
+            known = list(builder.info.features)
+            for field, name in (("data.source", data.source), ("data.target", data.target)):
+                if name not in known:
+                    raise UserError(
+                        f"{field}={name!r}: {data.corpus} has the features {', '.join(known)}"
+                    )
+            try:
+                self._examples = builder.as_data_source(split)
+            except (ValueError, KeyError) as error:
+                splits = ", ".join(builder.info.splits)
+                raise UserError(
+                    f"{data.corpus} has no split {split!r}; there are {splits}"
+                ) from error
+        self._name = data.corpus
+        self._sides = (data.source, data.target)
+        self.fingerprint = _tfds_fingerprint(builder, split, len(self), self._sides)
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def __getitem__(self, index: int) -> Pair:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        example = self._examples[index]
+        return Pair(*(self._text(example[side], side) for side in self._sides))
+
+    def _text(self, value: Any, side: str) -> str:
+        if not isinstance(value, str | bytes):
+            raise UserError(f"{self._name}: feature {side!r} is no text")
+        return value.decode() if isinstance(value, bytes) else value
+
+
+def _prepared_builder(data: ml_collections.ConfigDict) -> Any:
+    # Takes seconds, so only where it is needed.
+    import tensorflow_datasets as tfds
+
+    name = data.corpus.removeprefix("tfds:")
+    _register(name)
+    directory = os.path.expanduser(os.path.expandvars(data.directory)) or None
+    try:
+        builder = tfds.builder(name, file_format="array_record", data_dir=directory)
+    except Exception as error:  # Whatever TFDS raises, the name is what the user can change.
+        raise UserError(f"data.corpus={data.corpus!r}: {_first_line(error)}") from error
+    try:
+        if not builder.is_prepared():
+            builder.download_and_prepare()
+    except Exception as error:
+        remedy = "see that the download's host can be reached"
+        if isinstance(error, ImportError):
+            remedy = "`pip install seqjax[tensorflow]` brings what TFDS needs for it"
+        raise UserError(
+            f"data.corpus={data.corpus!r} is not in {builder.data_dir} and could not be prepared:"
+            f" {_first_line(error)}; {remedy}, or set data.directory to where it is prepared as"
+            " array_record"
+        ) from error
+    return builder
+
+
+def _register(name: str) -> None:
+    # TFDS finds WMT and a few others only once their module has been imported.
+    base = name.split("/")[0].split(":")[0]
+    module = f"tensorflow_datasets.translate.{base.removesuffix('_translate')}"
+    with contextlib.suppress(ImportError):
+        importlib.import_module(module)
+
+
+def _tfds_fingerprint(builder: Any, split: str, length: int, sides: tuple[str, str]) -> str:
+    info = os.path.join(builder.data_dir, "dataset_info.json")
+    prepared = os.stat(info).st_mtime_ns if os.path.exists(info) else 0
+    state = (builder.info.full_name, str(builder.data_dir), prepared, split, length, sides)
+    return hashlib.sha256(repr(state).encode()).hexdigest()[:16]
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -20,8 +20,8 @@ from seqjax.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-# SentencePiece seeds a thread's generator once, from a global value, when the thread first draws.
-_seeding = threading.Lock()
+# The seed is global, and setting it restarts the generator of the thread that draws next.
+_drawing = threading.Lock()
 
 
 class Subwords:
@@ -54,21 +54,12 @@ class Subwords:
         """
         if not self.sampling:
             return self.encode(text)
-        drawn = []
-
-        def draw():
-            drawn.extend(
-                self._processor.encode(
-                    self._prepare(text), enable_sampling=True, nbest_size=-1, alpha=self.sampling
-                )
+        # -1 is SentencePiece's word for an unpredictable seed.
+        with _drawing:
+            sentencepiece.set_random_generator_seed(int(seed) % (2**32 - 1))
+            return self._processor.encode(
+                self._prepare(text), enable_sampling=True, nbest_size=-1, alpha=self.sampling
             )
-
-        with _seeding:
-            sentencepiece.set_random_generator_seed(seed % 2**32)
-            thread = threading.Thread(target=draw)
-            thread.start()
-            thread.join()
-        return drawn
 
     def decode(self, ids: Sequence[int]) -> str:
         """Returns the text of `ids` up to EOS; unknown pieces read '<unk>'."""

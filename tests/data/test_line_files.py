@@ -1,0 +1,201 @@
+import gzip
+import os
+
+import pytest
+
+from seqjax.config import default_config
+from seqjax.data import line_files
+from seqjax.data.line_files import AlignedTexts, JsonLines, Lines, TabSeparated
+from seqjax.errors import UserError
+
+
+def write(path, content):
+    data = content if isinstance(content, bytes) else content.encode()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path
+
+
+def config(tmp_path, corpus, **fields):
+    data = default_config().data
+    data.corpus = corpus
+    data.directory = str(tmp_path)
+    for name, value in fields.items():
+        data[name] = value
+    return data
+
+
+def error_of(function, *arguments):
+    with pytest.raises(UserError) as caught:
+        function(*arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz"])
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("a\nb\n", ["a", "b"]),
+        ("a\nb", ["a", "b"]),
+        ("a\r\nb\r\n", ["a", "b"]),
+        ("a\rb\n", ["a\rb"]),
+        ("\n\nb\n\n", ["", "", "b", ""]),
+        ("\n", [""]),
+        # Everything else that str.splitlines would cut at.
+        (
+            "a\u2028b\u2029c\x85d\x0be\x0cf\x1cg\n h \n",
+            ["a\u2028b\u2029c\x85d\x0be\x0cf\x1cg", " h "],
+        ),
+        ("\ufeffé\n\ufeffz", ["é", "\ufeffz"]),
+    ],
+)
+def test_only_newlines_end_a_line(tmp_path, name, content, expected):
+    lines = Lines(write(tmp_path / name, content))
+    assert [lines[i] for i in range(len(lines))] == expected
+    for beyond in (len(lines), -1):
+        with pytest.raises(IndexError):
+            lines[beyond]
+
+
+def test_lines_across_chunks(tmp_path, monkeypatch):
+    monkeypatch.setattr(line_files, "_CHUNK_BYTES", 7)
+    expected = ["ü" * (i % 11) + "😀" * (i % 3) for i in range(200)]
+    path = write(tmp_path / "a", "\n".join(expected))
+    lines = Lines(path)
+    assert [lines[i] for i in range(len(lines))] == expected
+    write(path, "\n".join(expected).encode().replace("😀".encode(), b"\xf0\x9f", 1))
+    assert "line 2:" in error_of(Lines, path)
+
+
+def test_bad_bytes_are_found_when_opened(tmp_path):
+    path = write(tmp_path / "a", b"fine\n" * 70_000 + b"\xfcber\n" + b"fine\n" * 10)
+    message = error_of(Lines, path)
+    assert f"{path} line 70001: not UTF-8" in message
+    # A character cut by the end of its line, and one cut by the end of the file.
+    assert "line 1:" in error_of(Lines, write(path, b"caf\xc3\n\xa9\n"))
+    assert "line 2:" in error_of(Lines, write(path, b"a\nb\xc3"))
+
+
+@pytest.mark.parametrize("content", ["", "\ufeff"])
+def test_empty_file(tmp_path, content):
+    assert error_of(Lines, write(tmp_path / "a", content)) == f"{tmp_path / 'a'} is empty"
+
+
+def test_damaged_gzip(tmp_path):
+    path = write(tmp_path / "a.gz", "line\n" * 1000)
+    path.write_bytes(path.read_bytes()[:-9])
+    assert f"{path} cannot be read" in error_of(Lines, path)
+
+
+def test_aligned_texts(tmp_path, monkeypatch):
+    write(tmp_path / "train.en", "one\ntwo\n")
+    write(tmp_path / "train.de", "eins\nzwei")
+    write(tmp_path / "short.en", "one\n")
+    write(tmp_path / "short.de", "eins\nzwei\n")
+    data = config(tmp_path, "text")
+    corpus = AlignedTexts(data, "train")
+    assert list(map(tuple, (corpus[0], corpus[1]))) == [("one", "eins"), ("two", "zwei")]
+    monkeypatch.setenv("CORPORA", str(tmp_path))
+    data.directory = "$CORPORA"
+    assert AlignedTexts(data, "train").fingerprint == corpus.fingerprint
+    message = error_of(AlignedTexts, data, "short")
+    assert f"{tmp_path / 'short.en'} has 1 lines but {tmp_path / 'short.de'} has 2" in message
+
+
+def test_home_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write(tmp_path / "x.en", "one")
+    write(tmp_path / "x.de", "eins")
+    assert len(AlignedTexts(config("~", "text"), "x")) == 1
+
+
+def test_fingerprint_follows_the_files(tmp_path):
+    data = config(tmp_path, "text", files="{language}")
+    write(tmp_path / "en", "one\n")
+    target = write(tmp_path / "de", "eins\n")
+    seen = {AlignedTexts(data, "train").fingerprint}
+    os.utime(target, ns=(1, 1))
+    seen.add(AlignedTexts(data, "train").fingerprint)
+    write(target, "zwei!\n")
+    os.utime(target, ns=(1, 1))
+    seen.add(AlignedTexts(data, "train").fingerprint)
+    data.source, data.target = "de", "en"
+    seen.add(AlignedTexts(data, "train").fingerprint)
+    assert len(seen) == 4
+    assert AlignedTexts(data, "train").fingerprint in seen
+
+
+def test_missing_files(tmp_path):
+    for name in ("train.en", "train.de", "unrelated"):
+        write(tmp_path / name, "x")
+    data = config(tmp_path, "text")
+    message = error_of(AlignedTexts, data, "trian")
+    assert str(tmp_path / "trian.en") in message
+    assert "'train.en'" in message and "unrelated" not in message
+    data.directory = str(tmp_path / "nowhere")
+    message = error_of(AlignedTexts, data, "train")
+    assert str(tmp_path / "nowhere" / "train.en") in message and "data.directory" in message
+    data.files = "{split}.{lang}"
+    assert "{split} and {language}" in error_of(AlignedTexts, data, "train")
+
+
+def test_tab_separated(tmp_path):
+    write(tmp_path / "train.tsv", 'id\ten\tde\n1\ta "quoted\tb\n2\t\tc\textra\n3\tlonely\n')
+    data = config(tmp_path, "tsv", files="{split}.tsv")
+    corpus = TabSeparated(data, "train")
+    assert len(corpus) == 3
+    assert corpus[0] == ('a "quoted', "b")
+    assert corpus[1] == ("", "c")
+    message = error_of(corpus.__getitem__, 2)
+    assert f"{tmp_path / 'train.tsv'} line 4: no column 2, only 0 to 1" in message
+    with pytest.raises(IndexError):
+        corpus[3]
+
+    data.source, data.target = "2", "0"
+    numbered = TabSeparated(data, "train")
+    assert len(numbered) == 4
+    assert numbered[0] == ("de", "id") and numbered[1] == ("b", "1")
+    assert numbered.fingerprint != corpus.fingerprint
+
+    data.source = "fr"
+    data.target = "de"
+    assert "no column 'fr'; there are 'id', 'en', 'de'" in error_of(TabSeparated, data, "train")
+    data.source = "0"
+    assert "two column numbers" in error_of(TabSeparated, data, "train")
+    data.files = "{split}.{language}"
+    assert "'{split}.tsv'" in error_of(TabSeparated, data, "train")
+
+
+def test_tab_separated_without_rows(tmp_path):
+    write(tmp_path / "train.tsv", "en\tde\n")
+    data = config(tmp_path, "tsv", files="train.tsv")
+    assert "no line after the column names" in error_of(TabSeparated, data, "train")
+
+
+def test_json_lines(tmp_path):
+    write(
+        tmp_path / "train.jsonl",
+        '{"translation": {"en": "a\\nb", "de": "\\u00fc"}}\n{"translation": {"en": "c"}}\n'
+        '{"translation": {"en": "c", "de": 3}}\n[1]\nnot json\n'
+        '{"translation.en": "flat", "translation.de": "x"}\n',
+    )
+    data = config(
+        tmp_path,
+        "jsonl",
+        files="{split}.jsonl",
+        source="translation.en",
+        target="translation.de",
+    )
+    corpus = JsonLines(data, "train")
+    assert len(corpus) == 6
+    assert corpus[0] == ("a\nb", "ü")
+    assert corpus[5] == ("flat", "x")
+    messages = [error_of(corpus.__getitem__, i) for i in range(1, 5)]
+    for line, message in enumerate(messages, start=2):
+        assert message.startswith(f"{tmp_path / 'train.jsonl'} line {line}: ")
+    assert "no field 'translation.de'; there are 'en'" in messages[0]
+    assert "'translation.de' is no text" in messages[1]
+    assert "is no object" in messages[2]
+    assert "not JSON" in messages[3]
+    data.source = "translation"
+    assert "it holds 'en', 'de'" in error_of(JsonLines(data, "train").__getitem__, 0)
