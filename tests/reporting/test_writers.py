@@ -119,6 +119,7 @@ def test_wandb_must_be_installed(tmp_path):
         open_writer(tmp_path, wandb_project="p")
 
 
+@pytest.mark.slow
 def test_wandb_resumes_under_the_same_id(tmp_path, monkeypatch):
     pytest.importorskip("wandb", reason="the extra wandb is not installed")
     monkeypatch.setenv("WANDB_MODE", "offline")
