@@ -1,0 +1,231 @@
+"""Beam search, compiled whole in one loop over any decoder of the contract.
+
+At every position the best 2K continuations of the K live hypotheses of a sentence are taken
+together. Those among the best K that end with EOS are finished; the best K that do not end
+live on, so that K hypotheses always live (Ott et al., 2019, fairseq). A sentence is done when
+no live hypothesis can still beat the worst of the N finished ones that are kept, which is the
+result of running to the limit, without running there; or earlier, after a number of finished
+hypotheses (`patience`).
+
+Shape suffixes: B batch, K live hypotheses, C candidates, N n-best, L longest output, V vocabulary.
+"""
+
+import math
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+
+from seqjax.architectures.contract import Carry, reorder
+from seqjax.data.tokenizer import BOS, EOS, PAD
+from seqjax.errors import UserError
+from seqjax.search.candidates import allowed_tokens, best_continuations
+from seqjax.search.greedy import Step, greedy_search
+from seqjax.search.hypotheses import LOWEST, Hypotheses, length_norms
+
+
+@flax.struct.dataclass
+class _Finished:
+    """The best finished hypotheses, best first; `slots` say which live hypothesis EOS ended."""
+
+    scores: jax.Array  # float32 [B, N]
+    log_probabilities: jax.Array  # float32 [B, N]
+    lengths: jax.Array  # int32 [B, N]
+    slots: jax.Array  # int32 [B, N]
+
+
+@flax.struct.dataclass
+class _State:
+    """The search between two positions.
+
+    Hypotheses are never copied: each position remembers what was appended to which slot, and
+    the finished ones are read off backwards at the end.
+    """
+
+    time: jax.Array  # int32 [], tokens of each live hypothesis
+    carry: Any
+    log_probabilities: jax.Array  # float32 [B, K], best first
+    tokens: jax.Array  # int32 [L, B, K]
+    parents: jax.Array  # int32 [L, B, K]
+    last: jax.Array  # int32 [B, K]
+    finished: _Finished
+    count: jax.Array  # int32 [B], hypotheses that finished, also those not kept
+    done: jax.Array  # bool [B]
+
+
+def beam_search(
+    step: Step,
+    carry: Carry,
+    limits_B: jax.Array,
+    *,
+    max_length: int,
+    beam_size: int,
+    n_best: int = 1,
+    normalization: str = "gnmt",
+    penalty: float = 0.6,
+    min_length: int = 0,
+    patience: float = math.inf,
+) -> Hypotheses:
+    """Finds probable outputs by keeping the K best hypotheses at every position.
+
+    With beam size 1 this is greedy search: the first EOS ends it, whatever the normalization.
+    Ties go to the better parent, then to the lower token, then to the shorter hypothesis.
+
+    Args:
+      step: maps carry and int32 tokens [B, K] to the next carry and logits [B, K, V].
+      carry: the decoder's start, with K = beam_size hypotheses.
+      limits_B: int32 [B], most tokens of an output, EOS counted: at the limit EOS is forced,
+        and its probability counted. A sentence with limit 0 has no output and costs no step.
+      max_length: L, no smaller than any limit.
+      beam_size: K.
+      n_best: N, outputs returned for each sentence, at most K.
+      normalization: see `length_norms`.
+      penalty: see `length_norms`.
+      min_length: fewest tokens of an output, EOS not counted, where the limit allows so many.
+      patience: a sentence is done when patience * K hypotheses have finished (Kasai et al., 2022).
+        1 is the habit of fairseq and CTranslate2, faster and not exact; inf never gives up.
+
+    Returns:
+      Hypotheses, [B, N], best score first.
+
+    Raises:
+      UserError: n_best is not between 1 and beam_size, or the normalization is unknown.
+    """
+    if not 1 <= n_best <= beam_size:
+        raise UserError(
+            f"decode.n_best is {n_best}; accepted are 1 to decode.beam_size={beam_size}"
+        )
+    if beam_size == 1:
+        return greedy_search(
+            step,
+            carry,
+            limits_B,
+            max_length=max_length,
+            normalization=normalization,
+            penalty=penalty,
+            min_length=min_length,
+        )
+    limits_B = jnp.minimum(limits_B, max_length).astype(jnp.int32)
+    norms = jnp.asarray(length_norms(normalization, penalty, max_length))
+    quota = int(min(max(patience, 1 / beam_size), max_length) * beam_size)
+
+    def unfinished(state):
+        return (state.time < max_length) & ~jnp.all(state.done)
+
+    def extend(state):
+        carry, logits_BxKxV = step(state.carry, state.last)
+        allowed_BxV = allowed_tokens(state.time, limits_B, min_length, logits_BxKxV.shape[-1])
+        candidates = _candidates(state.log_probabilities, logits_BxKxV, allowed_BxV)
+        finished, count_B = _finish(state, candidates, norms[state.time + 1], quota)
+        log_probabilities, parents, last = _continue(candidates, beam_size)
+        time = state.time + 1
+        # A log probability only falls from here, so the best that a live hypothesis can reach is
+        # what it has over the largest norm ahead: the last one, or the next if norms decrease.
+        largest_B = jnp.maximum(norms[jnp.minimum(time + 1, max_length)], norms[limits_B])
+        reachable_B = jnp.where(
+            log_probabilities[:, 0] > LOWEST / 2, log_probabilities[:, 0] / largest_B, LOWEST
+        )
+        beaten_B = reachable_B <= finished.scores[:, -1]
+        return _State(
+            time=time,
+            carry=reorder(carry, parents),
+            log_probabilities=log_probabilities,
+            tokens=state.tokens.at[state.time].set(last),
+            parents=state.parents.at[state.time].set(parents),
+            last=last,
+            finished=finished,
+            count=count_B,
+            done=state.done | beaten_B | (count_B >= quota) | (time >= limits_B),
+        )
+
+    start = _start(carry, limits_B, max_length, beam_size, n_best)
+    return _read(jax.lax.while_loop(unfinished, extend, start), limits_B)
+
+
+def _start(carry, limits_B, max_length, beam_size, n_best) -> _State:
+    rows = limits_B.shape[0]
+    return _State(
+        time=jnp.int32(0),
+        carry=carry,
+        # All slots start as the same empty hypothesis: only the first may have children.
+        log_probabilities=jnp.full((rows, beam_size), LOWEST).at[:, 0].set(0.0),
+        tokens=jnp.zeros((max_length, rows, beam_size), jnp.int32),
+        parents=jnp.zeros((max_length, rows, beam_size), jnp.int32),
+        last=jnp.full((rows, beam_size), BOS, jnp.int32),
+        finished=_Finished(
+            scores=jnp.full((rows, n_best), LOWEST),
+            log_probabilities=jnp.full((rows, n_best), LOWEST),
+            lengths=jnp.zeros((rows, n_best), jnp.int32),
+            slots=jnp.zeros((rows, n_best), jnp.int32),
+        ),
+        count=jnp.zeros(rows, jnp.int32),
+        done=limits_B <= 0,
+    )
+
+
+def _candidates(log_probabilities_BxK, logits_BxKxV, allowed_BxV):
+    """Returns log probabilities, parents and tokens [B, 2K], best first.
+
+    K + 1 continuations of each hypothesis are enough: one of them may be EOS.
+    """
+    rows, beam_size = log_probabilities_BxK.shape
+    best_BxKxC, tokens_BxKxC = best_continuations(logits_BxKxV, allowed_BxV, beam_size + 1)
+    totals_BxKxC = log_probabilities_BxK[..., None] + best_BxKxC
+    totals, flat = jax.lax.top_k(totals_BxKxC.reshape(rows, -1), 2 * beam_size)
+    tokens = jnp.take_along_axis(tokens_BxKxC.reshape(rows, -1), flat, axis=1)
+    return totals, flat // best_BxKxC.shape[-1], tokens
+
+
+def _finish(state, candidates, norm, quota) -> tuple[_Finished, jax.Array]:
+    """Merges what ends now into what has ended before, where the sentence is not done."""
+    beam_size = state.last.shape[1]
+    totals, parents, tokens = (candidate[:, :beam_size] for candidate in candidates)
+    ends = (tokens == EOS) & (totals > LOWEST / 2) & ~state.done[:, None]
+    count = state.count[:, None] + jnp.cumsum(ends, axis=1, dtype=jnp.int32)
+    ends &= count <= quota
+    new = _Finished(
+        scores=jnp.where(ends, totals / norm, LOWEST),
+        log_probabilities=jnp.where(ends, totals, LOWEST),
+        lengths=jnp.where(ends, state.time + 1, 0),
+        slots=parents,
+    )
+    merged = jax.tree.map(lambda *both: jnp.concatenate(both, axis=1), state.finished, new)
+    _, kept = jax.lax.top_k(merged.scores, state.finished.scores.shape[1])
+    return jax.tree.map(lambda leaf: jnp.take_along_axis(leaf, kept, axis=1), merged), count[:, -1]
+
+
+def _continue(candidates, beam_size):
+    """Returns log probabilities, parents and tokens [B, K] of the hypotheses that live on."""
+    totals, parents, tokens = candidates
+    log_probabilities, kept = jax.lax.top_k(jnp.where(tokens == EOS, LOWEST, totals), beam_size)
+    return (
+        log_probabilities,
+        jnp.take_along_axis(parents, kept, axis=1),
+        jnp.take_along_axis(tokens, kept, axis=1),
+    )
+
+
+def _read(state: _State, limits_B: jax.Array) -> Hypotheses:
+    """Follows the finished hypotheses from their ends back to their beginnings."""
+    finished = state.finished
+
+    def back(slots_BxN, position):
+        time, tokens_BxK, parents_BxK = position
+        inside = time < finished.lengths - 1
+        token = jnp.where(inside, jnp.take_along_axis(tokens_BxK, slots_BxN, axis=1), PAD)
+        token = jnp.where(time == finished.lengths - 1, EOS, token)
+        parent = jnp.take_along_axis(parents_BxK, slots_BxN, axis=1)
+        return jnp.where(inside, parent, slots_BxN), token
+
+    times = jnp.arange(state.tokens.shape[0])
+    _, tokens_LxBxN = jax.lax.scan(
+        back, finished.slots, (times, state.tokens, state.parents), reverse=True
+    )
+    empty_Bx1 = (limits_B <= 0)[:, None]
+    return Hypotheses(
+        tokens=tokens_LxBxN.transpose(1, 2, 0),
+        scores=jnp.where(empty_Bx1, 0.0, finished.scores),
+        log_probabilities=jnp.where(empty_Bx1, 0.0, finished.log_probabilities),
+        lengths=finished.lengths,
+    )

@@ -1,0 +1,83 @@
+"""Greedy search: the most probable token at every position.
+
+Shape suffixes: B batch, K hypotheses (here 1), L longest output, V vocabulary.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.architectures.contract import Carry
+from seqjax.data.tokenizer import BOS, EOS, PAD
+from seqjax.search.candidates import allowed_tokens
+from seqjax.search.hypotheses import LOWEST, Hypotheses, length_norms
+
+Step = Callable[[Carry, jax.Array], tuple[Carry, jax.Array]]
+
+
+def greedy_search(
+    step: Step,
+    carry: Carry,
+    limits_B: jax.Array,
+    *,
+    max_length: int,
+    normalization: str = "gnmt",
+    penalty: float = 0.6,
+    min_length: int = 0,
+) -> Hypotheses:
+    """Extends one hypothesis for each sentence by its most probable token until EOS.
+
+    The arguments are those of `beam_search`; the carry has one hypothesis for each sentence.
+    Of equally probable tokens the one with the lowest id is taken.
+    """
+    limits_B = jnp.minimum(limits_B, max_length).astype(jnp.int32)
+    norms = jnp.asarray(length_norms(normalization, penalty, max_length))
+
+    def unfinished(state):
+        time, _, _, _, lengths_B, _ = state
+        return (time < max_length) & jnp.any(_active(time, lengths_B, limits_B))
+
+    def extend(state):
+        time, carry, last_B, tokens_LxB, lengths_B, log_probabilities_B = state
+        carry, logits_Bx1xV = step(carry, last_B[:, None])
+        logits_BxV = jnp.maximum(logits_Bx1xV[:, 0].astype(jnp.float32), LOWEST)
+        allowed = allowed_tokens(time, limits_B, min_length, logits_BxV.shape[-1])
+        chosen_B = jnp.argmax(jnp.where(allowed, logits_BxV, LOWEST), axis=-1).astype(jnp.int32)
+        chosen_B = jnp.where(time + 1 >= limits_B, EOS, chosen_B)
+        logit_B = jnp.take_along_axis(logits_BxV, chosen_B[:, None], axis=-1)[:, 0]
+        log_probability_B = logit_B - jax.nn.logsumexp(logits_BxV, axis=-1)
+        active_B = _active(time, lengths_B, limits_B)
+        token_B = jnp.where(active_B, chosen_B, PAD)
+        return (
+            time + 1,
+            carry,
+            token_B,
+            tokens_LxB.at[time].set(token_B),
+            jnp.where(active_B & (chosen_B == EOS), time + 1, lengths_B),
+            log_probabilities_B + jnp.where(active_B, log_probability_B, 0.0),
+        )
+
+    rows = limits_B.shape[0]
+    *_, tokens_LxB, lengths_B, log_probabilities_B = jax.lax.while_loop(
+        unfinished,
+        extend,
+        (
+            jnp.int32(0),
+            carry,
+            jnp.full(rows, BOS, jnp.int32),
+            jnp.full((max_length, rows), PAD, jnp.int32),
+            jnp.zeros(rows, jnp.int32),
+            jnp.zeros(rows, jnp.float32),
+        ),
+    )
+    return Hypotheses(
+        tokens=tokens_LxB.T[:, None],
+        scores=(log_probabilities_B / norms[lengths_B])[:, None],
+        log_probabilities=log_probabilities_B[:, None],
+        lengths=lengths_B[:, None],
+    )
+
+
+def _active(time, lengths_B, limits_B):
+    return (lengths_B == 0) & (time < limits_B)
