@@ -49,7 +49,8 @@ class TrainingPlan:
       shapes: from small to large; both lengths only grow.
       steps_per_shape: batches of each shape in an epoch, the same in every epoch.
       steps_per_epoch: their sum.
-      source_tokens_per_epoch, tokens_per_epoch: real source and target tokens, EOS included.
+      source_tokens_per_epoch, tokens_per_epoch: real source and target tokens, EOS included,
+        by the given lengths.
       waste: share of padding among the positions of both sides.
       largest: the shape with the most positions.
     """
@@ -61,14 +62,28 @@ class TrainingPlan:
         batching: ConfigDict,
         seed: int,
         row_multiple: int = 1,
+        room: tuple[float, float] = (1.0, 1.0),
     ):
-        """Plans over int arrays [n] of lengths; rows of a batch are a multiple of `row_multiple`.
+        """Plans over int arrays [n] of lengths.
 
-        Raises UserError where `batching.sentences` is not such a multiple.
+        Args:
+          source_lengths, target_lengths: tokens of each example, EOS included.
+          batching: the `batching` part of the config.
+          seed: seed of the order.
+          row_multiple: the rows of a batch are a multiple of it.
+          room: factors by which sources and targets may grow (`SubwordSampling.room`); no
+            batch gets longer than the longest sequence.
+
+        Raises:
+          UserError: `batching.sentences` is not a multiple of `row_multiple`.
         """
         rows_of = _rows_rule(batching, row_multiple, len(source_lengths))
         self.shapes, self._shape_of = _group(
-            source_lengths, target_lengths, rows_of, batching.multiple, batching.shapes
+            _grown(source_lengths, room[0]),
+            _grown(target_lengths, room[1]),
+            rows_of,
+            batching.multiple,
+            batching.shapes,
         )
         counts = np.bincount(self._shape_of, minlength=len(self.shapes))
         self.steps_per_shape = _steps(counts, self.shapes)
@@ -76,7 +91,7 @@ class TrainingPlan:
         self.source_tokens_per_epoch = int(np.sum(source_lengths, dtype=np.int64))
         self.tokens_per_epoch = int(np.sum(target_lengths, dtype=np.int64))
         real = self.source_tokens_per_epoch + self.tokens_per_epoch
-        self.waste = 1 - real / _positions(self.steps_per_shape, self.shapes)
+        self.waste = 1 - real / _positions(self.shapes, self.steps_per_shape)
         self.largest = max(self.shapes, key=lambda s: (s.positions, s.source + s.target))
         self._seed = seed
         self._epoch = functools.lru_cache(maxsize=2)(self._plan_epoch)
@@ -92,10 +107,14 @@ class TrainingPlan:
         """Returns each step's (shape, block), and for each shape its ids [blocks, rows]."""
         random = np.random.Philox(np.random.SeedSequence((self._seed, epoch)))
         # One sort groups by shape and shuffles within. Raw random bits, unlike
-        # `Generator.permutation`, are the same in every version of NumPy.
-        keys = random.random_raw(len(self._shape_of)) >> np.uint64(8)
-        keys |= self._shape_of.astype(np.uint64) << np.uint64(56)
-        examples = np.argsort(keys, kind="stable").astype(np.int32)
+        # `Generator.permutation`, are the same in every version of NumPy; the example
+        # in the lowest bits makes keys unique, so any sorting algorithm gives the same.
+        mask = np.uint64((1 << len(self._shape_of).bit_length()) - 1)
+        keys = (random.random_raw(len(self._shape_of)) >> np.uint64(4)) & ~mask
+        keys |= self._shape_of.astype(np.uint64) << np.uint64(60)
+        keys |= np.arange(len(keys), dtype=np.uint64)
+        keys.sort()
+        examples = (keys & mask).astype(np.int32)
         ends = np.cumsum(np.bincount(self._shape_of, minlength=len(self.shapes)))
         blocks, taken = [], 0
         for shape, steps, end in zip(self.shapes, self.steps_per_shape, ends, strict=True):
@@ -139,6 +158,10 @@ def evaluation_plan(
     return batches
 
 
+def _grown(lengths: np.ndarray, factor: float) -> np.ndarray:
+    return np.minimum(np.ceil(lengths * factor), lengths.max(initial=0)).astype(np.int32)
+
+
 def _rows_rule(batching: ConfigDict, row_multiple: int, examples: int) -> Callable[[int], int]:
     """Returns the rule that gives the rows of a shape by the length of its longer side."""
     if batching.kind == "tokens":
@@ -179,7 +202,7 @@ def _group(
         raise ValueError("No examples to plan batches of.")
     longer = np.maximum(source_lengths, target_lengths)
     width = multiple * math.ceil(int(longer.max()) / (multiple * MAX_BINS))
-    bin_of = (longer - 1) // width
+    bin_of = ((longer - 1) // width).astype(np.intp)
     counts = np.bincount(bin_of)
     used = np.flatnonzero(counts)
     # Bounds only grow, so that whatever fits a shape fits every larger one.
@@ -187,23 +210,23 @@ def _group(
     targets = _running_bounds(target_lengths, bin_of, multiple)[used]
     totals = np.cumsum(counts[used])
 
-    def shapes_of(last_bins: Sequence[int]) -> tuple[Shape, ...]:
+    def plan(last_bins: Sequence[int]) -> tuple[tuple[Shape, ...], tuple[int, ...]]:
         sizes = [(int(sources[b]), int(targets[b])) for b in last_bins]
-        return tuple(Shape(rows_of(max(size)), *size) for size in sizes)
-
-    def positions_of(last_bins: Sequence[int]) -> int:
-        shapes = shapes_of(last_bins)
-        return _positions(_steps(np.diff(totals[last_bins], prepend=0), shapes), shapes)
+        shapes = tuple(Shape(rows_of(max(size)), *size) for size in sizes)
+        return shapes, _steps(np.diff(totals[last_bins], prepend=0), shapes)
 
     # With few examples fewer shapes waste less: batches of more shapes would not be filled.
-    best = min(_boundaries(totals, sources + targets, most), key=positions_of)
+    solutions = _boundaries(totals, sources + targets, most)
+    best = min(solutions, key=lambda last_bins: _positions(*plan(last_bins)))
+    # A shape that never fills a batch only hands its examples on.
+    best = [b for b, steps in zip(best, plan(best)[1], strict=True) if steps]
     shape_of = np.searchsorted(used[best], np.arange(len(counts))).astype(np.int8)
-    return shapes_of(best), shape_of[bin_of]
+    return plan(best)[0], shape_of[bin_of]
 
 
 def _running_bounds(lengths: np.ndarray, bin_of: np.ndarray, multiple: int) -> np.ndarray:
     """Returns for each bin the longest length in it and the bins before, rounded up."""
-    longest = np.zeros(int(bin_of.max()) + 1, np.int64)
+    longest = np.zeros(int(bin_of.max()) + 1, lengths.dtype)
     np.maximum.at(longest, bin_of, lengths)
     return _up(np.maximum.accumulate(longest), multiple)
 
@@ -240,7 +263,7 @@ def _steps(counts: np.ndarray, shapes: Sequence[Shape]) -> tuple[int, ...]:
     return tuple(steps)
 
 
-def _positions(steps: Sequence[int], shapes: Sequence[Shape]) -> int:
+def _positions(shapes: Sequence[Shape], steps: Sequence[int]) -> int:
     return sum(n * shape.positions for n, shape in zip(steps, shapes, strict=True))
 
 

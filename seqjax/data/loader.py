@@ -14,6 +14,8 @@ from seqjax.data.tokens import TokenizedCorpus
 
 Batch = dict[str, np.ndarray]
 _END = object()
+_MEASURED = 1000  # Pairs sampled to measure how much longer sampled segmentations are.
+_FITTING = 90  # Percentage of sampled segmentations that a plan has room for.
 
 
 def assemble(corpus: TokenizedCorpus, planned: PlannedBatch, part: slice = slice(None)) -> Batch:
@@ -35,7 +37,8 @@ class SubwordSampling:
     """Segments the texts of a batch anew in every epoch (subword regularization, Kudo 2018).
 
     A segmentation is a pure function of seed, epoch and the pair's index in the
-    corpus. One that is longer than the batch is wide leaves the side as it was.
+    corpus. One that is longer than the batch is wide leaves the side as it was: plan
+    with `room`, or that is what happens to most.
     """
 
     def __init__(
@@ -43,7 +46,7 @@ class SubwordSampling:
     ):
         self._corpus = corpus
         self._tokenizers = tokenizers
-        self._indices = tokenized.indices
+        self._tokenized = tokenized
         self._seed = seed
 
     def __call__(self, batch: Batch, epoch: int) -> Batch:
@@ -52,12 +55,28 @@ class SubwordSampling:
         for row, example in enumerate(batch["index"]):
             if example < 0:
                 continue
-            index = int(self._indices[example])
-            pair = self._corpus[index]
-            seeds = np.random.SeedSequence((self._seed, epoch, index)).generate_state(2)
-            _replace(source[row], self._tokenizers.source.sample(pair.source, int(seeds[0])))
-            _replace(target[row], self._tokenizers.target.sample(pair.target, int(seeds[1])))
+            index = int(self._tokenized.indices[example])
+            for side, ids in zip((source, target), self._sample(index, epoch), strict=True):
+                _replace(side[row], ids)
         return batch | {"source": source, "target": target}
+
+    def room(self) -> tuple[float, float]:
+        """Returns by which factors sources and targets grow at most, but for one in ten."""
+        tokenized = self._tokenized
+        rows = np.unique(np.linspace(0, len(tokenized) - 1, _MEASURED).astype(int))
+        pairs = [self._sample(int(tokenized.indices[row]), epoch=0) for row in rows]
+        lengths = np.array([[len(ids) + 1 for ids in pair] for pair in pairs])
+        plain = np.stack([tokenized.source_lengths[rows], tokenized.target_lengths[rows]], axis=1)
+        source, target = np.percentile(lengths / plain, _FITTING, axis=0)
+        return max(1.0, float(source)), max(1.0, float(target))
+
+    def _sample(self, index: int, epoch: int) -> tuple[list[int], list[int]]:
+        pair = self._corpus[index]
+        seeds = np.random.SeedSequence((self._seed, epoch, index)).generate_state(2)
+        return (
+            self._tokenizers.source.sample(pair.source, int(seeds[0])),
+            self._tokenizers.target.sample(pair.target, int(seeds[1])),
+        )
 
 
 def _replace(row: np.ndarray, ids: list[int]) -> None:

@@ -104,6 +104,7 @@ def test_counts_and_waste_equal_brute_force(drawn):
         positions = sum(b.shape.rows * (b.shape.source + b.shape.target) for b in batches)
         assert plan.waste == pytest.approx(1 - (source.sum() + target.sum()) / positions)
         for shape, steps in zip(plan.shapes, plan.steps_per_shape, strict=True):
+            assert steps > 0
             assert sum(batch.shape == shape for batch in batches) == steps
     assert plan.tokens_per_epoch == target.sum()
     assert plan.source_tokens_per_epoch == source.sum()
@@ -147,7 +148,7 @@ def test_examples_that_fill_no_batch_do_not_always_move_up_alone():
 
 
 def test_golden_batch():
-    """Batches are the same on every machine and version: raw Philox bits and a stable sort."""
+    """Batches are the same on every machine and version: raw Philox bits, unique keys."""
     lengths = np.array([3, 9, 4, 8, 2, 9, 4, 3, 7, 1], np.int32)
     plan = TrainingPlan(lengths, lengths, options(tokens=24, shapes=2), seed=7)
     assert plan.shapes == (Shape(6, 4, 4), Shape(2, 12, 12))
@@ -175,6 +176,17 @@ def test_bounds_shrink_to_the_members():
     target = np.array([2, 3, 4, 11, 12, 10] * 64, np.int32)
     plan = TrainingPlan(source, target, options(shapes=2), seed=0)
     assert [(shape.source, shape.target) for shape in plan.shapes] == [(8, 4), (32, 12)]
+
+
+def test_room_for_growth_makes_batches_longer_but_not_beyond_the_longest():
+    source, target = realistic_lengths(2000)
+    plan = TrainingPlan(source, target, options(tokens=2048), seed=0, room=(1.5, 1.0))
+    for shape, rows in epoch_of(plan, 0):
+        members = rows[rows >= 0]
+        needed = np.minimum(np.ceil(source[members] * 1.5), source.max())
+        assert needed.max() <= shape.source <= source.max() + 3
+        assert target[members].max() <= shape.target
+    assert plan.tokens_per_epoch == target.sum()
 
 
 def test_a_corpus_smaller_than_a_batch_has_one_batch_without_empty_rows():

@@ -168,7 +168,7 @@ TEXTS = [
 @pytest.fixture(scope="module")
 def sampled(tmp_path_factory):
     """Pairs, tokenizers with BPE-dropout, the tokenized corpus and a plan with much room."""
-    pairs = [Pair(text, text[::-1]) for text in TEXTS]
+    pairs = [Pair(text, text[::-1]) for text in [*TEXTS, " ".join(TEXTS[:6])]]
     texts = [text for pair in pairs for text in pair]
     subwords = train_subwords("bpe", texts, 60, lowercase=False, sampling=0.5)
     data = ConfigDict(
@@ -216,6 +216,25 @@ def test_sampling_is_a_function_of_seed_epoch_and_example(sampled):
     for (_, example), row in whole.items():
         if example >= 0:
             assert tuple(map(tokenizers.source.decode, row)) == pairs[example]
+
+
+def test_room_lets_most_sampled_segmentations_in(sampled):
+    pairs, tokenizers, tokenized, _ = sampled
+    sampling = SubwordSampling(pairs, tokenizers, tokenized, seed=0)
+    room = sampling.room()
+    assert min(room) > 1.2
+
+    def share_changed(room):
+        lengths = tokenized.source_lengths, tokenized.target_lengths
+        plan = TrainingPlan(*lengths, ConfigDict({**BATCHING, "multiple": 1}), 0, room=room)
+        changed = []
+        for step in range(plan.steps_per_epoch):
+            plain = assemble(tokenized, plan.batch(step))
+            new = sampling(plain, epoch=1)
+            changed += (plain["source"] != new["source"]).any(1)[plain["index"] >= 0].tolist()
+        return np.mean(changed)
+
+    assert share_changed(room) > share_changed((1.0, 1.0)) + 0.2
 
 
 def test_a_sampled_segmentation_that_does_not_fit_is_not_taken(sampled):
