@@ -329,18 +329,14 @@ def require_known(path: str, value: Any = None) -> None:
 
 def _nearest_paths(path: str, known: Mapping[str, Any]) -> list[str]:
     """Returns up to three known paths that resemble `path` as a whole and in the last name."""
-
-    def likeness(field: str) -> tuple[float, float]:
-        last, given = field.rpartition(".")[2], path.rpartition(".")[2]
-        return _ratio(path, field), _ratio(given, last)
-
-    scores = {field: sum(likeness(field)) for field in known if max(likeness(field)) >= 0.7}
+    scores = {}
+    for field in known:
+        pairs = (path, field), (path.rpartition(".")[2], field.rpartition(".")[2])
+        likeness = [difflib.SequenceMatcher(None, *pair).ratio() for pair in pairs]
+        if max(likeness) >= 0.7:
+            scores[field] = sum(likeness)
     close = [field for field in scores if scores[field] >= max(scores.values()) - 0.05]
     return sorted(close, key=lambda field: -scores[field])[:3]
-
-
-def _ratio(given: str, known: str) -> float:
-    return difflib.SequenceMatcher(None, given, known).ratio()
 
 
 def conform(flat: Mapping[str, Any], missing: str = "error") -> ml_collections.ConfigDict:
@@ -355,8 +351,10 @@ def conform(flat: Mapping[str, Any], missing: str = "error") -> ml_collections.C
     """
     config = default_config()
     defaults = flatten(config)
+    values = {}
     for path, value in flat.items():
-        require_known(path, value)
+        if path not in defaults:
+            require_known(path, value)
         default = defaults[path]
         if isinstance(value, list):
             value = tuple(value)
@@ -365,7 +363,8 @@ def conform(flat: Mapping[str, Any], missing: str = "error") -> ml_collections.C
         items_are_texts = type(value) is not tuple or all(type(item) is str for item in value)
         if type(value) is not type(default) or not items_are_texts:
             raise UserError(f"{path} = {value!r}: expected {TYPE_NAMES[type(default)]}")
-        config.update_from_flattened_dict({path: value})
+        values[path] = value
+    config.update_from_flattened_dict(values)
     absent = [path for path in defaults if path not in flat]
     if absent and missing == "error":
         raise UserError(f"{absent[0]}: missing; start the config from default_config()")

@@ -182,6 +182,7 @@ RULES: dict[str, Rule] = {
     "decode.max_length_ratio": _at_least(0),
     "decode.max_length_extra": _at_least(0),
     "decode.tokens": _at_least(1),
+    "decode.shapes": _between(1, 12),
     "decode.checkpoint": Rule(
         lambda text: text in ("best", "latest") or (text.isascii() and text.isdigit()),
         "'best', 'latest' or a step number",
@@ -303,11 +304,6 @@ RELATIONS: tuple[Relation, ...] = (
         "schedule.warmup",
         _warmup_fits,
         "at most the length of training, train.duration = '{train.duration}'",
-    ),
-    Relation(
-        "schedule.warmup",
-        lambda c: c.schedule.kind != "inverse_sqrt" or not _is_never(c.schedule.warmup),
-        "more than 0, since schedule.kind = 'inverse_sqrt' counts from its end",
     ),
     Relation(
         "train.stop_metric",

@@ -1,0 +1,142 @@
+"""The command line: picks the verb, brings its config together, and tells a user's mistake.
+
+Each verb is a module in `seqjax/commands` with a text `HELP`,
+`add_arguments(parser)` and `run(arguments, config) -> exit code`. It is imported
+when it is called for, so that `--help` does not wait for JAX.
+
+Where the config comes from is the same for all: `--config=FILE` where the verb
+takes one, else the config.json in `--workdir`; then the overrides; then it is
+checked.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from ml_collections import ConfigDict
+
+from seqjax.config import load
+from seqjax.config_files import load_config_file
+from seqjax.errors import UserError, did_you_mean
+from seqjax.overrides import apply_overrides, split_overrides
+from seqjax.validation import validate
+
+# Exit codes besides 0: a user's mistake, and what a shell reports for the two signals.
+_MISTAKE = 2
+_INTERRUPTED = 130
+_BROKEN_PIPE = 141
+
+
+class Verb(NamedTuple):
+    """How a verb is listed, and which of the two common options it has."""
+
+    summary: str
+    takes_config: bool
+    needs_workdir: bool
+
+
+VERBS = {
+    "train": Verb("train a model, or continue a run", True, True),
+    "evaluate": Verb("score a split with a trained model", False, True),
+    "predict": Verb("translate standard input line by line", False, True),
+    "explain": Verb("tell what a config means for model, data and time", True, False),
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors take the way of all mistakes: one line, exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (see {self.prog} --help)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one verb and returns the exit code: 0 done, 2 a mistake told in one line."""
+    try:
+        code = _run(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+        return code
+    except UserError as error:
+        print(f"seqjax: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return _MISTAKE
+    except KeyboardInterrupt:
+        print("seqjax: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away, as `head` does. Python flushes standard output once more at
+        # exit, which must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
+
+
+def _run(argv: list[str]) -> int:
+    if not argv:
+        raise UserError(f"expected a verb: {', '.join(VERBS)} (see seqjax --help)")
+    name = argv[0]
+    if name in ("-h", "--help"):
+        print(_overview())
+        return 0
+    if name not in VERBS:
+        raise UserError(
+            f"unknown verb {name!r}: expected {', '.join(VERBS)}{did_you_mean(name, VERBS)}"
+        )
+    module = importlib.import_module(f"seqjax.commands.{name}")
+    others, overrides = split_overrides(argv[1:])
+    parser = _verb_parser(name, module.HELP)
+    module.add_arguments(parser)
+    try:
+        arguments = parser.parse_args(others)
+    except SystemExit:
+        # --help has been printed; a mistake raises UserError.
+        return 0
+    config = _load_config(name, arguments)
+    apply_overrides(config, overrides)
+    validate(config)
+    return module.run(arguments, config)
+
+
+def _overview() -> str:
+    verbs = "\n".join(f"  {name:<9} {verb.summary}" for name, verb in VERBS.items())
+    return (
+        "usage: seqjax VERB [options] [--config.FIELD=VALUE ...]\n\n"
+        f"verbs:\n{verbs}\n\n"
+        "`seqjax VERB --help` lists the options of a verb, seqjax/config.py every field."
+    )
+
+
+def _verb_parser(name: str, description: str) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog=f"seqjax {name}",
+        description=description,
+        epilog="Any field of the config can be set: --config.model.encoder.layers=4",
+        allow_abbrev=False,
+    )
+    verb = VERBS[name]
+    if verb.takes_config:
+        parser.add_argument(
+            "--config",
+            metavar="FILE[:VARIANT]",
+            default="",
+            help="Python file with get_config(); without it the config of --workdir is taken",
+        )
+    parser.add_argument(
+        "--workdir", metavar="DIR", default="", required=verb.needs_workdir, help="the run's folder"
+    )
+    return parser
+
+
+def _load_config(name: str, arguments: argparse.Namespace) -> ConfigDict:
+    takes_config = VERBS[name].takes_config
+    if takes_config and arguments.config:
+        return load_config_file(arguments.config)
+    saved = Path(arguments.workdir) / "config.json"
+    if arguments.workdir and saved.is_file():
+        return load(saved)
+    if takes_config:
+        where = f": {saved} does not exist" if arguments.workdir else ""
+        raise UserError(f"{name} needs --config=FILE or the --workdir of an existing run{where}")
+    raise UserError(f"--workdir={arguments.workdir}: has no config.json, expected a trained run")

@@ -1,0 +1,195 @@
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+
+import pytest
+
+from seqjax.commands.command_line import VERBS, Verb, main
+from seqjax.config import default_config, load, save
+
+_ROOT = Path(__file__).parents[2]
+_DEMO = str(_ROOT / "configs" / "demo.py")
+
+
+@pytest.fixture
+def verb(monkeypatch):
+    """A small verb: prints a field of its config, or raises what it is told to."""
+    module = types.ModuleType("seqjax.commands.show")
+    module.HELP = "show the number of layers"
+    module.calls = []
+
+    def add_arguments(parser):
+        parser.add_argument("--raise", dest="failure", default="")
+
+    def run(arguments, config):
+        module.calls.append((arguments, config))
+        if arguments.failure:
+            raise {"interrupt": KeyboardInterrupt, "bug": ZeroDivisionError}[arguments.failure]
+        print(config.model.encoder.layers)
+        return 0
+
+    module.add_arguments, module.run = add_arguments, run
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(VERBS, "show", Verb("show", takes_config=True, needs_workdir=False))
+    return module
+
+
+@pytest.fixture
+def trained_verb(verb, monkeypatch):
+    """The same verb, with its config from a run as `evaluate` has it."""
+    monkeypatch.setitem(VERBS, "show", Verb("show", takes_config=False, needs_workdir=True))
+    return verb
+
+
+@pytest.fixture
+def workdir(tmp_path):
+    config = default_config()
+    config.model.encoder.layers = 5
+    save(config, tmp_path / "config.json")
+    return str(tmp_path)
+
+
+def _fails(capsys, *argv):
+    assert main(argv) == 2
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert error.startswith("seqjax: error: ")
+    assert error.count("\n") == 1 and error.endswith("\n")
+    return error
+
+
+def test_a_config_file_with_overrides_reaches_the_verb(verb, capsys):
+    argv = ["show", "--config", _DEMO, "--config.model.encoder.layers=7", "--config.seed", "3"]
+    assert main(argv) == 0
+    assert capsys.readouterr().out == "7\n"
+    assert verb.calls[0][1].seed == 3
+
+
+def test_overrides_may_stand_anywhere(verb, capsys):
+    assert main(["show", "--config.model.encoder.layers=7", f"--config={_DEMO}"]) == 0
+    assert capsys.readouterr().out == "7\n"
+
+
+def test_without_a_config_file_the_run_is_continued(verb, workdir, capsys):
+    assert main(["show", f"--workdir={workdir}"]) == 0
+    assert capsys.readouterr().out == "5\n"
+
+
+def test_a_config_file_wins_over_the_run(verb, workdir, capsys):
+    assert main(["show", f"--workdir={workdir}", f"--config={_DEMO}"]) == 0
+    assert capsys.readouterr().out != "5\n"
+
+
+def test_a_trained_run_can_be_overridden_but_stays_as_it_is(trained_verb, workdir, capsys):
+    assert main(["show", f"--workdir={workdir}", "--config.decode.beam_size=8"]) == 0
+    assert capsys.readouterr().out == "5\n"
+    assert trained_verb.calls[0][1].decode.beam_size == 8
+    assert load(Path(workdir) / "config.json").decode.beam_size == default_config().decode.beam_size
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "expected a verb: train, evaluate"),
+        (
+            ["shwo"],
+            "unknown verb 'shwo': expected train, evaluate, predict, explain, show; did you",
+        ),
+        (["--config=x"], "unknown verb '--config=x'"),
+        (["show"], "show needs --config=FILE or the --workdir of an existing run"),
+        (["show", "--workdir=none"], "none/config.json does not exist"),
+        (["show", "--config=none.py"], "no file 'none.py'"),
+        (["show", f"--config={_DEMO}:small"], "small"),
+        (["show", f"--config={_DEMO}", "--bogus=1"], "unrecognized arguments: --bogus=1"),
+        (["show", "--config"], "argument --config: expected one argument"),
+        (["show", f"--config={_DEMO}", "--config.seed=x"], "seed = 'x': expected a whole number"),
+        (["show", f"--config={_DEMO}", "--config.sed=1"], "did you mean 'seed'?"),
+        (
+            ["show", f"--config={_DEMO}", "--config.model.encoder.heads=7"],
+            "model.encoder.heads = 7: expected a divisor of model.encoder.width",
+        ),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_2(verb, capsys, argv, message):
+    assert message in _fails(capsys, *argv)
+    assert not verb.calls
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["show"], "the following arguments are required: --workdir"),
+        (["show", "--workdir=none"], "--workdir=none: has no config.json, expected a trained run"),
+        (["show", "--workdir=a", f"--config={_DEMO}"], "unrecognized arguments: --config="),
+    ],
+)
+def test_a_verb_on_a_run_needs_one(trained_verb, capsys, argv, message):
+    assert message in _fails(capsys, *argv)
+
+
+def test_an_interrupt_is_not_an_error_of_the_user(verb, capsys):
+    assert main(["show", f"--config={_DEMO}", "--raise=interrupt"]) == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_bug_keeps_its_traceback(verb):
+    with pytest.raises(ZeroDivisionError):
+        main(["show", f"--config={_DEMO}", "--raise=bug"])
+
+
+def test_help_of_a_verb_tells_its_options(verb, capsys):
+    assert main(["show", "--help"]) == 0
+    text = capsys.readouterr().out
+    for part in ("show the number of layers", "--config FILE[:VARIANT]", "--workdir", "--raise"):
+        assert part in text
+
+
+def _launch(*argv, **options):
+    return subprocess.run(
+        [sys.executable, str(_ROOT / "launch.py"), *argv], capture_output=True, text=True, **options
+    )
+
+
+def test_help_lists_the_verbs_without_waiting_for_jax():
+    script = (
+        "import sys; from seqjax.commands.command_line import main; main(['--help']);"
+        "sys.exit(any(name in sys.modules for name in ('jax', 'flax', 'orbax')))"
+    )
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", script], cwd=_ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(f"  {name} " in done.stdout for name in VERBS)
+    # Half a second on an idle machine; JAX alone takes two, and more on a busy one.
+    assert time.perf_counter() - start < 5
+
+
+def test_launch_leaves_with_the_exit_code():
+    done = _launch("trian")
+    assert done.returncode == 2
+    assert (done.stdout, done.stderr.count("\n")) == ("", 1)
+    assert "did you mean 'train'?" in done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    script = (
+        "import sys, types\n"
+        "from seqjax.commands import command_line\n"
+        "verb = types.ModuleType('seqjax.commands.pour')\n"
+        "verb.HELP, verb.add_arguments = '', lambda parser: None\n"
+        "def run(arguments, config):\n"
+        "    while True: print('x' * 1000)\n"
+        "verb.run = run\n"
+        "sys.modules[verb.__name__] = verb\n"
+        "command_line.VERBS['pour'] = command_line.Verb('', True, False)\n"
+        f"sys.exit(command_line.main(['pour', '--config={_DEMO}']))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(timeout=30) == 141
+    process.stderr.close()

@@ -1,0 +1,228 @@
+import pytest
+
+from seqjax.config import default_config, flatten
+from seqjax.errors import UserError
+from seqjax.validation import RELATIONS, RULES, check_resolved, validate
+
+_NAN, _INF = float("nan"), float("inf")
+
+
+def _changed(**changes):
+    """Returns the default with `section__field=value` set."""
+    config = default_config()
+    config.update_from_flattened_dict(
+        {field.replace("__", "."): value for field, value in changes.items()}
+    )
+    return config
+
+
+def _error(config):
+    with pytest.raises(UserError) as error:
+        validate(config)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_every_field_has_a_rule():
+    assert set(RULES) == set(flatten(default_config()))
+
+
+def test_relations_name_fields():
+    assert {relation.field for relation in RELATIONS} <= set(RULES)
+
+
+@pytest.mark.parametrize("value", [_NAN, _INF, -_INF])
+@pytest.mark.parametrize(
+    "field", [field for field, v in flatten(default_config()).items() if type(v) is float]
+)
+def test_no_number_may_be_infinite_or_none_at_all(field, value):
+    assert _error(_changed(**{field: value})).startswith(f"{field} = {value!r}: expected ")
+
+
+def _edges():
+    """Yields for each field with a range the last value inside and the first one outside."""
+    at_least_1 = [
+        *("data.synthetic_size", "data.max_source_length", "data.max_target_length"),
+        *("tokenizer.minimum_frequency", "batching.tokens", "batching.sentences"),
+        *("batching.shapes", "batching.multiple", "model.encoder.layers", "model.decoder.layers"),
+        *("model.encoder.heads", "model.decoder.feed_forward", "model.encoder.max_positions"),
+        *("optimizer.accumulate", "train.patience", "decode.beam_size", "decode.n_best"),
+        *("decode.tokens", "decode.shapes", "decode.average", "checkpoint.keep_latest"),
+    ]
+    yield from ((field, 1, 0) for field in at_least_1)
+    at_least_0 = [
+        *("optimizer.clip", "decode.length_penalty", "decode.max_length_ratio", "schedule.final"),
+        *("optimizer.momentum", "optimizer.beta1", "optimizer.beta2", "loss.label_smoothing"),
+        *("tokenizer.sampling", "model.encoder.dropout", "model.decoder.attention_dropout"),
+    ]
+    yield from ((field, 0.0, -0.1) for field in at_least_0)
+    less_than_1 = [
+        *("model.encoder.dropout", "model.encoder.attention_dropout", "tokenizer.sampling"),
+        *("model.decoder.activation_dropout", "loss.label_smoothing", "optimizer.momentum"),
+        *("optimizer.beta1", "optimizer.beta2"),
+    ]
+    yield from ((field, 0.999, 1.0) for field in less_than_1)
+    yield from ((field, 1e-30, 0.0) for field in ("optimizer.learning_rate", "optimizer.epsilon"))
+    for field in ("data.limit", "evaluation.limit", "parallel.data"):
+        yield field, -1, 0
+        yield field, 1, -2
+    yield "seed", 2**32 - 1, 2**32
+    yield "seed", 0, -1
+    yield "batching.shapes", 12, 13
+    yield "decode.shapes", 12, 13
+    yield "schedule.final", 1.0, 1.1
+    yield "tokenizer.vocabulary", 5, 4
+    yield "decode.min_length", 0, -1
+    yield "decode.checkpoint", "8000", "-1"
+    yield "decode.checkpoint", "latest", "last"
+    yield "data.corpus", "tfds:wmt16_translate", "tfds:"
+    yield "data.files", "{split}.{language}.gz", "{split}.{lang}"
+    yield "data.files", "corpus-{split}", "{split"
+    yield "train.duration", "1 token", "0"
+    yield "train.duration", "2.5 epochs", "10%"
+    yield "evaluation.every", "0", "often"
+    yield "evaluation.metrics", (), ("bleu", "bleu")
+    yield "model.dtype", "bfloat16", "float16"
+
+
+@pytest.mark.parametrize(("field", "inside", "outside"), list(_edges()))
+def test_ranges_end_where_they_should(field, inside, outside):
+    assert RULES[field].accepts(inside)
+    assert not RULES[field].accepts(outside)
+    error = _error(_changed(**{field: outside}))
+    assert error.startswith(f"{field} = {outside!r}: expected {RULES[field].expected}")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "nearest"),
+    [
+        ("optimizer.kind", "adamm", "adam"),
+        ("schedule.kind", "inverse_sqr", "inverse_sqrt"),
+        ("model.encoder.kind", "transfomer", "transformer"),
+        ("model.decoder.activation", "swglu", "swiglu"),
+        ("tokenizer.kind", "words", "word"),
+        ("data.corpus", "txt", "text"),
+        ("decode.length_normalization", "plane", "plain"),
+        ("train.generator", "rgb", "rbg"),
+        ("checkpoint.best_metric", "blue", "bleu"),
+        ("evaluation.metrics", ("bleu", "chr"), "chrf"),
+    ],
+)
+def test_unknown_names_are_told_with_the_known_ones_and_the_nearest(field, value, nearest):
+    error = _error(_changed(**{field: value}))
+    assert error.startswith(f"{field} = {value!r}: expected ")
+    assert error.endswith(f"; did you mean {nearest!r}?")
+    assert all(repr(name) in error for name in RULES[field].known)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"model__encoder__heads": 5},
+            "model.encoder.heads = 5: expected a divisor of model.encoder.width = 256",
+        ),
+        (
+            {"model__encoder__width": 257, "model__encoder__heads": 1},
+            "model.encoder.width = 257: expected an even number, since model.encoder.positions",
+        ),
+        (
+            {"model__decoder__positions": "learned", "data__max_target_length": 513},
+            "model.decoder.max_positions = 512: expected at least data.max_target_length = 513",
+        ),
+        (
+            {"model__encoder__positions": "learned", "data__max_source_length": 513},
+            "model.encoder.max_positions = 512: expected at least data.max_source_length = 513",
+        ),
+        (
+            {"tokenizer__joint": False},
+            "model.share_embeddings = True: expected False, or tokenizer.joint = True",
+        ),
+        (
+            {"model__encoder__width": 128},
+            "model.share_embeddings = True: expected False, or model.encoder.width = 128",
+        ),
+        ({"data__corpus": "tsv"}, "data.directory = '': expected the folder of the files"),
+        ({"data__source": "fr"}, "data.source = 'fr': expected 'en' and data.target = 'de'"),
+        (
+            {"data__corpus": "text", "data__directory": "a", "data__files": "{split}"},
+            "data.files = '{split}': expected a file name with {language}",
+        ),
+        (
+            {"tokenizer__kind": "word", "tokenizer__sampling": 0.1},
+            "tokenizer.sampling = 0.1: expected 0, since tokenizer.kind = 'word'",
+        ),
+        (
+            {"optimizer__weight_decay": 0.1},
+            "optimizer.weight_decay = 0.1: expected 0, since optimizer.kind = 'adam'",
+        ),
+        (
+            {"schedule__warmup": "2001"},
+            "schedule.warmup = '2001': expected at most the length of training, train.duration",
+        ),
+        (
+            {"schedule__warmup": "2 epochs", "train__duration": "1 epoch"},
+            "schedule.warmup = '2 epochs': expected at most the length of training",
+        ),
+        (
+            {"train__stop_metric": "bleu", "evaluation__translate": False},
+            "train.stop_metric = 'bleu': expected a metric that is measured",
+        ),
+        (
+            {"checkpoint__best_metric": "ter", "evaluation__metrics": ("bleu",)},
+            "checkpoint.best_metric = 'ter': expected a metric that is measured: "
+            "evaluation.metrics = ('bleu',)",
+        ),
+        (
+            {"train__stop_metric": "loss", "evaluation__every": "0"},
+            "train.stop_metric = 'loss': expected '', since evaluation.every = '0'",
+        ),
+        (
+            {"checkpoint__keep_best": 0},
+            "decode.checkpoint = 'best': expected 'latest' or a step number",
+        ),
+        ({"decode__n_best": 5}, "decode.n_best = 5: expected at most decode.beam_size = 4"),
+        (
+            {"decode__max_length_ratio": 0.0, "decode__max_length_extra": 0},
+            "decode.max_length_extra = 0: expected at least 1",
+        ),
+        (
+            {"decode__average": 4},
+            "decode.average = 4: expected at most the checkpoints that are kept",
+        ),
+    ],
+)
+def test_fields_that_contradict_each_other_are_told(changes, message):
+    assert _error(_changed(**changes)).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model__encoder__width": 255, "model__encoder__heads": 5, "model__share_embeddings": False}
+        | {"model__encoder__positions": "learned"},
+        {"model__decoder__positions": "learned", "data__max_target_length": 512},
+        {"schedule__warmup": "2000 steps"},
+        # Comparable only when the length of an epoch is known.
+        {"schedule__warmup": "3000 steps", "train__duration": "1 epoch"},
+        {"optimizer__weight_decay": 0.1, "optimizer__kind": "adamw"},
+        {"data__source": "de", "data__target": "en"},
+        {"train__stop_metric": "loss", "evaluation__translate": False},
+        {"train__stop_metric": "bleu", "evaluation__metrics": ("bleu",)},
+        {"decode__average": 3},
+        {"decode__n_best": 4},
+    ],
+)
+def test_what_fits_together_is_accepted(changes):
+    validate(_changed(**changes))
+
+
+def test_types_are_checked_where_a_config_was_set_past_its_own_checks():
+    assert _error(_changed(seed=None)) == "seed = None: expected a whole number"
+    assert _error(_changed(seed=True)) == "seed = True: expected a whole number"
+
+
+def test_warm_up_is_compared_again_in_steps():
+    check_resolved(total=100, warmup=100)
+    with pytest.raises(UserError, match="schedule.warmup = 101 steps: expected at most .* 100 st"):
+        check_resolved(total=100, warmup=101)
