@@ -1,5 +1,6 @@
 """From planned batches to arrays on the device, assembled ahead by a background thread."""
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -144,7 +145,8 @@ class Loader:
             self._drain()
             self._thread.join(0.01)
         self._drain()
-        self._ready.put((_END, None))  # Wakes a consumer that waits in another thread.
+        with contextlib.suppress(queue.Full):  # Full only where another `close` was faster.
+            self._ready.put_nowait((_END, None))  # Wakes a consumer that waits in another thread.
 
     def _drain(self) -> None:
         while True:
