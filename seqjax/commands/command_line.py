@@ -120,11 +120,17 @@ def _verb_parser(name: str, description: str) -> argparse.ArgumentParser:
         parser.add_argument(
             "--config",
             metavar="FILE[:VARIANT]",
+            type=os.path.expanduser,
             default="",
             help="Python file with get_config(); without it the config of --workdir is taken",
         )
     parser.add_argument(
-        "--workdir", metavar="DIR", default="", required=verb.needs_workdir, help="the run's folder"
+        "--workdir",
+        metavar="DIR",
+        type=os.path.expanduser,
+        default="",
+        required=verb.needs_workdir,
+        help="the run's folder",
     )
     return parser
 

@@ -77,6 +77,14 @@ def test_without_a_config_file_the_run_is_continued(verb, workdir, capsys):
     assert capsys.readouterr().out == "5\n"
 
 
+def test_a_tilde_is_the_home_folder(verb, workdir, capsys, monkeypatch):
+    """A shell leaves it alone after `=`."""
+    monkeypatch.setenv("HOME", workdir)
+    assert main(["show", "--workdir=~"]) == 0
+    assert capsys.readouterr().out == "5\n"
+    assert verb.calls[0][0].workdir == workdir
+
+
 def test_a_config_file_wins_over_the_run(verb, workdir, capsys):
     assert main(["show", f"--workdir={workdir}", f"--config={_DEMO}"]) == 0
     assert capsys.readouterr().out != "5\n"
