@@ -5,23 +5,21 @@ inverts encoding for every text over the characters seen in training. The one
 exception is '▁' (U+2581), which SentencePiece uses for the space and gives back as one.
 """
 
+import functools
 import hashlib
 import io
 import logging
 import os
 import re
-import threading
 from collections.abc import Iterable, Sequence
 
 import sentencepiece
 
+from seqjax.data.subword_sampling import BpeDropout, UnigramSampler
 from seqjax.data.symbols import BOS, EOS, PAD, SPECIAL_PIECES, UNK, UNKNOWN, content_tokens
 from seqjax.errors import UserError
 
 logger = logging.getLogger(__name__)
-
-# The seed is global, and setting it restarts the generator of the thread that draws next.
-_drawing = threading.Lock()
 
 
 class Subwords:
@@ -54,12 +52,17 @@ class Subwords:
         """
         if not self.sampling:
             return self.encode(text)
-        # -1 is SentencePiece's word for an unpredictable seed.
-        with _drawing:
-            sentencepiece.set_random_generator_seed(int(seed) % (2**32 - 1))
-            return self._processor.encode(
-                self._prepare(text), enable_sampling=True, nbest_size=-1, alpha=self.sampling
-            )
+        return self._sampler.sample(self._prepare(text), int(seed))
+
+    @functools.cached_property
+    def _sampler(self) -> UnigramSampler | BpeDropout:
+        processor = self._processor
+        scores = {
+            processor.id_to_piece(i): (i, processor.get_score(i))
+            for i in range(len(SPECIAL_PIECES), self.vocabulary_size)
+        }
+        sampler = UnigramSampler if self.kind == "unigram" else BpeDropout
+        return sampler(scores, self.sampling)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Returns the text of `ids` up to EOS; unknown pieces read '<unk>'."""

@@ -1,0 +1,251 @@
+import os
+import pathlib
+import subprocess
+import sys
+import time
+import unicodedata
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seqjax.config import default_config
+from seqjax.data import tokenizer as tokenizer_module
+from seqjax.data.corpus import open_corpus
+from seqjax.data.pair import Pair
+from seqjax.data.tokenizer import (
+    BOS,
+    EOS,
+    KINDS,
+    PAD,
+    UNK,
+    load_tokenizers,
+    save_tokenizers,
+    train_tokenizers,
+)
+from seqjax.errors import UserError
+
+COMBINING = "e\u0301\u0308 n\u0303 \u0915\u094d\u0937\u093f"
+EMOJI = "😀 👩\u200d👩\u200d👧 ☃\ufe0f 🇩🇪"
+SPECIAL = "<s> </s> <unk> <pad> <0x41> a_b \u2028 \u00a0 \u3000 \ufb01"
+ALPHABET = sorted(set("abcXYZäßñ09.,'’-\"!?¿()漢字かなдая" + COMBINING + EMOJI + SPECIAL))
+LANGUAGE = st.text(st.sampled_from(ALPHABET), max_size=40)
+# Texts that look like sentences: words with odd spaces between.
+WORDS = (
+    "a small hello world don't dog's it’s 3,000.50 3rd well-known (été) \"zwei\" e\u0301te\u0301 "
+    "😀 ☃\ufe0f नमस्ते 漢字 <s> <unk>"
+).split()
+SENTENCE = st.lists(st.sampled_from(WORDS + ["", " ", "  "]), max_size=12).map(" ".join)
+CHECKS = settings(derandomize=True, deadline=None, max_examples=100)
+
+
+class Pairs(list):
+    fingerprint = "pairs"
+
+
+def pairs(sources, targets):
+    return Pairs(Pair(*sides) for sides in zip(sources, targets, strict=True))
+
+
+def covering():
+    """Every character of the alphabet and every word, in all neighbourhoods that matter."""
+    texts = [f" {a}{b} " for a, b in zip(ALPHABET, ALPHABET[1:] + ALPHABET[:1], strict=True)]
+    texts += [f"{word} {word}  {word}{word}" for word in WORDS] * 3
+    return pairs(texts, [text[::-1] for text in texts])
+
+
+def trained(kind, corpus=None, **fields):
+    config = default_config().tokenizer
+    config.kind = kind
+    config.vocabulary = 400
+    for name, value in fields.items():
+        config[name] = value
+    return train_tokenizers(config, covering() if corpus is None else corpus)
+
+
+@pytest.fixture(scope="module")
+def of_kind():
+    return {kind: trained(kind).source for kind in KINDS}
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe", "character", "byte"])
+@CHECKS
+@given(text=LANGUAGE | SENTENCE)
+def test_decoding_inverts_encoding(of_kind, kind, text):
+    tokenizer = of_kind[kind]
+    ids = tokenizer.encode(text)
+    assert all(UNK < token < tokenizer.vocabulary_size for token in ids)
+    assert tokenizer.decode(ids) == text
+    assert tokenizer.decode([BOS, PAD, *ids, EOS, PAD, *ids]) == text
+
+
+@CHECKS
+@given(
+    texts=st.lists(
+        st.text(st.characters(codec="utf-8"), max_size=40) | SENTENCE, min_size=1, max_size=8
+    )
+)
+def test_words_invert_whatever_they_have_seen(texts):
+    texts.append("x")
+    tokenizer = trained("word", pairs(texts, texts), vocabulary=10_000).source
+    for text in texts:
+        ids = tokenizer.encode(text)
+        assert UNK not in ids
+        assert tokenizer.decode(ids) == text
+
+
+@CHECKS
+@given(text=st.text(st.characters(codec="utf-8")))
+def test_bytes_cover_everything(of_kind, text):
+    assert of_kind["byte"].decode(of_kind["byte"].encode(text)) == text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@CHECKS
+@given(texts=st.lists(st.text(st.characters(codec="utf-8")) | SENTENCE, max_size=5))
+def test_a_batch_is_its_texts(of_kind, kind, texts):
+    tokenizer = of_kind[kind]
+    assert tokenizer.encode_batch(texts) == [tokenizer.encode(text) for text in texts]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@CHECKS
+@given(ids=st.lists(st.integers(0, 500)))
+def test_any_ids_can_be_decoded(of_kind, kind, ids):
+    assert isinstance(of_kind[kind].decode(ids), str)
+    assert len(of_kind[kind].pieces(ids)) == len(ids)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_special_ids(of_kind, kind):
+    tokenizer = of_kind[kind]
+    assert tokenizer.pieces([PAD, BOS, EOS, UNK]) == ["<pad>", "<s>", "</s>", "<unk>"]
+    beyond = tokenizer.vocabulary_size
+    assert tokenizer.pieces([beyond, -1]) == ["<unk>", "<unk>"]
+    assert tokenizer.decode([UNK]) == tokenizer.decode([beyond]) == "<unk>"
+    assert tokenizer.decode([]) == tokenizer.decode([EOS]) == ""
+    assert tokenizer.encode("") == []
+    # Text that spells a special symbol is text.
+    assert not {PAD, BOS, EOS} & set(tokenizer.encode("<s> a </s> <pad>"))
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe", "word", "character"])
+def test_unknown_symbols(of_kind, kind):
+    tokenizer = of_kind[kind]
+    assert UNK in tokenizer.encode("hello Ω world")
+    assert tokenizer.decode(tokenizer.encode("hello Ω world")) == "hello <unk> world"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("joint", [True, False])
+def test_saved_tokenizers_are_the_same(tmp_path, kind, joint):
+    tokenizers = trained(kind, joint=joint, lowercase=True, sampling=0.3)
+    assert (tokenizers.source is tokenizers.target) == tokenizers.joint == joint
+    save_tokenizers(tokenizers, tmp_path / "run" / "tokenizer")
+    (tmp_path / "run").rename(tmp_path / "elsewhere")
+    loaded = load_tokenizers(tmp_path / "elsewhere" / "tokenizer")
+    assert loaded.joint == joint
+    assert loaded.fingerprint == tokenizers.fingerprint
+    for side in ("source", "target"):
+        before, after = getattr(tokenizers, side), getattr(loaded, side)
+        assert after.vocabulary_size == before.vocabulary_size
+        assert after.fingerprint == before.fingerprint
+        for text in ("Hello  WORLD Ω ", "DON'T"):
+            assert after.encode(text) == before.encode(text)
+            assert after.sample(text, 3) == before.sample(text, 3)
+            assert after.encode(text) == after.encode(text.lower())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fingerprint_follows_settings_and_contents(kind):
+    plain = trained(kind)
+    assert trained(kind).fingerprint == plain.fingerprint
+    assert trained(kind, lowercase=True).fingerprint != plain.fingerprint
+    assert trained(kind, joint=False).fingerprint != plain.fingerprint
+    if kind != "byte":
+        smaller = 170 if kind in ("unigram", "bpe") else 60
+        assert trained(kind, vocabulary=smaller).fingerprint != plain.fingerprint
+
+
+def test_each_side_learns_its_own_texts():
+    corpus = pairs(["aab", "ab"] * 20, ["xxy", "yx"] * 20)
+    for kind in ("bpe", "word", "character"):
+        apart = trained(kind, corpus, joint=False, vocabulary=20)
+        assert UNK in apart.source.encode("xy") and UNK in apart.target.encode("ab")
+        joint = trained(kind, corpus, vocabulary=20)
+        for text in ("aab", "yx"):
+            assert joint.source.decode(joint.source.encode(text)) == text
+
+
+def test_large_corpora_are_drawn_from(monkeypatch):
+    monkeypatch.setattr(tokenizer_module, "MAX_TRAINING_PAIRS", 50)
+    texts = [f"w{i}" for i in range(1000)]
+    first = trained("word", pairs(texts, texts), vocabulary=2000)
+    assert first.source.vocabulary_size == 54
+    ranks = [i for i, text in enumerate(texts) if UNK not in first.source.encode(text)]
+    assert ranks[0] < 200 and ranks[-1] > 800
+    assert trained("word", pairs(texts, texts), vocabulary=2000).fingerprint == first.fingerprint
+
+
+def error_of(function, *arguments, **fields):
+    with pytest.raises(UserError) as caught:
+        function(*arguments, **fields)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_errors(tmp_path):
+    assert "unigram, bpe, word, character, byte" in error_of(trained, "wordpiece")
+    missing = tmp_path / "nothing"
+    assert str(missing) in error_of(load_tokenizers, missing)
+    save_tokenizers(trained("bpe"), tmp_path)
+    (tmp_path / "joint.model").write_bytes(b"damaged")
+    assert "damaged" in error_of(load_tokenizers, tmp_path)
+    (tmp_path / "joint.model").unlink()
+    assert "joint.model" in error_of(load_tokenizers, tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{")
+    assert "damaged" in error_of(load_tokenizers, tmp_path)
+
+
+def test_another_process_reads_the_same(tmp_path):
+    tokenizers = trained("unigram", sampling=0.5)
+    save_tokenizers(tokenizers, tmp_path)
+    program = (
+        "import sys; from seqjax.data.tokenizer import load_tokenizers; "
+        "t = load_tokenizers(sys.argv[1]); "
+        "print(t.fingerprint, [t.source.sample('small hello world', i) for i in range(5)])"
+    )
+    root = pathlib.Path(__file__).parents[2]
+    output = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        cwd=root,
+        check=True,
+    ).stdout
+    samples = [tokenizers.source.sample("small hello world", i) for i in range(5)]
+    assert output.strip() == f"{tokenizers.fingerprint} {samples}"
+
+
+def test_multi30k_takes_seconds():
+    default = pathlib.Path(__file__).parents[3] / "shared" / "data"
+    folder = pathlib.Path(os.environ.get("SEQJAX_DATA", default)) / "multi30k"
+    if not folder.is_dir():
+        pytest.skip("Multi30k is not here; SEQJAX_DATA names the folder that holds multi30k/")
+    config = default_config()
+    config.data.corpus = "text"
+    config.data.directory = str(folder)
+    corpus = open_corpus(config.data, "train")
+    begin = time.monotonic()
+    tokenizers = train_tokenizers(config.tokenizer, corpus)
+    assert time.monotonic() - begin < 20
+    assert tokenizers.source.vocabulary_size == 8000
+    texts = [corpus[i].target for i in range(len(corpus))]
+    for text, ids in zip(texts, tokenizers.target.encode_batch(texts), strict=True):
+        assert tokenizers.target.decode(ids) == text
+
+
+def test_the_alphabet_is_worth_its_name():
+    categories = {unicodedata.category(character)[0] for character in ALPHABET}
+    assert categories >= {"L", "M", "N", "P", "S", "Z", "C"}
+    assert "▁" not in ALPHABET
