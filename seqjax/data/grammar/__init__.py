@@ -1,0 +1,1 @@
+"""The synchronous English-German grammar behind the embedded translation corpus."""
