@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from seqjax.architectures.contract import Carry, reorder
 from seqjax.data.tokenizer import BOS, EOS, PAD
 from seqjax.errors import UserError
-from seqjax.search.candidates import allowed_tokens, best_continuations
+from seqjax.search.candidates import best_continuations
 from seqjax.search.greedy import Step, greedy_search
 from seqjax.search.hypotheses import LOWEST, Hypotheses, length_norms
 
@@ -107,16 +107,19 @@ def beam_search(
             min_length=min_length,
         )
     limits_B = jnp.minimum(limits_B, max_length).astype(jnp.int32)
-    norms = jnp.asarray(length_norms(normalization, penalty, max_length))
-    quota = int(min(max(patience, 1 / beam_size), max_length) * beam_size)
+    norms = length_norms(normalization, penalty, max_length)
+    quota = jnp.clip(patience * beam_size, 1, max_length * beam_size).astype(jnp.int32)
 
     def unfinished(state):
         return (state.time < max_length) & ~jnp.all(state.done)
 
     def extend(state):
         carry, logits_BxKxV = step(state.carry, state.last)
-        allowed_BxV = allowed_tokens(state.time, limits_B, min_length, logits_BxKxV.shape[-1])
-        candidates = _candidates(state.log_probabilities, logits_BxKxV, allowed_BxV)
+        # One of K + 1 continuations of a hypothesis may be EOS: K others are always left.
+        continuations = best_continuations(
+            logits_BxKxV, beam_size + 1, time=state.time, limits_B=limits_B, min_length=min_length
+        )
+        candidates = _candidates(state.log_probabilities, *continuations)
         finished, count_B = _finish(state, candidates, norms[state.time + 1], quota)
         log_probabilities, parents, last = _continue(candidates, beam_size)
         time = state.time + 1
@@ -164,13 +167,9 @@ def _start(carry, limits_B, max_length, beam_size, n_best) -> _State:
     )
 
 
-def _candidates(log_probabilities_BxK, logits_BxKxV, allowed_BxV):
-    """Returns log probabilities, parents and tokens [B, 2K], best first.
-
-    K + 1 continuations of each hypothesis are enough: one of them may be EOS.
-    """
+def _candidates(log_probabilities_BxK, best_BxKxC, tokens_BxKxC):
+    """Returns log probabilities, parents and tokens [B, 2K], best first."""
     rows, beam_size = log_probabilities_BxK.shape
-    best_BxKxC, tokens_BxKxC = best_continuations(logits_BxKxV, allowed_BxV, beam_size + 1)
     totals_BxKxC = log_probabilities_BxK[..., None] + best_BxKxC
     totals, flat = jax.lax.top_k(totals_BxKxC.reshape(rows, -1), 2 * beam_size)
     tokens = jnp.take_along_axis(tokens_BxKxC.reshape(rows, -1), flat, axis=1)

@@ -1,6 +1,7 @@
 """Which tokens may continue a hypothesis, and which of them are best.
 
-Shape suffixes: B batch, K hypotheses, V vocabulary.
+Shape suffixes: B batch, K hypotheses, V vocabulary, G blocks of the vocabulary, M tokens that
+are looked at, C candidates.
 """
 
 import jax
@@ -9,35 +10,65 @@ import jax.numpy as jnp
 from seqjax.data.tokenizer import BOS, EOS, PAD
 from seqjax.search.hypotheses import LOWEST
 
-
-def allowed_tokens(
-    time: jax.Array, limits_B: jax.Array, min_length: int, vocabulary: int
-) -> jax.Array:
-    """Returns a bool mask [B, V] of the tokens that may be at position `time`.
-
-    PAD and BOS never, EOS not before `min_length` other tokens, and nothing but EOS at the last
-    position that the sentence's limit leaves.
-    """
-    tokens_V = jnp.arange(vocabulary)
-    open_V = (tokens_V != PAD) & (tokens_V != BOS) & ((tokens_V != EOS) | (time >= min_length))
-    last_Bx1 = (time + 1 >= limits_B)[:, None]
-    return jnp.where(last_Bx1, tokens_V == EOS, open_V)
+# Tokens are preselected in blocks of neighbors; the first one must hold PAD, BOS and EOS.
+_BLOCK = 64
 
 
 def best_continuations(
-    logits_BxKxV: jax.Array, allowed_BxV: jax.Array, count: int
+    logits_BxKxV: jax.Array,
+    count: int,
+    *,
+    time: jax.Array,
+    limits_B: jax.Array,
+    min_length: int | jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
     """Returns log probabilities and tokens of the best continuations of each hypothesis.
 
-    The probabilities are the model's: tokens that are not allowed keep their share. What is
-    not allowed, or impossible, has a log probability of about -1e30.
+    PAD and BOS are never allowed, EOS not before `min_length` other tokens, and nothing but EOS
+    at the last position that a sentence's limit leaves. The probabilities are the model's:
+    tokens that are not allowed keep their share. What is impossible has a log probability of
+    about -1e30, what is not allowed one of -2e30.
+
+    Args:
+      logits_BxKxV: of the tokens at position `time`.
+      count: C, continuations wanted; fewer are returned when the vocabulary has fewer.
+      time: int32 [], tokens that the hypotheses have so far.
+      limits_B: int32 [B], most tokens of an output, EOS counted.
+      min_length: fewest tokens of an output, EOS not counted.
 
     Returns:
-      float32 and int32 [B, K, min(count, V)], best first, equal ones by token.
+      float32 and int32 [B, K, C], best first, equal ones by token.
     """
-    logits_BxKxV = jnp.maximum(logits_BxKxV.astype(jnp.float32), LOWEST)
-    vocabulary = logits_BxKxV.shape[-1]
-    # Only the survivors are normalized: log-probabilities of all tokens are never stored.
-    masked_BxKxV = jnp.where(allowed_BxV[:, None], logits_BxKxV, LOWEST)
-    best, tokens = jax.lax.top_k(masked_BxKxV, min(count, vocabulary))
+    tokens_BxKxM, logits_BxKxM = _preselect(logits_BxKxV, count)
+    is_end = tokens_BxKxM == EOS
+    last_Bx1x1 = (time + 1 >= limits_B)[:, None, None]
+    is_word = (tokens_BxKxM != PAD) & (tokens_BxKxM != BOS) & ~is_end
+    allowed = (is_word & ~last_Bx1x1) | (is_end & ((time >= min_length) | last_Bx1x1))
+    logits_BxKxM = jnp.where(allowed, jnp.maximum(logits_BxKxM, LOWEST), 2 * LOWEST)
+    best, places = jax.lax.top_k(logits_BxKxM, min(count, tokens_BxKxM.shape[-1]))
+    tokens = jnp.take_along_axis(tokens_BxKxM, places, axis=-1)
+    # Only the survivors are normalized: the log probabilities of all tokens are never stored.
     return best - jax.nn.logsumexp(logits_BxKxV, axis=-1, keepdims=True), tokens
+
+
+def _preselect(logits_BxKxV, count):
+    """Returns few tokens, ascending, and their logits, the `count` best allowed ones included.
+
+    The maximum of each block costs one cheap pass over the logits, where a sort or a top-k costs
+    a multiple. A token among the best is in one of the `count` best blocks; the block with the
+    special tokens, and what is left over at the end of the vocabulary, come along unseen.
+    """
+    vocabulary = logits_BxKxV.shape[-1]
+    blocks, leftover = divmod(vocabulary, _BLOCK)
+    if blocks <= 2 * (count + 1):
+        tokens_V = jnp.arange(vocabulary, dtype=jnp.int32)
+        return jnp.broadcast_to(tokens_V, logits_BxKxV.shape), logits_BxKxV
+    shape = logits_BxKxV.shape[:-1]
+    whole = logits_BxKxV[..., : blocks * _BLOCK].reshape(*shape, blocks, _BLOCK)
+    best_BxKxG = whole.max(axis=-1).at[..., 0].set(jnp.inf)
+    _, chosen = jax.lax.top_k(best_BxKxG, count + 1)
+    starts = jnp.sort(chosen, axis=-1)[..., None] * _BLOCK
+    tokens = (starts + jnp.arange(_BLOCK, dtype=jnp.int32)).reshape(*shape, -1)
+    end = jnp.arange(vocabulary - leftover, vocabulary, dtype=jnp.int32)
+    tokens_BxKxM = jnp.concatenate([tokens, jnp.broadcast_to(end, (*shape, leftover))], axis=-1)
+    return tokens_BxKxM, jnp.take_along_axis(logits_BxKxV, tokens_BxKxM, axis=-1)

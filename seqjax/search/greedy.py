@@ -10,8 +10,8 @@ import jax.numpy as jnp
 
 from seqjax.architectures.contract import Carry
 from seqjax.data.tokenizer import BOS, EOS, PAD
-from seqjax.search.candidates import allowed_tokens
-from seqjax.search.hypotheses import LOWEST, Hypotheses, length_norms
+from seqjax.search.candidates import best_continuations
+from seqjax.search.hypotheses import Hypotheses, length_norms
 
 Step = Callable[[Carry, jax.Array], tuple[Carry, jax.Array]]
 
@@ -32,7 +32,7 @@ def greedy_search(
     Of equally probable tokens the one with the lowest id is taken.
     """
     limits_B = jnp.minimum(limits_B, max_length).astype(jnp.int32)
-    norms = jnp.asarray(length_norms(normalization, penalty, max_length))
+    norms = length_norms(normalization, penalty, max_length)
 
     def unfinished(state):
         time, _, _, _, lengths_B, _ = state
@@ -41,12 +41,10 @@ def greedy_search(
     def extend(state):
         time, carry, last_B, tokens_LxB, lengths_B, log_probabilities_B = state
         carry, logits_Bx1xV = step(carry, last_B[:, None])
-        logits_BxV = jnp.maximum(logits_Bx1xV[:, 0].astype(jnp.float32), LOWEST)
-        allowed = allowed_tokens(time, limits_B, min_length, logits_BxV.shape[-1])
-        chosen_B = jnp.argmax(jnp.where(allowed, logits_BxV, LOWEST), axis=-1).astype(jnp.int32)
-        chosen_B = jnp.where(time + 1 >= limits_B, EOS, chosen_B)
-        logit_B = jnp.take_along_axis(logits_BxV, chosen_B[:, None], axis=-1)[:, 0]
-        log_probability_B = logit_B - jax.nn.logsumexp(logits_BxV, axis=-1)
+        best_Bx1x1, chosen_Bx1x1 = best_continuations(
+            logits_Bx1xV, 1, time=time, limits_B=limits_B, min_length=min_length
+        )
+        chosen_B = chosen_Bx1x1[:, 0, 0]
         active_B = _active(time, lengths_B, limits_B)
         token_B = jnp.where(active_B, chosen_B, PAD)
         return (
@@ -55,7 +53,7 @@ def greedy_search(
             token_B,
             tokens_LxB.at[time].set(token_B),
             jnp.where(active_B & (chosen_B == EOS), time + 1, lengths_B),
-            log_probabilities_B + jnp.where(active_B, log_probability_B, 0.0),
+            log_probabilities_B + jnp.where(active_B, best_Bx1x1[:, 0, 0], 0.0),
         )
 
     rows = limits_B.shape[0]

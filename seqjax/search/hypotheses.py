@@ -5,7 +5,7 @@ Shape suffixes: B batch, N n-best, L longest output.
 
 import flax
 import jax
-import numpy as np
+import jax.numpy as jnp
 
 from seqjax.errors import UserError
 
@@ -34,7 +34,7 @@ class Hypotheses:
     lengths: jax.Array
 
 
-def length_norms(normalization: str, penalty: float, max_length: int) -> np.ndarray:
+def length_norms(normalization: str, penalty: float, max_length: int) -> jax.Array:
     """Returns what the log probability of a hypothesis of n tokens is divided by.
 
     'gnmt' ((5 + n) / 6)^a (Wu et al., 2016), 'plain' n^a, 'none' 1, where a is the penalty.
@@ -51,16 +51,13 @@ def length_norms(normalization: str, penalty: float, max_length: int) -> np.ndar
     Raises:
       UserError: unknown normalization.
     """
-    lengths = np.maximum(np.arange(max_length + 1), 1).astype(np.float64)
+    lengths = jnp.maximum(jnp.arange(max_length + 1, dtype=jnp.float32), 1.0)
     if normalization == "gnmt":
-        norms = ((5 + lengths) / 6) ** penalty
-    elif normalization == "plain":
-        norms = lengths**penalty
-    elif normalization == "none":
-        norms = np.ones_like(lengths)
-    else:
-        raise UserError(
-            f"decode.length_normalization is {normalization!r}; "
-            "accepted are 'gnmt', 'plain', 'none'"
-        )
-    return norms.astype(np.float32)
+        return ((5 + lengths) / 6) ** penalty
+    if normalization == "plain":
+        return lengths**penalty
+    if normalization == "none":
+        return jnp.ones_like(lengths)
+    raise UserError(
+        f"decode.length_normalization is {normalization!r}; accepted are 'gnmt', 'plain', 'none'"
+    )
