@@ -1,0 +1,187 @@
+"""The side of a contest that measures: contenders work in turn, one at a time, in several rounds.
+
+Machines are shared and clocks wander, so absolute figures of different hours say little. Here
+every round measures all contenders one after the other, and what is reported is the median over
+the rounds of the ratio within a round.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from seqjax.errors import UserError
+
+FOLDER = Path(__file__).parent
+# Thread pools of a contender that has just worked may spin for a moment.
+PAUSE_SECONDS = 0.3
+
+
+class Contender(NamedTuple):
+    """A program that does the work; an optional one may be unable to."""
+
+    name: str
+    python: str
+    script: str
+    options: dict
+    optional: bool = False
+
+
+class Worker:
+    """A contender's process."""
+
+    def __init__(self, contender: Contender, sizes: dict):
+        arguments = json.dumps({**sizes, **contender.options})
+        self.name = contender.name
+        self._process = subprocess.Popen(
+            [contender.python, str(FOLDER / contender.script), arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.about = self._read()
+
+    def work(self, amount: int) -> dict:
+        print(amount, file=self._process.stdin, flush=True)
+        return self._read()
+
+    def stop(self) -> None:
+        self._process.stdin.close()
+        self._process.wait()
+
+    def _read(self) -> dict:
+        line = self._process.stdout.readline()
+        if not line:
+            raise UserError(f"{self.name} failed with exit code {self._process.wait()}: see above")
+        return json.loads(line)
+
+
+def require(python: str, package: str) -> None:
+    """Raises UserError unless the interpreter can import the package."""
+    try:
+        found = subprocess.run([python, "-c", f"import {package}"], capture_output=True)
+    except OSError as error:
+        raise UserError(f"--torch_python={python} cannot be run: {error.strerror}") from error
+    if found.returncode:
+        raise UserError(
+            f"{package} cannot be imported by {python}: install it there, or name an interpreter"
+            f" that has it with --torch_python=PATH"
+        )
+
+
+def hold(contenders: list[Contender], sizes: dict, rounds: int, amount: int, tokens: int) -> None:
+    """Runs a contest and prints its table on standard output; the first contender is ours.
+
+    Args:
+      contenders: who takes part.
+      sizes: what every worker is told.
+      rounds: turns of each contender.
+      amount: updates or batches in a turn.
+      tokens: target tokens in one of them.
+    """
+    workers = []
+    try:
+        for contender in contenders:
+            _say(f"preparing {contender.name} ...")
+            try:
+                workers.append(Worker(contender, sizes))
+            except UserError as error:
+                if not contender.optional:
+                    raise
+                _say(f"{contender.name} is left out: {error}")
+        _check_parameters(workers)
+        turns = _rounds(workers, rounds, amount, tokens)
+    finally:
+        for worker in workers:
+            worker.stop()
+    print(f"{_machine()}\n\n{json.dumps(sizes)}, {rounds} rounds of {amount}\n")
+    print(_table(workers, turns))
+
+
+def _rounds(workers, rounds, amount, tokens) -> dict[str, list[float]]:
+    """Returns tokens per second of each contender in each round."""
+    turns = {worker.name: [] for worker in workers}
+    for number in range(rounds):
+        first = number % len(workers)
+        for worker in workers[first:] + workers[:first]:
+            time.sleep(PAUSE_SECONDS)
+            figures = worker.work(amount)
+            turns[worker.name].append(amount * tokens / figures.pop("seconds"))
+            more = "".join(f", {key} {value:.4g}" for key, value in figures.items())
+            _say(f"round {number + 1}: {worker.name} {turns[worker.name][-1]:,.0f} tokens/s{more}")
+    return turns
+
+
+def _table(workers: list[Worker], turns: dict[str, list[float]]) -> str:
+    ours = turns[workers[0].name]
+    lines = [
+        f"| | tokens/s, median | slowest to fastest round | {workers[0].name} / it | runs |",
+        "|---|---|---|---|---|",
+    ]
+    for worker in workers:
+        speeds = turns[worker.name]
+        ratio = statistics.median(a / b for a, b in zip(ours, speeds, strict=True))
+        lines.append(
+            f"| {worker.name} | {statistics.median(speeds):,.0f} "
+            f"| {min(speeds):,.0f} to {max(speeds):,.0f} "
+            f"| {ratio:.2f} | {worker.about['runs']} |"
+        )
+    return "\n".join(lines)
+
+
+def _check_parameters(workers: list[Worker]) -> None:
+    counts = {worker.name: worker.about["parameters"] for worker in workers}
+    if len(set(counts.values())) > 1:
+        raise UserError(f"the models differ in their number of parameters: {counts}")
+
+
+def _machine() -> str:
+    model = platform.processor() or platform.machine()
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        names = [s for s in information.read_text().splitlines() if s.startswith("model name")]
+        model = names[0].partition(": ")[2] if names else model
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+    day = time.strftime("%Y-%m-%d")
+    return f"{day}, {model}, {os.cpu_count()} logical cores, load average at the end {load:.1f}"
+
+
+def arguments(description: str, amount: int) -> argparse.ArgumentParser:
+    """Returns the options that all contests share."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--torch_python", default=sys.executable, help="interpreter of the peers")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--amount", type=int, default=amount, help="updates or batches in a turn")
+    sizes = {"layers": 3, "width": 256, "heads": 8, "feed_forward": 1024, "vocabulary": 8000}
+    for name, value in {**sizes, "batch": 64, "length": 32}.items():
+        parser.add_argument(f"--{name}", type=int, default=value)
+    return parser
+
+
+def sizes_of(options: argparse.Namespace) -> dict:
+    """Returns what the workers need to know of the options."""
+    return {
+        name: value
+        for name, value in vars(options).items()
+        if name not in ("torch_python", "rounds", "amount")
+    }
+
+
+def leave(main: Callable[[], None]) -> None:
+    """Runs a contest's main and leaves; a user's mistake is one line and exit code 2."""
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,32 @@
+"""Times one update of a Transformer, forward, backward and Adam, in seqjax and in torch.
+
+python experiments/speed/train_step.py --torch_python=PATH
+"""
+
+import sys
+
+from contest import Contender, arguments, hold, leave, require, sizes_of
+
+
+def main() -> None:
+    parser = arguments(__doc__, amount=5)
+    parser.add_argument("--dropout", type=float, default=0.1)
+    parser.add_argument("--label_smoothing", type=float, default=0.1)
+    options = parser.parse_args()
+    require(options.torch_python, "torch")
+
+    def torch(name: str, compiled: bool) -> Contender:
+        choice = {"compiled": compiled}
+        return Contender(name, options.torch_python, "with_torch.py", choice, optional=compiled)
+
+    contenders = [
+        Contender("seqjax", sys.executable, "with_seqjax.py", {"work": "training"}),
+        torch("torch", compiled=False),
+        torch("torch.compile", compiled=True),
+    ]
+    tokens = options.batch * options.length
+    hold(contenders, sizes_of(options), options.rounds, options.amount, tokens)
+
+
+if __name__ == "__main__":
+    leave(main)
