@@ -217,8 +217,6 @@ def _train() -> ml_collections.ConfigDict:
     train.stop_metric = ""
     # Evaluations in a row without a better value before training stops.
     train.patience = 5
-    # JAX's random number generator for dropout: 'threefry2x32', 'rbg' or 'unsafe_rbg'.
-    train.generator = "rbg"
     return train
 
 

@@ -167,7 +167,6 @@ RULES: dict[str, Rule] = {
     ),
     "train.stop_metric": _one_of("", *_METRICS),
     "train.patience": _at_least(1),
-    "train.generator": _one_of("threefry2x32", "rbg", "unsafe_rbg"),
     "evaluation.every": _DURATION,
     "evaluation.translate": _ANY,
     "evaluation.limit": _ALL_OR_SOME,

@@ -103,7 +103,6 @@ def test_ranges_end_where_they_should(field, inside, outside):
         ("tokenizer.kind", "words", "word"),
         ("data.corpus", "txt", "text"),
         ("decode.length_normalization", "plane", "plain"),
-        ("train.generator", "rgb", "rbg"),
         ("checkpoint.best_metric", "blue", "bleu"),
         ("evaluation.metrics", ("bleu", "chr"), "chrf"),
     ],

@@ -42,7 +42,7 @@ class Carry:
     Attributes:
       fixed: leaves [B, ...], belonging to the sentence: a step may write to them, but they
         stay where they are when a beam is reordered (cross-attention keys, slot-indexed caches).
-      moving: leaves [B, K, ...], belonging to a hypothesis: they follow it (hidden states, windows).
+      moving: leaves [B, K, ...], following their hypothesis: hidden states, windows.
       position: int32 [], tokens consumed so far.
     """
 

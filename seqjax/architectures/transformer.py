@@ -90,13 +90,11 @@ class TransformerDecoder(_Stack):
         x_BxTxD = self.drop(self.position(self.embedding(targets_BxT)), deterministic)
         mask = causal_mask(targets_BxT.shape[1])
         for layer in self.block:
-            x_BxTxD = layer(
-                x_BxTxD, memory.states, mask, memory.mask[:, None, None], deterministic
-            )
+            x_BxTxD = layer(x_BxTxD, memory.states, mask, memory.mask[:, None, None], deterministic)
         return self.output(self.norm(x_BxTxD))
 
     def start(self, memory: Memory, hypotheses: int, max_length: int) -> Carry:
-        """Returns the carry of K hypotheses before their first token, with room for `max_length`."""
+        """Returns the carry of K hypotheses before their first token, for `max_length` of them."""
         caches = [layer.start(memory.states, hypotheses, max_length) for layer in self.block]
         batch = memory.states.shape[0]
         return Carry(

@@ -23,6 +23,7 @@ from seqjax.config import load
 from seqjax.config_files import load_config_file
 from seqjax.errors import UserError, did_you_mean
 from seqjax.overrides import apply_overrides, split_overrides
+from seqjax.parallel.host_memory import restart_with_huge_pages
 from seqjax.validation import validate
 
 # Exit codes besides 0: a user's mistake, and what a shell reports for the two signals.
@@ -56,8 +57,11 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb and returns the exit code: 0 done, 2 a mistake told in one line."""
+    if argv is None:
+        restart_with_huge_pages()
+        argv = sys.argv[1:]
     try:
-        code = _run(list(sys.argv[1:] if argv is None else argv))
+        code = _run(list(argv))
         sys.stdout.flush()
         return code
     except UserError as error:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from seqjax.layers.dropout import Dropout
 
-# Far below any real score, yet finite: a row with nothing to read gets a uniform distribution, not NaN.
+# Far below any real score, yet finite: with nothing to read, weights are uniform and not NaN.
 MASKED = -1e9
 
 

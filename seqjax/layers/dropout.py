@@ -1,20 +1,19 @@
-"""Dropout that draws as few random bits as its rate needs."""
+"""Dropout whose mask is a hash of the position: no random bits are drawn or stored."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-_LEVELS = 1 << 16
-
 
 class Dropout(nn.Module):
     """Sets a share of the values to zero and scales the rest (Srivastava et al., 2014).
 
-        y = x * m / (1 - rate),   m ~ Bernoulli(1 - rate)
+        y_i = x_i m_i / (1 - rate),   m_i = [hash(i, key) >= rate 2^32]
 
-    The mask comes from 16 random bits for each value, half of what `flax.linen.Dropout`
-    draws: on a CPU the generator is a large part of a training step. The rate is rounded to a
-    multiple of 2^-16.
+    The mask of value i depends on the key and i alone. It costs a few integer operations that
+    compile into the neighbouring arithmetic, forward and again backward, where a generator would
+    fill an array and keep it: on a CPU that was as dear as the matrix products. However an array is
+    divided over devices, its mask is the same.
 
     Attributes:
       rate: probability of zero, in [0, 1).
@@ -26,7 +25,26 @@ class Dropout(nn.Module):
     def __call__(self, x: jax.Array, deterministic: bool) -> jax.Array:
         if deterministic or self.rate == 0.0:
             return x
-        threshold = round(self.rate * _LEVELS)
-        bits = jax.random.bits(self.make_rng("dropout"), x.shape, jnp.uint16)
-        scale = _LEVELS / (_LEVELS - threshold)
-        return jnp.where(bits >= threshold, x * jnp.asarray(scale, x.dtype), jnp.zeros((), x.dtype))
+        hashed = hash_bits(self.make_rng("dropout"), x.shape)
+        threshold = jnp.uint32(round(self.rate * 2**32))
+        scale = jnp.asarray(1.0 / (1.0 - self.rate), x.dtype)
+        return jnp.where(hashed >= threshold, x * scale, jnp.zeros((), x.dtype))
+
+
+def hash_bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Returns 32 well-mixed bits, uint32 [shape], for each position of an array.
+
+    Two rounds of the finalizer of MurmurHash3 (Appleby, 2011), a bijection of 32 bits in which each
+    input bit flips each output bit with a probability near one half, keyed before either.
+    """
+    index = jnp.zeros((), jnp.uint32)
+    for axis, size in enumerate(shape):
+        index = index * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
+    first, second = jax.random.bits(key, (2,), jnp.uint32)
+    return _mix(_mix(index ^ first) + second)
+
+
+def _mix(x: jax.Array) -> jax.Array:
+    x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
+    x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
+    return x ^ (x >> 16)

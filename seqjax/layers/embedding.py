@@ -85,7 +85,10 @@ class Positions(nn.Module):
         capacity = capacity or length
         if self.kind == "learned":
             table = self.param(
-                "table", nn.initializers.normal(width**-0.5), (self.max_positions, width), jnp.float32
+                "table",
+                nn.initializers.normal(width**-0.5),
+                (self.max_positions, width),
+                jnp.float32,
             )
         else:
             table = jnp.asarray(sinusoids(capacity, width))

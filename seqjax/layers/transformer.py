@@ -102,7 +102,7 @@ class TransformerDecoderLayer(_Layer):
         memory_mask: jax.Array,
         deterministic: bool = True,
     ) -> jax.Array:
-        """Maps [B, T, D] to [B, T, D]; masks are bool, broadcast to [B, H, T, T] and [B, H, T, S]."""
+        """Maps [B, T, D] to [B, T, D]; masks broadcast to [B, H, T, T] and [B, H, T, S]."""
         x_BxTxD = self.attention_residual(
             x_BxTxD, lambda x: self.attention(x, x, mask, deterministic), deterministic
         )
@@ -110,7 +110,7 @@ class TransformerDecoderLayer(_Layer):
         return self._rest(x_BxTxD, keys, values, memory_mask, deterministic)
 
     def start(self, memory_BxSxE: jax.Array, hypotheses: int, capacity: int) -> dict:
-        """Returns the projected memory and empty caches [B, H, L, K, P] for `capacity` positions."""
+        """Returns the projected memory and empty caches [B, H, L, K, P], L the `capacity`."""
         keys, values = self.cross.project(memory_BxSxE)
         shape = keys.shape[:2] + (capacity, hypotheses, keys.shape[-1])
         empty = jnp.zeros(shape, keys.dtype)

@@ -129,6 +129,7 @@ def beam_search(
         reachable_B = jnp.where(
             log_probabilities[:, 0] > LOWEST / 2, log_probabilities[:, 0] / largest_B, LOWEST
         )
+        # At its limit a sentence has no live hypothesis left, which is beaten too.
         beaten_B = reachable_B <= finished.scores[:, -1]
         return _State(
             time=time,
@@ -139,7 +140,7 @@ def beam_search(
             last=last,
             finished=finished,
             count=count_B,
-            done=state.done | beaten_B | (count_B >= quota) | (time >= limits_B),
+            done=state.done | beaten_B | (count_B >= quota),
         )
 
     start = _start(carry, limits_B, max_length, beam_size, n_best)

@@ -112,14 +112,15 @@ def test_a_beam_as_wide_as_the_space_ranks_everything(
         assert_equal(found, row, ranked(model, row, everything, norms))
 
 
-@pytest.mark.parametrize("end", [-1.0, 1.0])
+# Where tokens are nearly certain, long hypotheses win in the end.
+@pytest.mark.parametrize(("end", "spread"), [(-1.0, 1.5), (1.0, 1.5), (1.0, 12.0)])
 @pytest.mark.parametrize(("beam_size", "n_best"), [(3, 1), (5, 4)])
 @pytest.mark.parametrize(("normalization", "penalty"), NORMALIZATIONS)
 def test_stopping_early_changes_nothing(
-    history_model, normalization, penalty, beam_size, n_best, end
+    history_model, normalization, penalty, beam_size, n_best, end, spread
 ):
     limits = [10, 9, 5, 2, 1, 10, 7, 10]
-    model = history_model(len(limits), 8, end=end)
+    model = history_model(len(limits), 8, end=end, spread=spread)
     min_length = 2 if beam_size == 3 else 0
     found = search(
         model,
@@ -219,7 +220,9 @@ def test_a_row_without_output_is_empty_and_costs_no_step(history_model):
     assert none == 0
     for leaf in jax.tree.leaves(found):
         assert not leaf.any()
-    _, alone = count([LENGTH, 0, 0])
+    found, alone = count([LENGTH, 0, 0])
+    for leaf in jax.tree.leaves(found):
+        assert not leaf[1:].any()
     assert 0 < alone < LENGTH
     assert count([2, 0, 1])[1] <= 2
 

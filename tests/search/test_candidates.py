@@ -37,8 +37,9 @@ def test_equals_a_stable_sort_of_the_whole_vocabulary(vocabulary, count, kind):
     np.testing.assert_allclose(np.asarray(best), chosen - normalizer, rtol=1e-5, atol=1e-5)
 
 
-def test_many_equal_blocks_give_the_lowest_tokens():
+def test_of_equal_tokens_in_many_blocks_the_lowest_win():
+    logits = jnp.zeros((1, 1, 4096)).at[..., :64].set(-1.0).at[..., 3000].set(1.0)
     _, tokens = best_continuations(
-        jnp.zeros((1, 1, 4096)), 5, time=jnp.int32(0), limits_B=jnp.array([9]), min_length=1
+        logits, 5, time=jnp.int32(0), limits_B=jnp.array([9]), min_length=0
     )
-    assert tokens[0, 0].tolist() == [3, 4, 5, 6, 7]
+    assert tokens[0, 0].tolist() == [3000, 64, 65, 66, 67]

@@ -1,0 +1,55 @@
+"""`evaluate`: metrics of a split as JSON on standard output."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import ml_collections
+
+from seqjax.errors import UserError
+from seqjax.evaluation.evaluator import Evaluation, Evaluator
+from seqjax.reporting.predictions import one_line, write_predictions
+from seqjax.training.trained import load_trained
+
+HELP = "Scores a split with a trained model and prints the metrics as JSON."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds `--split` and `--show`."""
+    parser.add_argument(
+        "--split", default="test", help="train, validation, test, or a name in the corpus"
+    )
+    parser.add_argument(
+        "--show", type=int, default=0, metavar="N", help="print the first N translations, too"
+    )
+
+
+def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int:
+    """Evaluates; the JSON object goes to standard output, all else to standard error."""
+    if arguments.show < 0:
+        raise UserError(f"--show={arguments.show}: expected 0 or more")
+    trained = load_trained(arguments.workdir, config)
+    evaluator = Evaluator(trained.task, trained.mesh, arguments.split)
+    result = evaluator(trained.params)
+    path = write_predictions(arguments.workdir, arguments.split, trained.step, result.hypotheses)
+    _show(result, arguments.show)
+    print(f"hypotheses: {path}", file=sys.stderr)
+    facts = {
+        "workdir": str(Path(arguments.workdir)),
+        "split": arguments.split,
+        "examples": len(result.hypotheses),
+        "step": trained.step,
+        "averaged": config.decode.average,
+        "beam_size": config.decode.beam_size,
+    }
+    print(json.dumps(facts | result.metrics, indent=2, ensure_ascii=False))
+    return 0
+
+
+def _show(result: Evaluation, count: int) -> None:
+    triples = zip(result.sources, result.references, result.hypotheses, strict=True)
+    for source, reference, hypothesis in list(triples)[:count]:
+        for name, text in (("source", source), ("reference", reference), ("output", hypothesis)):
+            print(f"{name:>9}  {one_line(text)}", file=sys.stderr)
+        print(file=sys.stderr)

@@ -1,0 +1,68 @@
+"""`predict`: lines in on standard input, lines out on standard output, one for one."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+
+import ml_collections
+
+from seqjax.errors import UserError
+from seqjax.evaluation.translator import Translation, Translator
+from seqjax.reporting.predictions import one_line
+from seqjax.training.trained import load_trained
+from seqjax.validation import validate
+
+HELP = "Translates standard input line by line."
+
+# Lines read before they are sorted by length and translated: enough to fill batches of equal
+# length, and no more than a reader of a pipe would wait for.
+_CHUNK = 10_000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds `--n_best`."""
+    parser.add_argument(
+        "--n_best",
+        type=int,
+        default=0,
+        metavar="N",
+        help="print the N best outputs of each line with their scores, as JSON lines",
+    )
+
+
+def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int:
+    """Translates until standard input ends."""
+    if arguments.n_best < 0:
+        raise UserError(f"--n_best={arguments.n_best}: expected 1 or more")
+    if arguments.n_best:
+        config.decode.n_best = arguments.n_best
+        validate(config)
+    trained = load_trained(arguments.workdir, config)
+    translator = Translator(trained.task, trained.mesh, max(arguments.n_best, 1))
+    for lines in _chunks():
+        sources = trained.task.encode_sources(lines)
+        for line, found in zip(lines, translator(trained.params, sources), strict=True):
+            print(_as_json(line, found) if arguments.n_best else one_line(found[0].text))
+        sys.stdout.flush()
+    return 0
+
+
+def _as_json(source: str, found: list[Translation]) -> str:
+    outputs = [translation._asdict() for translation in found]
+    return json.dumps({"source": source, "outputs": outputs}, ensure_ascii=False)
+
+
+def _chunks() -> Iterator[list[str]]:
+    """Yields standard input in lists of lines; only a line feed ends a line."""
+    lines: list[str] = []
+    for number, line in enumerate(sys.stdin.buffer, start=1):
+        try:
+            lines.append(line.decode("utf-8").removesuffix("\n").removesuffix("\r"))
+        except UnicodeDecodeError as error:
+            raise UserError(f"standard input, line {number}: not UTF-8 ({error.reason})") from error
+        if len(lines) == _CHUNK:
+            yield lines
+            lines = []
+    if lines:
+        yield lines

@@ -1,0 +1,93 @@
+"""Evaluation of a whole split: every example once, in loss and in text."""
+
+import math
+from typing import NamedTuple
+
+import jax
+from jax.sharding import Mesh
+
+from seqjax.data.batching import evaluation_plan
+from seqjax.data.corpus import open_corpus
+from seqjax.data.loader import assemble
+from seqjax.data.tokens import tokenize
+from seqjax.evaluation.metrics import translation_metrics
+from seqjax.evaluation.translator import Translator
+from seqjax.parallel.mesh import by_row, replicated
+from seqjax.tasks.text_to_text import TextToText
+
+
+class Evaluation(NamedTuple):
+    """Metrics of a split and, where it was translated, the texts in corpus order."""
+
+    metrics: dict[str, float | str]
+    sources: list[str]
+    references: list[str]
+    hypotheses: list[str]
+
+
+class Evaluator:
+    """Evaluates parameters on one split of the task's corpus."""
+
+    def __init__(self, task: TextToText, mesh: Mesh, split: str, limit: int = -1):
+        self.task = task
+        self.mesh = mesh
+        config = task.config
+        corpus = open_corpus(config.data, split)
+        self.tokenized = tokenize(corpus, task.tokenizers, config.data, training=False)
+        self.count = len(corpus) if limit < 0 else min(limit, len(corpus))
+        pairs = [corpus[i] for i in range(self.count)]
+        self.sources = [pair.source for pair in pairs]
+        self.references = [pair.target for pair in pairs]
+        self.plan = evaluation_plan(
+            self.tokenized.source_lengths[: self.count],
+            self.tokenized.target_lengths[: self.count],
+            config.decode.tokens,
+            config.batching.multiple,
+            config.decode.shapes,
+            mesh.size,
+        )
+        self._score = jax.jit(
+            task.score,
+            in_shardings=(replicated(mesh), by_row(mesh)),
+            out_shardings=replicated(mesh),
+        )
+        self._translator = Translator(task, mesh)
+
+    def __call__(self, params: dict, translate: bool = True) -> Evaluation:
+        """Returns `loss` (nats per target token), `perplexity`, `accuracy` (percent), and the
+        metrics of `config.evaluation.metrics` where `translate` is true."""
+        metrics: dict[str, float | str] = dict(self._loss(params))
+        hypotheses: list[str] = []
+        if translate:
+            rows = [self.tokenized.source(i).tolist() for i in range(self.count)]
+            hypotheses = [best[0].text for best in self._translator(params, rows)]
+            evaluation = self.task.config.evaluation
+            metrics |= translation_metrics(
+                hypotheses,
+                self.references,
+                evaluation.metrics,
+                evaluation.lowercase,
+                evaluation.tokenize,
+            )
+        return Evaluation(metrics, self.sources, self.references, hypotheses)
+
+    def _loss(self, params: dict) -> dict[str, float]:
+        sums = {"nll": 0.0, "tokens": 0.0, "correct": 0.0}
+        pending = None
+        for planned in self.plan:
+            found = self._score(params, assemble(self.tokenized, planned))
+            if pending:
+                _add(sums, pending)
+            pending = found
+        _add(sums, pending)
+        loss = sums["nll"] / sums["tokens"]
+        return {
+            "loss": loss,
+            "perplexity": math.exp(min(loss, 700.0)),
+            "accuracy": 100.0 * sums["correct"] / sums["tokens"],
+        }
+
+
+def _add(sums: dict[str, float], found: dict[str, jax.Array]) -> None:
+    for name, values in jax.device_get(found).items():
+        sums[name] += float(values.sum(dtype="float64"))

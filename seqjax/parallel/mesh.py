@@ -1,0 +1,35 @@
+"""The devices of a run, arranged by what is divided among them."""
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from seqjax.errors import UserError
+
+
+def make_mesh(data: int = -1) -> Mesh:
+    """Returns a mesh with the axis `data`, over which each batch is divided.
+
+    Args:
+      data: number of devices; -1 takes all there are.
+
+    Raises:
+      UserError: more devices are asked for than there are.
+    """
+    devices = jax.devices()
+    if data > len(devices):
+        raise UserError(
+            f"parallel.data is {data}, but there are {len(devices)} {devices[0].platform} devices:"
+            f" give 1 to {len(devices)}, or -1 for all"
+        )
+    count = len(devices) if data == -1 else data
+    return jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,), devices=devices[:count])
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Returns the sharding of what every device holds whole: parameters, optimizer state."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def by_row(mesh: Mesh) -> NamedSharding:
+    """Returns the sharding of a batch: its rows divided over the axis `data`."""
+    return NamedSharding(mesh, PartitionSpec("data"))

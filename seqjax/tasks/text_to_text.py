@@ -1,0 +1,122 @@
+"""Text in, text out: translation and everything shaped like it."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from seqjax.architectures.encoder_decoder import build
+from seqjax.data.tokenizer import BOS, EOS, PAD, Tokenizers
+from seqjax.search.beam import beam_search
+from seqjax.search.greedy import greedy_search
+from seqjax.search.hypotheses import Hypotheses
+from seqjax.tasks.cross_entropy import cross_entropy
+
+Batch = dict[str, jax.Array]
+
+
+class TextToText:
+    """Maps a source text to a target text with an encoder-decoder.
+
+    A batch holds `source` [B, S] and `target` [B, T], rows of token ids that end in EOS and are
+    filled up with PAD; a row of PAD alone counts for nothing.
+    """
+
+    def __init__(self, config: ml_collections.ConfigDict, tokenizers: Tokenizers):
+        self.config = config
+        self.tokenizers = tokenizers
+        self.model = build(
+            config.model,
+            tokenizers.source.vocabulary_size,
+            tokenizers.target.vocabulary_size,
+        )
+
+    def init(self, key: jax.Array) -> dict:
+        """Returns fresh parameters."""
+        tokens = jnp.full((1, 2), BOS, jnp.int32)
+        return self.model.init(key, tokens, tokens)["params"]
+
+    def loss(
+        self, params: dict, batch: Batch, dropout_key: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Returns the training objective, summed over target tokens, and sums to report.
+
+        The sums are `loss` (the objective) and `tokens`.
+        """
+        logits = self._logits(params, batch, deterministic=False, rngs={"dropout": dropout_key})
+        smoothing = self.config.loss.label_smoothing
+        weights = (batch["target"] != PAD).astype(jnp.float32)
+        loss = jnp.sum(cross_entropy(logits, batch["target"], smoothing) * weights)
+        return loss, {"loss": loss, "tokens": jnp.sum(weights)}
+
+    def score(self, params: dict, batch: Batch) -> dict[str, jax.Array]:
+        """Returns, for each sentence [B], sums over its target tokens.
+
+        They are `nll` (nats, without smoothing), `tokens` and `correct` (most probable token
+        equal to the reference).
+        """
+        logits = self._logits(params, batch, deterministic=True)
+        target = batch["target"]
+        weights = (target != PAD).astype(jnp.float32)
+        correct = (jnp.argmax(logits, axis=-1) == target) * weights
+        return {
+            "nll": jnp.sum(cross_entropy(logits, target) * weights, axis=1),
+            "tokens": jnp.sum(weights, axis=1),
+            "correct": jnp.sum(correct, axis=1),
+        }
+
+    def _logits(self, params, batch, **arguments):
+        start = jnp.full_like(batch["target"][:, :1], BOS)
+        decoder_input = jnp.concatenate([start, batch["target"][:, :-1]], axis=1)
+        return self.model.apply({"params": params}, batch["source"], decoder_input, **arguments)
+
+    def max_output(self, source_length: int) -> int:
+        """Returns the longest output, EOS included, that a source of so many tokens may have."""
+        decode, decoder = self.config.decode, self.config.model.decoder
+        longest = int(source_length * decode.max_length_ratio) + decode.max_length_extra
+        if decoder.get("positions") == "learned":
+            longest = min(longest, decoder.max_positions)
+        return longest
+
+    def search(self, params: dict, source_BxS: jax.Array, n_best: int = 1) -> Hypotheses:
+        """Translates a batch of sources as `config.decode` says; rows of PAD stay empty."""
+        decode = self.config.decode
+        variables = {"params": params}
+        lengths_B = jnp.sum(source_BxS != PAD, axis=1)
+        capacity = self.max_output(source_BxS.shape[1])
+        limits_B = jnp.asarray([self.max_output(n) for n in range(source_BxS.shape[1] + 1)])
+        limits_B = jnp.where(lengths_B > 0, limits_B[lengths_B], 0).astype(jnp.int32)
+
+        def step(carry, tokens_BxK):
+            return self.model.apply(variables, carry, tokens_BxK, method="step")
+
+        memory = self.model.apply(variables, source_BxS, method="encode")
+        beam = max(decode.beam_size, n_best)
+        carry = self.model.apply(variables, memory, beam, capacity, method="start")
+        if beam == 1:
+            return greedy_search(
+                step, carry, limits_B, max_length=capacity, min_length=decode.min_length
+            )
+        return beam_search(
+            step,
+            carry,
+            limits_B,
+            max_length=capacity,
+            beam_size=beam,
+            n_best=n_best,
+            normalization=decode.length_normalization,
+            penalty=decode.length_penalty,
+            min_length=decode.min_length,
+        )
+
+    def texts(self, tokens: np.ndarray) -> list[str]:
+        """Turns rows of target ids into texts."""
+        return [self.tokenizers.target.decode(row) for row in np.asarray(tokens).tolist()]
+
+    def encode_sources(self, texts: Sequence[str]) -> list[list[int]]:
+        """Turns source texts into rows of ids that end in EOS, cut where the config says."""
+        longest = self.config.data.max_source_length
+        encoded = [self.tokenizers.source.encode(text)[: longest - 1] for text in texts]
+        return [ids + [EOS] for ids in encoded]

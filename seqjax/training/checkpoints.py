@@ -1,0 +1,166 @@
+"""Checkpoints of a run: written in the background, the newest and the best kept."""
+
+import logging
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import ml_collections
+import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import preservation_policy
+
+from seqjax.errors import UserError
+from seqjax.evaluation.metrics import best_is_higher
+from seqjax.training.state import TrainState
+
+log = logging.getLogger(__name__)
+
+
+class Checkpoints:
+    """The folder `checkpoints/` of a run, one subfolder for each saved step.
+
+    A checkpoint has three items: `params`, `optimizer` and `clock` (what the loop must remember
+    besides arrays, as JSON). Evaluation reads only the first.
+    """
+
+    def __init__(self, workdir: str | Path, config: ml_collections.ConfigDict):
+        self.directory = Path(workdir).absolute() / "checkpoints"
+        self.metric = config.best_metric
+        self.sign = 1.0 if best_is_higher(self.metric) else -1.0
+        policy = preservation_policy.AnyPreservationPolicy(
+            [
+                preservation_policy.LatestN(config.keep_latest),
+                preservation_policy.BestN(
+                    get_metric_fn=self._rank,
+                    n=config.keep_best,
+                    keep_checkpoints_without_metrics=False,
+                ),
+            ]
+        )
+        self.manager = ocp.CheckpointManager(
+            self.directory,
+            item_names=("params", "optimizer", "clock"),
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=policy, best_fn=self._rank, cleanup_tmp_directories=True
+            ),
+        )
+
+    def _rank(self, metrics: dict) -> float:
+        value = metrics.get(self.metric, math.nan)
+        return -math.inf if math.isnan(value) else self.sign * value
+
+    def save(self, state: TrainState, clock: dict, metrics: dict[str, float] | None) -> None:
+        """Saves in the background, with the metrics of an evaluation at the same step, if any."""
+        self.manager.save(
+            int(state.step),
+            args=ocp.args.Composite(
+                params=ocp.args.StandardSave(state.params),
+                optimizer=ocp.args.StandardSave(state.optimizer),
+                clock=ocp.args.JsonSave(clock),
+            ),
+            metrics=metrics,
+            force=True,
+        )
+
+    def restore(self, like: TrainState) -> tuple[TrainState, dict] | None:
+        """Returns the newest state and clock that can be read whole, or None.
+
+        `like` gives structure, shapes and shardings. A damaged checkpoint is skipped with a
+        warning that names it.
+        """
+        for step in reversed(self.steps()):
+            try:
+                restored = self.manager.restore(
+                    step,
+                    args=ocp.args.Composite(
+                        params=ocp.args.StandardRestore(_abstract(like.params)),
+                        optimizer=ocp.args.StandardRestore(_abstract(like.optimizer)),
+                        clock=ocp.args.JsonRestore(),
+                    ),
+                )
+            except Exception as error:  # Orbax raises whatever its storage raised.
+                log.warning("skipping damaged checkpoint %s: %s", self._name(step), _line(error))
+                # Set aside, not deleted: the run comes by this step again and must be able to save.
+                damaged = self.directory / str(step)
+                damaged.rename(damaged.with_name(f"damaged-{step}-{time.time_ns()}"))
+                self.manager.reload()
+                continue
+            number = jax.device_put(jax.numpy.asarray(step, like.step.dtype), like.step.sharding)
+            return TrainState(number, restored.params, restored.optimizer), restored.clock
+        return None
+
+    def restore_params(self, which: str, average: int, like: Any) -> tuple[Any, int]:
+        """Returns parameters and their step.
+
+        Args:
+          which: 'best', 'latest' or a step number.
+          average: how many checkpoints to average, the chosen one and those before it.
+          like: structure, shapes and shardings of the parameters.
+
+        Raises:
+          UserError: there is no such checkpoint, or too few to average, or it can't be read.
+        """
+        step = self._find(which)
+        steps = [s for s in self.steps() if s <= step][-average:]
+        if len(steps) < average:
+            raise UserError(
+                f"decode.average is {average}, but {self.directory} keeps {len(steps)} checkpoints"
+                f" up to step {step}: lower it, or train with a larger checkpoint.keep_latest"
+            )
+        total = None
+        for s in steps:
+            try:
+                params = self.manager.restore(
+                    s, args=ocp.args.Composite(params=ocp.args.StandardRestore(_abstract(like)))
+                ).params
+            except Exception as error:
+                raise UserError(
+                    f"checkpoint {self._name(s)} can't be read: {_line(error)};"
+                    f" choose another with --config.decode.checkpoint, among {self._steps()}"
+                ) from error
+            total = params if total is None else jax.tree.map(jax.numpy.add, total, params)
+        return jax.tree.map(lambda x: x / len(steps), total), step
+
+    def _find(self, which: str) -> int:
+        steps = self.steps()
+        if not steps:
+            raise UserError(f"no checkpoint in {self.directory}: train first")
+        if which == "latest":
+            return steps[-1]
+        if which == "best":
+            best = self.manager.best_step()
+            return steps[-1] if best is None else best
+        if int(which) not in steps:
+            raise UserError(
+                f"decode.checkpoint is {which}, but {self.directory} holds {self._steps()}:"
+                " choose one of these, 'best' or 'latest'"
+            )
+        return int(which)
+
+    def steps(self) -> list[int]:
+        """Returns the saved steps, oldest first."""
+        return sorted(self.manager.all_steps())
+
+    def _steps(self) -> str:
+        return ", ".join(str(step) for step in self.steps())
+
+    def _name(self, step: int) -> str:
+        return str(self.directory / str(step))
+
+    def wait(self) -> None:
+        """Returns when all that was saved is on the disk."""
+        self.manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits, then lets go of the folder."""
+        self.manager.close()
+
+
+def _abstract(tree: Any) -> Any:
+    return jax.tree.map(ocp.utils.to_shape_dtype_struct, tree)
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -1,0 +1,190 @@
+"""The training loop.
+
+At every step s, from the first to the last, in this order:
+
+    1. evaluate   if s is due, and save what is best
+    2. save       if s is due
+    3. leave      if training is complete, stopped early, or told to stop (saved first)
+    4. take       batch s, a pure function of the seed and s
+    5. step       dispatch update s, then read what update s - 1 reported
+
+A run that is killed and started again therefore goes on as if nothing had happened.
+"""
+
+import math
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+from seqjax.data.loader import Loader
+from seqjax.evaluation.evaluator import Evaluator
+from seqjax.evaluation.metrics import best_is_higher
+from seqjax.parallel.mesh import by_row, replicated
+from seqjax.reporting.predictions import write_predictions
+from seqjax.reporting.progress import Progress
+from seqjax.reporting.writers import MetricWriter
+from seqjax.training.checkpoints import Checkpoints
+from seqjax.training.interruption import Interruption
+from seqjax.training.meter import Meter
+from seqjax.training.optimizers import learning_rate, make_optimizer
+from seqjax.training.preparation import Prepared
+from seqjax.training.state import TrainState
+from seqjax.training.step import make_train_step
+
+# Named, because the default of JAX has changed before and a seed must keep its meaning.
+GENERATOR = "threefry2x32"
+
+
+class Training:
+    """One run: its state, its clock, and what it writes to the run directory.
+
+    The clock holds what must outlive a stop besides arrays: `evaluated`, the last step that was
+    evaluated; `best`, the best value of `train.stop_metric`; `worse`, evaluations since then;
+    `seconds` of training and target `tokens` so far.
+    """
+
+    def __init__(self, config: ml_collections.ConfigDict, prepared: Prepared, workdir: Path):
+        self.config = config
+        self.prepared = prepared
+        self.workdir = workdir
+        self.durations = prepared.durations
+        self.rate = learning_rate(
+            config.optimizer.learning_rate,
+            config.schedule,
+            self.durations.warmup,
+            self.durations.total,
+        )
+        self.optimizer = make_optimizer(config.optimizer, self.rate)
+        key = jax.random.key(config.seed, impl=GENERATOR)
+        self.train_step = make_train_step(
+            prepared.task.loss, self.optimizer, key, prepared.mesh, config.optimizer.accumulate
+        )
+        self.checkpoints = Checkpoints(workdir, config.checkpoint)
+        self.clock = {"evaluated": 0, "best": math.nan, "worse": 0, "seconds": 0.0, "tokens": 0.0}
+        self.state = self._restore_or_start()
+        self.evaluator: Evaluator | None = None
+
+    def _restore_or_start(self) -> TrainState:
+        fresh = jax.jit(self._fresh_state, out_shardings=replicated(self.prepared.mesh))()
+        restored = self.checkpoints.restore(fresh)
+        if restored is None:
+            return fresh
+        state, self.clock = restored
+        return state
+
+    def _fresh_state(self) -> TrainState:
+        params = self.prepared.task.init(jax.random.key(self.config.seed, impl=GENERATOR))
+        return TrainState(jnp.zeros((), jnp.int32), params, self.optimizer.init(params))
+
+    def run(self) -> str:
+        """Trains to the end; returns 'complete', 'stopped early' or the name of a signal."""
+        step, reporting = int(self.state.step), self.config.reporting
+        with (
+            Interruption() as interruption,
+            MetricWriter(self.workdir, reporting, step, self.config.to_dict()) as writer,
+            Progress(self.durations.total, step) as progress,
+            self._batches(step) as batches,
+        ):
+            if step:
+                progress.message(f"continuing at step {step}")
+            meter = self._meter(writer, progress)
+            while True:
+                metrics = None
+                if self._due(step, self.durations.evaluate) and self.clock["evaluated"] != step:
+                    meter.pause()
+                    metrics = self._evaluate(step, writer, progress)
+                reason = self._reason_to_leave(step, interruption)
+                if metrics or reason or self._due(step, self.durations.save):
+                    meter.pause()
+                    self._save(step, metrics, meter)
+                if reason:
+                    self.checkpoints.close()
+                    return reason
+                step += 1
+                meter.add(step, *self._step(next(batches), meter))
+
+    def _batches(self, step: int) -> Loader:
+        prepared = self.prepared
+        return Loader(
+            prepared.tokenized,
+            prepared.plan,
+            step,
+            self.durations.total,
+            place=lambda batch: jax.device_put(batch, by_row(prepared.mesh)),
+            sampling=prepared.sampling,
+        )
+
+    def _meter(self, writer: MetricWriter, progress: Progress) -> Meter:
+        meter = Meter(
+            writer,
+            progress,
+            self.rate,
+            self.durations.report,
+            self.prepared.plan.steps_per_epoch,
+            self.config.model.dtype,
+        )
+        meter.seconds, meter.tokens = self.clock["seconds"], self.clock["tokens"]
+        if int(self.state.step) < self.durations.total:
+            # Where memory does not suffice, that shows now and not hours later.
+            rows, source, target = self.prepared.plan.largest
+            largest = {
+                "source": jax.ShapeDtypeStruct((rows, source), jnp.int32),
+                "target": jax.ShapeDtypeStruct((rows, target), jnp.int32),
+                "index": jax.ShapeDtypeStruct((rows,), jnp.int32),
+            }
+            self.train_step.compile(self.state, largest)
+        return meter
+
+    def _step(self, batch: dict, meter: Meter) -> tuple[dict, float]:
+        started = time.perf_counter()
+        flops = self.train_step.flops(self.state, batch)
+        meter.exclude(time.perf_counter() - started)
+        self.state, sums = self.train_step(self.state, batch)
+        return sums, flops
+
+    def _due(self, step: int, every: int) -> bool:
+        return bool(step and every and (step % every == 0 or step == self.durations.total))
+
+    def _reason_to_leave(self, step: int, interruption: Interruption) -> str:
+        if step >= self.durations.total:
+            return "complete"
+        if self.config.train.stop_metric and self.clock["worse"] >= self.config.train.patience:
+            return "stopped early"
+        return interruption.signal
+
+    def _evaluate(self, step: int, writer: MetricWriter, progress: Progress) -> dict[str, float]:
+        config = self.config.evaluation
+        if self.evaluator is None:
+            self.evaluator = Evaluator(
+                self.prepared.task, self.prepared.mesh, "validation", config.limit
+            )
+        result = self.evaluator(self.state.params, config.translate)
+        if config.translate:
+            write_predictions(self.workdir, "validation", step, result.hypotheses)
+        writer.write(step, {f"validation/{k}": v for k, v in result.metrics.items()})
+        numbers = {k: v for k, v in result.metrics.items() if not isinstance(v, str)}
+        shown = "  ".join(f"{name} {value:.2f}" for name, value in numbers.items())
+        progress.message(f"validation at step {step}: {shown}")
+        self._watch(numbers)
+        self.clock["evaluated"] = step
+        return numbers
+
+    def _watch(self, metrics: dict[str, float]) -> None:
+        """Keeps count of evaluations without a better value of `train.stop_metric`."""
+        name = self.config.train.stop_metric
+        if not name:
+            return
+        sign = 1.0 if best_is_higher(name) else -1.0
+        best = self.clock["best"]
+        if math.isnan(best) or sign * metrics[name] > sign * best:
+            self.clock["best"], self.clock["worse"] = metrics[name], 0
+        else:
+            self.clock["worse"] += 1
+
+    def _save(self, step: int, metrics: dict[str, float] | None, meter: Meter) -> None:
+        self.clock["seconds"], self.clock["tokens"] = meter.seconds, meter.tokens
+        if step not in self.checkpoints.steps():
+            self.checkpoints.save(self.state, dict(self.clock), metrics)

@@ -1,0 +1,96 @@
+"""What training reports: sums read one step late, speeds measured between reports."""
+
+import math
+import time
+
+import jax
+import optax
+
+from seqjax.errors import UserError
+from seqjax.reporting.hardware import peak_flops
+from seqjax.reporting.progress import Progress
+from seqjax.reporting.writers import MetricWriter
+
+
+class Meter:
+    """Collects the sums that updates return and reports them at intervals.
+
+    The sums of an update are read only when the next one has been dispatched, so the device never
+    waits for the host. Evaluation and saving do not count as training time: call `pause` before.
+    """
+
+    def __init__(
+        self,
+        writer: MetricWriter,
+        progress: Progress,
+        rate: optax.Schedule,
+        every: int,
+        steps_per_epoch: int,
+        dtype: str,
+    ):
+        self.writer, self.progress = writer, progress
+        self.rate, self.every, self.steps_per_epoch = rate, every, steps_per_epoch
+        self.peak = peak_flops(dtype)
+        self.seconds = 0.0
+        self.tokens = 0.0
+        self._pending: tuple[int, dict, float] | None = None
+        self._started: float | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self._sums = {"loss": 0.0, "tokens": 0.0, "flops": 0.0, "seconds": 0.0}
+
+    def add(self, step: int, sums: dict[str, jax.Array], flops: float) -> None:
+        """Takes the sums of the update that led to `step`; reads those of the one before."""
+        if self._started is None:
+            self._started = time.perf_counter()
+        previous, self._pending = self._pending, (step, sums, flops)
+        if previous:
+            self._read(*previous)
+
+    def pause(self) -> None:
+        """Reads what is still under way and stops the clock until the next `add`."""
+        previous, self._pending = self._pending, None
+        if previous:
+            self._read(*previous)
+        self._started = None
+
+    def exclude(self, seconds: float) -> None:
+        """Takes time that was spent on something else, such as compiling, off the clock."""
+        if self._started is not None:
+            self._started += seconds
+
+    def _read(self, step: int, sums: dict[str, jax.Array], flops: float) -> None:
+        sums = {name: float(value) for name, value in jax.device_get(sums).items()}
+        if not math.isfinite(sums["loss"]):
+            raise UserError(
+                f"the loss is {sums['loss']} at step {step}: training diverged; lower"
+                " optimizer.learning_rate, lengthen schedule.warmup or set optimizer.clip"
+            )
+        now = time.perf_counter()
+        elapsed, self._started = now - self._started, now
+        self.seconds += elapsed
+        self.tokens += sums["tokens"]
+        for name, value in {**sums, "flops": flops, "seconds": elapsed}.items():
+            if name in self._sums:
+                self._sums[name] += value
+        if self.every and step % self.every == 0:
+            self._report(step, sums)
+        else:
+            self.progress.update(step)
+
+    def _report(self, step: int, last: dict[str, float]) -> None:
+        total = self._sums
+        metrics = {
+            "loss": total["loss"] / max(total["tokens"], 1.0),
+            "learning_rate": float(self.rate(step - 1)),
+            "gradient_norm": last["gradient_norm"],
+            "epoch": step / self.steps_per_epoch,
+            "tokens": self.tokens,
+            "seconds": self.seconds,
+            "tokens_per_second": total["tokens"] / total["seconds"],
+            "peak_share": total["flops"] / total["seconds"] / self.peak,
+        }
+        self.writer.write(step, {f"train/{name}": value for name, value in metrics.items()})
+        self.progress.update(step, metrics)
+        self._reset()

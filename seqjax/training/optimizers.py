@@ -1,0 +1,70 @@
+"""Optimizers and learning rate schedules, from their config."""
+
+import jax
+import ml_collections
+import optax
+
+
+def learning_rate(
+    peak: float, schedule: ml_collections.ConfigDict, warmup: int, total: int
+) -> optax.Schedule:
+    """Returns the learning rate as a function of the update's number, counted from 0.
+
+    With W warm-up updates of N in all and p the peak, update t has the rate
+
+        p (t + 1) / W                        t < W
+        p                                    constant
+        p sqrt(max(W, 1) / (t + 1))          inverse_sqrt (Vaswani et al., 2017)
+        p (f + (1 - f) (1 + cos(pi u)) / 2)  cosine (Loshchilov and Hutter, 2017)
+        p (f + (1 - f) (1 - u))              linear
+        u = (t - W) / (N - W), f = schedule.final
+    """
+    rest = max(total - warmup, 1)
+    if schedule.kind == "constant":
+        after = optax.constant_schedule(peak)
+    elif schedule.kind == "cosine":
+        after = optax.cosine_decay_schedule(peak, rest, alpha=schedule.final)
+    elif schedule.kind == "linear":
+        after = optax.linear_schedule(peak, peak * schedule.final, rest)
+    else:
+
+        def after(t):
+            return peak * (max(warmup, 1) / (t + warmup + 1)) ** 0.5
+
+    if not warmup:
+        return after
+    rise = optax.linear_schedule(peak / warmup, peak, max(warmup - 1, 1))
+    return optax.join_schedules([rise, after], [warmup])
+
+
+def make_optimizer(
+    optimizer: ml_collections.ConfigDict, rate: optax.Schedule
+) -> optax.GradientTransformation:
+    """Returns clipping, the optimizer that `config.optimizer` names, and weight decay.
+
+    Adam is Kingma and Ba (2015), AdamW Loshchilov and Hutter (2019), Adafactor Shazeer and
+    Stern (2018). Gradients are clipped to a global norm (Pascanu et al., 2013).
+    """
+    o = optimizer
+    decay = optax.add_decayed_weights(o.weight_decay, mask=_is_matrix)
+    scale = optax.scale_by_learning_rate(rate)
+    if o.kind == "adam":
+        parts = [optax.scale_by_adam(o.beta1, o.beta2, o.epsilon), scale]
+    elif o.kind == "adamw":
+        parts = [optax.scale_by_adam(o.beta1, o.beta2, o.epsilon), decay, scale]
+    elif o.kind == "sgd":
+        parts = [decay, optax.trace(o.momentum), scale]
+    else:
+        parts = [
+            optax.scale_by_factored_rms(),
+            optax.clip_by_block_rms(1.0),
+            optax.scale_by_param_block_rms(),
+            decay,
+            scale,
+        ]
+    clip = [optax.clip_by_global_norm(o.clip)] if o.clip else []
+    return optax.chain(*clip, *parts)
+
+
+def _is_matrix(params):
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)

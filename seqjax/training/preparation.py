@@ -1,0 +1,100 @@
+"""What stands before the first update: corpus, tokenizers, tokens, plan, devices, task."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import ml_collections
+from jax.sharding import Mesh
+
+from seqjax.data.batching import TrainingPlan
+from seqjax.data.corpus import Corpus, open_corpus
+from seqjax.data.loader import SubwordSampling
+from seqjax.data.tokenizer import Tokenizers, load_tokenizers, save_tokenizers, train_tokenizers
+from seqjax.data.tokens import TokenizedCorpus, tokenize
+from seqjax.duration import resolve
+from seqjax.parallel.mesh import make_mesh
+from seqjax.tasks.text_to_text import TextToText
+from seqjax.validation import check_resolved
+
+
+class Durations(NamedTuple):
+    """The durations of a config, in steps; 0 means never."""
+
+    total: int
+    warmup: int
+    evaluate: int
+    save: int
+    report: int
+
+
+class Prepared(NamedTuple):
+    """What a training needs besides parameters."""
+
+    corpus: Corpus
+    tokenizers: Tokenizers
+    tokenized: TokenizedCorpus
+    sampling: SubwordSampling | None
+    plan: TrainingPlan
+    mesh: Mesh
+    task: TextToText
+    durations: Durations
+
+
+def prepare(config: ml_collections.ConfigDict, workdir: Path | None = None) -> Prepared:
+    """Reads the corpus, trains or loads tokenizers, and plans the batches.
+
+    Args:
+      config: a validated config.
+      workdir: run directory; tokenizers are read from it where it holds some, else written to it.
+        None keeps them in memory.
+    """
+    mesh = make_mesh(config.parallel.data)
+    corpus = open_corpus(config.data, "train")
+    tokenizers = _tokenizers(config, corpus, workdir)
+    tokenized = tokenize(corpus, tokenizers, config.data, training=True)
+    sampling = None
+    if config.tokenizer.sampling:
+        sampling = SubwordSampling(corpus, tokenizers, tokenized, config.seed)
+    plan = TrainingPlan(
+        tokenized.source_lengths,
+        tokenized.target_lengths,
+        config.batching,
+        config.seed,
+        row_multiple=mesh.size * config.optimizer.accumulate,
+        room=sampling.room() if sampling else (1.0, 1.0),
+    )
+    return Prepared(
+        corpus,
+        tokenizers,
+        tokenized,
+        sampling,
+        plan,
+        mesh,
+        TextToText(config, tokenizers),
+        _durations(config, plan),
+    )
+
+
+def _tokenizers(config, corpus, workdir) -> Tokenizers:
+    folder = workdir / "tokenizer" if workdir else None
+    if folder and (folder / "tokenizer.json").exists():
+        return load_tokenizers(folder)
+    tokenizers = train_tokenizers(config.tokenizer, corpus)
+    if folder and jax.process_index() == 0:
+        save_tokenizers(tokenizers, folder)
+    return tokenizers
+
+
+def _durations(config: ml_collections.ConfigDict, plan: TrainingPlan) -> Durations:
+    epoch = (plan.steps_per_epoch, plan.tokens_per_epoch)
+    total = resolve(config.train.duration, *epoch)
+    durations = Durations(
+        total=total,
+        warmup=resolve(config.schedule.warmup, *epoch, total),
+        evaluate=resolve(config.evaluation.every, *epoch, total),
+        save=resolve(config.checkpoint.every, *epoch, total),
+        report=resolve(config.reporting.every, *epoch, total),
+    )
+    check_resolved(durations.total, durations.warmup)
+    return durations

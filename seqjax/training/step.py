@@ -1,0 +1,103 @@
+"""One update, compiled for one device or many."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from seqjax.parallel.mesh import by_row, replicated
+from seqjax.training.state import TrainState
+
+Sums = dict[str, jax.Array]
+Loss = Callable[[dict, dict, jax.Array], tuple[jax.Array, Sums]]
+
+
+def make_train_step(
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    key: jax.Array,
+    mesh: Mesh,
+    accumulate: int = 1,
+) -> "CompiledSteps":
+    """Returns the update: (state, batch) -> (state, sums to report).
+
+    The gradient is that of the loss summed over the whole batch, divided by its target tokens:
+    neither the number of devices nor `accumulate` changes what an update means. The state that
+    is passed in is donated.
+
+    Args:
+      loss: (params, batch, dropout key) -> (summed loss, sums with `tokens` among them).
+      optimizer: what turns gradients into updates.
+      key: typed PRNG key of the run.
+      mesh: devices; the rows of a batch are divided over its axis `data`.
+      accumulate: parts that a batch is split into, one after the other.
+    """
+
+    def train_step(state: TrainState, batch: dict) -> tuple[TrainState, Sums]:
+        step_key = jax.random.fold_in(key, state.step)
+        gradients, sums = _gradients(loss, state.params, batch, step_key, accumulate)
+        tokens = jnp.maximum(sums["tokens"], 1.0)
+        gradients = jax.tree.map(lambda g: g / tokens, gradients)
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, updates)
+        sums["gradient_norm"] = optax.global_norm(gradients)
+        return TrainState(state.step + 1, params, optimizer_state), sums
+
+    everywhere = replicated(mesh)
+    jitted = jax.jit(
+        train_step,
+        in_shardings=(everywhere, by_row(mesh)),
+        out_shardings=(everywhere, everywhere),
+        donate_argnums=0,
+    )
+    return CompiledSteps(jitted, accumulate * mesh.size)
+
+
+class CompiledSteps:
+    """A jitted update, compiled ahead of time for each batch shape, so that its cost is known."""
+
+    def __init__(self, train_step: Callable, repeats: int = 1):
+        """Wraps a jitted step whose counted cost occurs `repeats` times: parts and devices."""
+        self._train_step = train_step
+        self._repeats = repeats
+        self._compiled: dict[tuple, jax.stages.Compiled] = {}
+
+    def __call__(self, state: TrainState, batch: dict) -> tuple[TrainState, Sums]:
+        return self.compile(state, batch)(state, batch)
+
+    def compile(self, state: TrainState, batch: dict) -> jax.stages.Compiled:
+        """Returns the executable for the shapes of a batch, which may be abstract."""
+        key = (batch["source"].shape, batch["target"].shape)
+        if key not in self._compiled:
+            self._compiled[key] = self._train_step.lower(state, batch).compile()
+        return self._compiled[key]
+
+    def flops(self, state: TrainState, batch: dict) -> float:
+        """Returns the FLOPs of an update on all devices, as XLA counts them."""
+        cost = self.compile(state, batch).cost_analysis() or {}
+        # XLA counts one device, and the body of the loop over the parts of a batch once.
+        return float(cost.get("flops", 0.0)) * self._repeats
+
+
+def _gradients(loss, params, batch, key, accumulate):
+    """Returns the gradient of the summed loss, and the sums, over all parts of the batch."""
+    gradient = jax.grad(loss, has_aux=True)
+    if accumulate == 1:
+        return gradient(params, batch, key)
+    # Part i takes rows i, i + n, ...: each device keeps its own rows.
+    parts = jax.tree.map(
+        lambda x: x.reshape((x.shape[0] // accumulate, accumulate) + x.shape[1:]).swapaxes(0, 1),
+        batch,
+    )
+
+    def add(total, part_and_index):
+        part, index = part_and_index
+        new = gradient(params, part, jax.random.fold_in(key, index))
+        return jax.tree.map(jnp.add, total, new), None
+
+    shapes = jax.eval_shape(gradient, params, jax.tree.map(lambda x: x[0], parts), key)
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    total, _ = jax.lax.scan(add, zeros, (parts, jnp.arange(accumulate)))
+    return total

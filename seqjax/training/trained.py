@@ -1,0 +1,61 @@
+"""A trained model, from its run directory alone."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import ml_collections
+from jax.sharding import Mesh
+
+from seqjax.config import flatten, load
+from seqjax.data.tokenizer import load_tokenizers
+from seqjax.errors import UserError
+from seqjax.parallel.mesh import make_mesh, replicated
+from seqjax.tasks.text_to_text import TextToText
+from seqjax.training.checkpoints import Checkpoints
+
+# Fields that a trained model is made of: after training they are facts.
+_FIXED = ("task", "tokenizer.", "model.")
+
+
+class Trained(NamedTuple):
+    """A task with parameters, the step they are from, and the devices that hold them."""
+
+    task: TextToText
+    params: dict
+    step: int
+    mesh: Mesh
+
+
+def load_trained(workdir: str | Path, config: ml_collections.ConfigDict) -> Trained:
+    """Loads the checkpoint that `config.decode` names from a run directory.
+
+    Raises:
+      UserError: there is no such checkpoint, or an override changes what the model is made of.
+    """
+    workdir = Path(workdir)
+    refuse_changes(config, workdir, _FIXED, "after training it is fixed")
+    tokenizers = load_tokenizers(workdir / "tokenizer")
+    task = TextToText(config, tokenizers)
+    mesh = make_mesh(config.parallel.data)
+    everywhere = replicated(mesh)
+    like = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=everywhere),
+        jax.eval_shape(task.init, jax.random.key(0)),
+    )
+    checkpoints = Checkpoints(workdir, config.checkpoint)
+    params, step = checkpoints.restore_params(config.decode.checkpoint, config.decode.average, like)
+    checkpoints.close()
+    return Trained(task, params, step, mesh)
+
+
+def refuse_changes(
+    config: ml_collections.ConfigDict, workdir: Path, fields: tuple[str, ...], reason: str
+) -> None:
+    """Raises a UserError where a field that begins like one of `fields` differs from the run's."""
+    saved = flatten(load(workdir / "config.json"))
+    for path, value in flatten(config).items():
+        if path.startswith(fields) and saved[path] != value:
+            raise UserError(
+                f"{path} is {value!r}, but the run in {workdir} has {saved[path]!r}: {reason}"
+            )
