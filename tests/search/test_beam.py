@@ -245,6 +245,31 @@ def test_a_worse_finished_hypothesis_is_evicted():
     assert two.tokens[0].tolist() == [[3, EOS, PAD, PAD], [EOS, PAD, PAD, PAD]]
 
 
+@pytest.mark.parametrize(
+    ("penalty", "first_end", "later_end", "length"),
+    [
+        # ln .8 = -.223 at once, ln .2 / 8 = -.201 at the limit.
+        (1.0, 0.8, 7, 8),
+        # ln .3 = -1.20 at once, 2 ln .7 = -.71 with one more token.
+        (-1.0, 0.3, 1, 2),
+    ],
+)
+def test_waits_for_what_the_normalization_may_still_lift(penalty, first_end, later_end, length):
+    probabilities = np.full((8, 5), 1e-9, np.float32)
+    probabilities[:, 3] = 1.0
+    probabilities[0, [EOS, 3]] = first_end, 1 - first_end
+    probabilities[later_end, [EOS, 3]] = 1.0, 1e-9
+
+    def step(carry, tokens):
+        logits = jnp.log(jnp.asarray(probabilities))[carry.position]
+        carry = carry.replace(position=carry.position + 1)
+        return carry, jnp.broadcast_to(logits, (*tokens.shape, 5))
+
+    carry = Carry(fixed=None, moving=None, position=jnp.int32(0))
+    run = _compiled(step, max_length=8, beam_size=2, normalization="plain")
+    assert run(carry, jnp.array([8]), penalty=penalty).lengths.tolist() == [[length]]
+
+
 def test_ties_go_to_the_lower_token_and_what_is_impossible_is_not_returned():
     def step(carry, tokens):
         logits = jnp.array([9.0, 9.0, 0.0, 0.0, 0.0, -jnp.inf])
