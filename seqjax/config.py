@@ -248,6 +248,9 @@ def _decode() -> ml_collections.ConfigDict:
     decode.length_penalty = 0.6
     # Hypotheses returned for each source by `predict --n_best`; at most the beam size.
     decode.n_best = 1
+    # A search ends when so many times beam_size hypotheses have finished (Kasai et al., 2022); 0:
+    # when no live one can win any more, which is exact and slower.
+    decode.patience = 1.0
     # Shortest output in tokens, end-of-sentence not counted.
     decode.min_length = 0
     # Longest output: ratio times the source's tokens plus extra, end-of-sentence included.

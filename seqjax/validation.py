@@ -177,6 +177,7 @@ RULES: dict[str, Rule] = {
     "decode.length_normalization": _one_of("gnmt", "plain", "none"),
     "decode.length_penalty": _at_least(0),
     "decode.n_best": _at_least(1),
+    "decode.patience": _at_least(0),
     "decode.min_length": _at_least(0),
     "decode.max_length_ratio": _at_least(0),
     "decode.max_length_extra": _at_least(0),

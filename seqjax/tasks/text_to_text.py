@@ -1,5 +1,6 @@
 """Text in, text out: translation and everything shaped like it."""
 
+import math
 from collections.abc import Sequence
 
 import jax
@@ -10,7 +11,6 @@ import numpy as np
 from seqjax.architectures.encoder_decoder import build
 from seqjax.data.tokenizer import BOS, EOS, PAD, Tokenizers
 from seqjax.search.beam import beam_search
-from seqjax.search.greedy import greedy_search
 from seqjax.search.hypotheses import Hypotheses
 from seqjax.tasks.cross_entropy import cross_entropy
 
@@ -93,22 +93,18 @@ class TextToText:
             return self.model.apply(variables, carry, tokens_BxK, method="step")
 
         memory = self.model.apply(variables, source_BxS, method="encode")
-        beam = max(decode.beam_size, n_best)
-        carry = self.model.apply(variables, memory, beam, capacity, method="start")
-        if beam == 1:
-            return greedy_search(
-                step, carry, limits_B, max_length=capacity, min_length=decode.min_length
-            )
+        carry = self.model.apply(variables, memory, decode.beam_size, capacity, method="start")
         return beam_search(
             step,
             carry,
             limits_B,
             max_length=capacity,
-            beam_size=beam,
+            beam_size=decode.beam_size,
             n_best=n_best,
             normalization=decode.length_normalization,
             penalty=decode.length_penalty,
             min_length=decode.min_length,
+            patience=decode.patience or math.inf,
         )
 
     def texts(self, tokens: np.ndarray) -> list[str]:
