@@ -1,8 +1,8 @@
 """The command line: picks the verb, brings its config together, and tells a user's mistake.
 
 Each verb is a module in `seqjax/commands` with a text `HELP`,
-`add_arguments(parser)` and `run(arguments, config) -> exit code`. It is imported
-when it is called for, so that `--help` does not wait for JAX.
+`add_arguments(parser)` and `run(arguments, config) -> exit code`. It imports JAX,
+and whatever does, inside `run`: neither `--help` nor a mistake waits for it.
 
 Where the config comes from is the same for all: `--config=FILE` where the verb
 takes one, else the config.json in `--workdir`; then the overrides; then it is
@@ -10,13 +10,16 @@ checked.
 """
 
 import argparse
+import contextlib
 import importlib
+import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from absl import logging as absl_logging
 from ml_collections import ConfigDict
 
 from seqjax.config import load
@@ -44,7 +47,7 @@ VERBS = {
     "train": Verb("train a model, or continue a run", True, True),
     "evaluate": Verb("score a split with a trained model", False, True),
     "predict": Verb("translate standard input line by line", False, True),
-    "explain": Verb("tell what a config means for model, data and time", True, False),
+    "explain": Verb("tell what a config means in memory, work and time", True, False),
 }
 
 
@@ -61,7 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         restart_with_huge_pages()
         argv = sys.argv[1:]
     try:
-        code = _run(list(argv))
+        with _warnings_in_one_line():
+            code = _run(list(argv))
         sys.stdout.flush()
         return code
     except UserError as error:
@@ -101,6 +105,32 @@ def _run(argv: list[str]) -> int:
     apply_overrides(config, overrides)
     validate(config)
     return module.run(arguments, config)
+
+
+class _OneLine(logging.Handler):
+    """Tells a warning as an error is told."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = " ".join(record.getMessage().split())
+        # Looked up each time: a progress bar puts itself in place of standard error.
+        print(f"seqjax: {record.levelname.lower()}: {message}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Shows what seqjax warns of, and of Orbax and TFDS, which log by absl, errors only."""
+    ours, absl = logging.getLogger("seqjax"), absl_logging.get_absl_logger()
+    before = absl.level, ours.propagate
+    handler = _OneLine(logging.WARNING)
+    ours.addHandler(handler)
+    ours.propagate = False
+    absl.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        ours.removeHandler(handler)
+        ours.propagate = before[1]
+        absl.setLevel(before[0])
 
 
 def _overview() -> str:

@@ -4,13 +4,14 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ml_collections
 
 from seqjax.errors import UserError
-from seqjax.evaluation.evaluator import Evaluation, Evaluator
-from seqjax.reporting.predictions import one_line, write_predictions
-from seqjax.training.trained import load_trained
+
+if TYPE_CHECKING:
+    from seqjax.evaluation.evaluator import Evaluation
 
 HELP = "Scores a split with a trained model and prints the metrics as JSON."
 
@@ -27,6 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int:
     """Evaluates; the JSON object goes to standard output, all else to standard error."""
+    from seqjax.evaluation.evaluator import Evaluator
+    from seqjax.reporting.predictions import write_predictions
+    from seqjax.training.trained import load_trained
+
     if arguments.show < 0:
         raise UserError(f"--show={arguments.show}: expected 0 or more")
     trained = load_trained(arguments.workdir, config)
@@ -47,7 +52,9 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
     return 0
 
 
-def _show(result: Evaluation, count: int) -> None:
+def _show(result: "Evaluation", count: int) -> None:
+    from seqjax.reporting.predictions import one_line
+
     triples = zip(result.sources, result.references, result.hypotheses, strict=True)
     for source, reference, hypothesis in list(triples)[:count]:
         for name, text in (("source", source), ("reference", reference), ("output", hypothesis)):

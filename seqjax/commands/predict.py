@@ -4,14 +4,15 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import ml_collections
 
 from seqjax.errors import UserError
-from seqjax.evaluation.translator import Translation, Translator
-from seqjax.reporting.predictions import one_line
-from seqjax.training.trained import load_trained
 from seqjax.validation import validate
+
+if TYPE_CHECKING:
+    from seqjax.evaluation.translator import Translation
 
 HELP = "Translates standard input line by line."
 
@@ -33,6 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int:
     """Translates until standard input ends."""
+    from seqjax.evaluation.translator import Translator
+    from seqjax.reporting.predictions import one_line
+    from seqjax.training.trained import load_trained
+
     if arguments.n_best < 0:
         raise UserError(f"--n_best={arguments.n_best}: expected 1 or more")
     if arguments.n_best:
@@ -48,7 +53,7 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
     return 0
 
 
-def _as_json(source: str, found: list[Translation]) -> str:
+def _as_json(source: str, found: "list[Translation]") -> str:
     outputs = [translation._asdict() for translation in found]
     return json.dumps({"source": source, "outputs": outputs}, ensure_ascii=False)
 

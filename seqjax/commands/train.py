@@ -4,14 +4,14 @@ import argparse
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ml_collections
 
 from seqjax.config import save
-from seqjax.reporting.environment import record_environment
-from seqjax.training.loop import Training
-from seqjax.training.preparation import Prepared, prepare
-from seqjax.training.trained import refuse_changes
+
+if TYPE_CHECKING:
+    from seqjax.training.preparation import Prepared
 
 HELP = "Trains a model; the same command continues a stopped run."
 
@@ -44,6 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int:
     """Trains; returns 0 when training is over, 128 + n when signal n stopped it."""
+    from seqjax.reporting.environment import record_environment
+    from seqjax.training.loop import Training
+    from seqjax.training.preparation import prepare
+    from seqjax.training.trained import refuse_changes
+
     workdir = Path(arguments.workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     if (workdir / "config.json").exists():
@@ -53,13 +58,15 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
     record_environment(workdir)
     _say(_summary(prepared))
     training = Training(config, prepared, workdir)
+    first = int(training.state.step)
     reason = training.run()
     step = int(training.state.step)
     if reason in signal.Signals.__members__:
         _say(f"{reason}: saved step {step}; continue with")
         _say(f"  python launch.py train --workdir={workdir}")
         return 128 + signal.Signals[reason]
-    _say(f"{reason} at step {step}; evaluate it with")
+    before = "nothing to do, " if step == first else ""
+    _say(f"{before}{reason} at step {step}; evaluate it with")
     _say(f"  python launch.py evaluate --workdir={workdir} --split=test")
     return 0
 
@@ -68,7 +75,7 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _summary(prepared: Prepared) -> str:
+def _summary(prepared: "Prepared") -> str:
     plan, report = prepared.plan, prepared.tokenized.report
     counts = ", ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in report.items() if n)
     shapes = ", ".join(f"{rows}x({source},{target})" for rows, source, target in plan.shapes)

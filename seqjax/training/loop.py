@@ -11,39 +11,35 @@ At every step s, from the first to the last, in this order:
 A run that is killed and started again therefore goes on as if nothing had happened.
 """
 
+import contextlib
 import math
 import time
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import ml_collections
 
 from seqjax.data.loader import Loader
 from seqjax.evaluation.evaluator import Evaluator
 from seqjax.evaluation.metrics import best_is_higher
-from seqjax.parallel.mesh import by_row, replicated
+from seqjax.parallel.mesh import by_row
 from seqjax.reporting.predictions import write_predictions
 from seqjax.reporting.progress import Progress
 from seqjax.reporting.writers import MetricWriter
 from seqjax.training.checkpoints import Checkpoints
 from seqjax.training.interruption import Interruption
 from seqjax.training.meter import Meter
-from seqjax.training.optimizers import learning_rate, make_optimizer
 from seqjax.training.preparation import Prepared
 from seqjax.training.state import TrainState
-from seqjax.training.step import make_train_step
-
-# Named, because the default of JAX has changed before and a seed must keep its meaning.
-GENERATOR = "threefry2x32"
+from seqjax.training.update import Update, abstract_batch
 
 
 class Training:
     """One run: its state, its clock, and what it writes to the run directory.
 
     The clock holds what must outlive a stop besides arrays: `evaluated`, the last step that was
-    evaluated; `best`, the best value of `train.stop_metric`; `worse`, evaluations since then;
-    `seconds` of training and target `tokens` so far.
+    evaluated; `best`, the best value of `train.stop_metric`; `worse`, evaluations since then; and
+    what the meter has counted.
     """
 
     def __init__(self, config: ml_collections.ConfigDict, prepared: Prepared, workdir: Path):
@@ -51,38 +47,26 @@ class Training:
         self.prepared = prepared
         self.workdir = workdir
         self.durations = prepared.durations
-        self.rate = learning_rate(
-            config.optimizer.learning_rate,
-            config.schedule,
-            self.durations.warmup,
-            self.durations.total,
-        )
-        self.optimizer = make_optimizer(config.optimizer, self.rate)
-        key = jax.random.key(config.seed, impl=GENERATOR)
-        self.train_step = make_train_step(
-            prepared.task.loss, self.optimizer, key, prepared.mesh, config.optimizer.accumulate
-        )
+        self.update = Update(config, prepared)
         self.checkpoints = Checkpoints(workdir, config.checkpoint)
-        self.clock = {"evaluated": 0, "best": math.nan, "worse": 0, "seconds": 0.0, "tokens": 0.0}
+        self.clock = {"evaluated": 0, "best": math.nan, "worse": 0}
         self.state = self._restore_or_start()
         self.evaluator: Evaluator | None = None
 
     def _restore_or_start(self) -> TrainState:
-        fresh = jax.jit(self._fresh_state, out_shardings=replicated(self.prepared.mesh))()
+        fresh = self.update.fresh_state()
         restored = self.checkpoints.restore(fresh)
         if restored is None:
             return fresh
-        state, self.clock = restored
+        state, clock = restored
+        self.clock |= clock
         return state
-
-    def _fresh_state(self) -> TrainState:
-        params = self.prepared.task.init(jax.random.key(self.config.seed, impl=GENERATOR))
-        return TrainState(jnp.zeros((), jnp.int32), params, self.optimizer.init(params))
 
     def run(self) -> str:
         """Trains to the end; returns 'complete', 'stopped early' or the name of a signal."""
         step, reporting = int(self.state.step), self.config.reporting
         with (
+            contextlib.closing(self.checkpoints),
             Interruption() as interruption,
             MetricWriter(self.workdir, reporting, step, self.config.to_dict()) as writer,
             Progress(self.durations.total, step) as progress,
@@ -101,7 +85,6 @@ class Training:
                     meter.pause()
                     self._save(step, metrics, meter)
                 if reason:
-                    self.checkpoints.close()
                     return reason
                 step += 1
                 meter.add(step, *self._step(next(batches), meter))
@@ -121,28 +104,22 @@ class Training:
         meter = Meter(
             writer,
             progress,
-            self.rate,
+            self.update.rate,
             self.durations.report,
             self.prepared.plan.steps_per_epoch,
             self.config.model.dtype,
         )
-        meter.seconds, meter.tokens = self.clock["seconds"], self.clock["tokens"]
+        meter.recall(self.clock)
         if int(self.state.step) < self.durations.total:
             # Where memory does not suffice, that shows now and not hours later.
-            rows, source, target = self.prepared.plan.largest
-            largest = {
-                "source": jax.ShapeDtypeStruct((rows, source), jnp.int32),
-                "target": jax.ShapeDtypeStruct((rows, target), jnp.int32),
-                "index": jax.ShapeDtypeStruct((rows,), jnp.int32),
-            }
-            self.train_step.compile(self.state, largest)
+            self.update.step.compile(self.state, abstract_batch(self.prepared.plan.largest))
         return meter
 
     def _step(self, batch: dict, meter: Meter) -> tuple[dict, float]:
         started = time.perf_counter()
-        flops = self.train_step.flops(self.state, batch)
+        flops = self.update.step.flops(self.state, batch)
         meter.exclude(time.perf_counter() - started)
-        self.state, sums = self.train_step(self.state, batch)
+        self.state, sums = self.update.step(self.state, batch)
         return sums, flops
 
     def _due(self, step: int, every: int) -> bool:
@@ -185,6 +162,6 @@ class Training:
             self.clock["worse"] += 1
 
     def _save(self, step: int, metrics: dict[str, float] | None, meter: Meter) -> None:
-        self.clock["seconds"], self.clock["tokens"] = meter.seconds, meter.tokens
+        self.clock |= meter.counts()
         if step not in self.checkpoints.steps():
             self.checkpoints.save(self.state, dict(self.clock), metrics)

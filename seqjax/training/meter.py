@@ -31,14 +31,28 @@ class Meter:
         self.writer, self.progress = writer, progress
         self.rate, self.every, self.steps_per_epoch = rate, every, steps_per_epoch
         self.peak = peak_flops(dtype)
-        self.seconds = 0.0
-        self.tokens = 0.0
+        self._seconds = 0.0
+        self._tokens = 0.0
         self._pending: tuple[int, dict, float] | None = None
         self._started: float | None = None
         self._reset()
 
     def _reset(self) -> None:
         self._sums = {"loss": 0.0, "tokens": 0.0, "flops": 0.0, "seconds": 0.0}
+
+    def counts(self) -> dict:
+        """Returns what a stopped run must remember: totals, and sums since the last report."""
+        return {
+            "seconds": self._seconds,
+            "tokens": self._tokens,
+            "since_report": dict(self._sums),
+        }
+
+    def recall(self, clock: dict) -> None:
+        """Goes on from the `counts` in a clock, so that a stop does not show in any report."""
+        self._seconds = clock.get("seconds", 0.0)
+        self._tokens = clock.get("tokens", 0.0)
+        self._sums |= clock.get("since_report", {})
 
     def add(self, step: int, sums: dict[str, jax.Array], flops: float) -> None:
         """Takes the sums of the update that led to `step`; reads those of the one before."""
@@ -62,15 +76,16 @@ class Meter:
 
     def _read(self, step: int, sums: dict[str, jax.Array], flops: float) -> None:
         sums = {name: float(value) for name, value in jax.device_get(sums).items()}
-        if not math.isfinite(sums["loss"]):
-            raise UserError(
-                f"the loss is {sums['loss']} at step {step}: training diverged; lower"
-                " optimizer.learning_rate, lengthen schedule.warmup or set optimizer.clip"
-            )
+        for name, what in (("loss", "loss"), ("gradient_norm", "gradient")):
+            if not math.isfinite(sums[name]):
+                raise UserError(
+                    f"the {what} is {sums[name]} at step {step}: training diverged; lower"
+                    " optimizer.learning_rate, lengthen schedule.warmup or set optimizer.clip"
+                )
         now = time.perf_counter()
         elapsed, self._started = now - self._started, now
-        self.seconds += elapsed
-        self.tokens += sums["tokens"]
+        self._seconds += elapsed
+        self._tokens += sums["tokens"]
         for name, value in {**sums, "flops": flops, "seconds": elapsed}.items():
             if name in self._sums:
                 self._sums[name] += value
@@ -86,8 +101,8 @@ class Meter:
             "learning_rate": float(self.rate(step - 1)),
             "gradient_norm": last["gradient_norm"],
             "epoch": step / self.steps_per_epoch,
-            "tokens": self.tokens,
-            "seconds": self.seconds,
+            "tokens": self._tokens,
+            "seconds": self._seconds,
             "tokens_per_second": total["tokens"] / total["seconds"],
             "peak_share": total["flops"] / total["seconds"] / self.peak,
         }

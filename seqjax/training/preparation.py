@@ -78,7 +78,8 @@ def prepare(config: ml_collections.ConfigDict, workdir: Path | None = None) -> P
 
 def _tokenizers(config, corpus, workdir) -> Tokenizers:
     folder = workdir / "tokenizer" if workdir else None
-    if folder and (folder / "tokenizer.json").exists():
+    # Without a config beside them nobody knows what they were trained with: a start was cut short.
+    if folder and (folder / "tokenizer.json").exists() and (workdir / "config.json").exists():
         return load_tokenizers(folder)
     tokenizers = train_tokenizers(config.tokenizer, corpus)
     if folder and jax.process_index() == 0:

@@ -52,16 +52,16 @@ def make_train_step(
         out_shardings=(everywhere, everywhere),
         donate_argnums=0,
     )
-    return CompiledSteps(jitted, accumulate * mesh.size)
+    return CompiledSteps(jitted, accumulate, mesh.size)
 
 
 class CompiledSteps:
     """A jitted update, compiled ahead of time for each batch shape, so that its cost is known."""
 
-    def __init__(self, train_step: Callable, repeats: int = 1):
-        """Wraps a jitted step whose counted cost occurs `repeats` times: parts and devices."""
+    def __init__(self, train_step: Callable, parts: int = 1, devices: int = 1):
+        """Wraps a jitted step that handles a batch in parts, on devices that share each of them."""
         self._train_step = train_step
-        self._repeats = repeats
+        self._parts, self._devices = parts, devices
         self._compiled: dict[tuple, jax.stages.Compiled] = {}
 
     def __call__(self, state: TrainState, batch: dict) -> tuple[TrainState, Sums]:
@@ -78,7 +78,15 @@ class CompiledSteps:
         """Returns the FLOPs of an update on all devices, as XLA counts them."""
         cost = self.compile(state, batch).cost_analysis() or {}
         # XLA counts one device, and the body of the loop over the parts of a batch once.
-        return float(cost.get("flops", 0.0)) * self._repeats
+        return float(cost.get("flops", 0.0)) * self._parts * self._devices
+
+    def estimated_flops(self, state: TrainState, batch: dict) -> float:
+        """Returns about the same without compiling, for a state and a batch that may be abstract.
+
+        The count is of what is asked of XLA, a few percent more than what its optimizer leaves.
+        """
+        cost = self._train_step.lower(state, batch).cost_analysis() or {}
+        return float(cost.get("flops", 0.0)) * self._parts
 
 
 def _gradients(loss, params, batch, key, accumulate):

@@ -1,0 +1,181 @@
+"""`explain`: what a config means in parameters, memory, work and time; nothing is trained."""
+
+import argparse
+import itertools
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ml_collections
+
+HELP = "Tells what a config means in parameters, memory, work and time; nothing is trained."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds `--json`."""
+    parser.add_argument("--json", action="store_true", help="print the same facts as JSON")
+
+
+def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int:
+    """Prints the facts to standard output."""
+    from seqjax.training.estimate import estimate
+    from seqjax.training.preparation import prepare
+
+    # With --config the folder is one that `train` would make: nothing is read or written there.
+    workdir = None if arguments.config else Path(arguments.workdir)
+    prepared = prepare(config, workdir)
+    facts = estimate(config, prepared, workdir)
+    if arguments.json:
+        print(json.dumps(facts, indent=2, ensure_ascii=False))
+        return 0
+    sections = (_parameters, _corpus, _batches, _durations, _memory, _time)
+    print("\n\n".join("\n".join(section(facts)) for section in sections))
+    return 0
+
+
+def _parameters(facts: dict[str, Any]) -> list[str]:
+    total = facts["parameters"]["count"]
+    rows = [("module", "arrays", "", "parameters", "share")]
+    modules = _modules(facts["parameters"]["arrays"])
+    for top, members in itertools.groupby(modules, key=lambda module: module[0].split("/")[0]):
+        members = list(members)
+        count = sum(count for *_, count in members)
+        if len(members) > 1:
+            rows.append((top, "", "", f"{count:,}", _percent(count / total)))
+        for path, shapes, times, part in members:
+            name = path if len(members) == 1 else f"  {path.removeprefix(f'{top}/')}"
+            repeated = f"{times} x" if times > 1 else ""
+            rows.append((name, shapes, repeated, f"{part:,}", _percent(part / total)))
+    rows.append(("total", "", "", f"{total:,}", _percent(1.0)))
+    return ["PARAMETERS", *_table(rows, "<<>>>", foot=True)]
+
+
+def _modules(arrays: Sequence[dict[str, Any]]) -> list[tuple[str, str, int, int]]:
+    """Returns (path, shapes, repetitions, parameters) of each module; numbered twins are one."""
+    shapes: dict[str, list[str]] = {}
+    counts: dict[str, int] = {}
+    for array in arrays:
+        module, _, name = array["path"].rpartition("/")
+        size = "x".join(map(str, array["shape"])) or "1"
+        shapes.setdefault(module, []).append(f"{name} {size}")
+        counts[module] = counts.get(module, 0) + array["count"]
+    twins: dict[tuple[str, str], list[str]] = {}
+    for module, parts in shapes.items():
+        # The largest array says most: kernel before bias.
+        twins.setdefault((re.sub(r"\d+", "*", module), ", ".join(reversed(parts))), []).append(
+            module
+        )
+    return [
+        (_span(paths), parts, len(paths), sum(counts[path] for path in paths))
+        for (_, parts), paths in twins.items()
+    ]
+
+
+def _span(paths: Sequence[str]) -> str:
+    """Writes numbered twins as one path: 'block_0/norm', 'block_1/norm' -> 'block_0-1/norm'."""
+    first, last = (re.split(r"(\d+)", path) for path in (paths[0], paths[-1]))
+    return "".join(a if a == b else f"{a}-{b}" for a, b in zip(first, last, strict=True))
+
+
+def _corpus(facts: dict[str, Any]) -> list[str]:
+    corpus, epoch = facts["corpus"], facts["epoch"]
+    rows = [
+        ("pairs kept", f"{corpus['kept']:,}", f"of {corpus['pairs']:,}"),
+        ("dropped", f"{corpus['empty_dropped'] + corpus['long_dropped']:,}", _dropped(corpus)),
+        ("cut", f"{corpus['long_cut']:,}", "longer than data.max_source_length, ..."),
+    ]
+    for side in ("source", "target"):
+        tokens, unknown = epoch[f"{side}_tokens"], corpus[f"{side}_unknown"]
+        rows.append((f"{side} tokens", f"{tokens:,}", f"{_percent(unknown / tokens)} unknown"))
+    return ["AN EPOCH OF THE CORPUS", *_table([row for row in rows if row[1] != "0"], "<><")]
+
+
+def _dropped(corpus: dict[str, int]) -> str:
+    return f"{corpus['empty_dropped']:,} with an empty side, {corpus['long_dropped']:,} too long"
+
+
+def _batches(facts: dict[str, Any]) -> list[str]:
+    rows = [("rows", "source", "target", "steps an epoch", "padding", "FLOPs a step")]
+    for batch in facts["batches"]:
+        sizes = [str(batch[name]) for name in ("rows", "source", "target")]
+        rows.append(
+            (*sizes, f"{batch['steps']:,}", _percent(batch["padding"]), _si(batch["flops"]))
+        )
+    epoch = facts["epoch"]
+    mean = epoch["flops"] / epoch["steps"]
+    rows.append(("all", "", "", f"{epoch['steps']:,}", _percent(facts["padding"]), _si(mean)))
+    return ["BATCH SHAPES", *_table(rows, ">>>>>>", foot=True)]
+
+
+def _durations(facts: dict[str, Any]) -> list[str]:
+    rows = [("field", "written", "steps", "epochs")]
+    for field, found in facts["durations"].items():
+        steps, epochs = (f"{found['steps']:,}", f"{found['epochs']:.2f}")
+        rows.append(
+            (field, found["written"], *((steps, epochs) if found["steps"] else ("never", "")))
+        )
+    return ["DURATIONS", *_table(rows, "<<>>")]
+
+
+def _memory(facts: dict[str, Any]) -> list[str]:
+    memory = facts["memory"]
+    rows_, source, target = memory["shape"]
+    rows = [
+        ("parameters", _mib(memory["parameters"])),
+        ("optimizer state", _mib(memory["optimizer"])),
+        ("gradients and temporary", _mib(memory["temporary"])),
+        ("an update in all", _mib(memory["total"])),
+    ]
+    head = f"MEMORY of each device, largest batch {rows_} x ({source} + {target})"
+    return [head, *_table(rows, "<>")]
+
+
+def _time(facts: dict[str, Any]) -> list[str]:
+    from seqjax.reporting.progress import duration
+
+    time = facts["time"]
+    origin = "as this run reached" if time["share_is_measured"] else "assumed"
+    done = f"after the {time['steps_done']:,} done" if time["steps_done"] else "in all"
+    rows = [
+        ("steps", f"{time['steps_left']:,}", done),
+        ("work", _si(time["flops"]), "FLOPs"),
+        (
+            "peak",
+            _si(time["peak_flops_per_second"]),
+            f"FLOP/s of {time['devices']} x {time['device']}",
+        ),
+        ("share of peak", _percent(time["share"]), origin),
+        ("time to finish", duration(time["seconds"]), "without compiling, evaluating and saving"),
+    ]
+    return ["TIME", *_table(rows, "<><")]
+
+
+def _table(rows: Sequence[Sequence[str]], aligned: str, foot: bool = False) -> list[str]:
+    """Returns rows as lines in columns; a `foot` is set off from what it sums up."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = zip(row, widths, aligned, strict=True)
+        lines.append(("  " + "  ".join(f"{c:{a}{w}}" for c, w, a in cells)).rstrip())
+    if foot:
+        lines.insert(-1, "  " + "-" * (max(map(len, lines)) - 2))
+    return lines
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _mib(size: int | None) -> str:
+    return "unknown" if size is None else f"{size / 2**20:,.1f} MiB"
+
+
+def _si(value: float) -> str:
+    """Writes a large number with three digits and a letter: 1.42e11 is '142 G'."""
+    for letter in ("", "k", "M", "G", "T", "P", "E"):
+        if value < 999.5:
+            return f"{value:.3g} {letter}".rstrip()
+        value /= 1000
+    return f"{value:.3g} Z"

@@ -1,0 +1,181 @@
+"""What a training will take in memory, work and time, found out without training."""
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from seqjax.data.batching import TrainingPlan
+from seqjax.data.tokens import TokenizedCorpus
+from seqjax.reporting.hardware import peak_flops
+from seqjax.training.preparation import Durations, Prepared
+from seqjax.training.state import TrainState, parameter_count
+from seqjax.training.update import Update, abstract_batch
+
+# Share of the devices' peak that an update is expected to reach where no run has been measured.
+ASSUMED_SHARE = 0.4
+# So many of a run's last reports tell how fast it goes.
+_REPORTS = 20
+
+
+def estimate(
+    config: ml_collections.ConfigDict, prepared: Prepared, workdir: Path | None = None
+) -> dict[str, Any]:
+    """Returns the facts of a training as plain values, ready for JSON.
+
+    Sizes are in bytes, work in floating point operations of all devices, shares are fractions.
+    Only the update of the largest batch shape is compiled.
+
+    Args:
+      config: a validated config.
+      prepared: what `prepare` made of it.
+      workdir: a run whose measured speed and progress are taken into account.
+    """
+    update = Update(config, prepared)
+    state = update.abstract_state()
+    plan = prepared.plan
+    batches = _batches(prepared, update, state)
+    return {
+        "parameters": _parameters(state.params),
+        "corpus": dict(prepared.tokenized.report),
+        "batches": batches,
+        "padding": plan.waste,
+        "epoch": {
+            "steps": plan.steps_per_epoch,
+            "source_tokens": plan.source_tokens_per_epoch,
+            "target_tokens": plan.tokens_per_epoch,
+            "flops": sum(batch["steps"] * batch["flops"] for batch in batches),
+        },
+        "durations": _durations(config, prepared.durations, plan),
+        "memory": _memory(prepared, update, state),
+        "time": _time(config, prepared, batches, workdir),
+    }
+
+
+def _parameters(params: Any) -> dict[str, Any]:
+    total = parameter_count(params)
+    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
+    return {
+        "count": total,
+        "arrays": [
+            {
+                "path": "/".join(str(key.key) for key in path),
+                "shape": list(leaf.shape),
+                "dtype": str(leaf.dtype),
+                "count": leaf.size,
+                "share": leaf.size / total,
+            }
+            for path, leaf in leaves
+        ],
+    }
+
+
+def _batches(prepared: Prepared, update: Update, state: TrainState) -> list[dict[str, Any]]:
+    plan = prepared.plan
+    padding = _padding(plan, prepared.tokenized)
+    return [
+        {
+            "rows": shape.rows,
+            "source": shape.source,
+            "target": shape.target,
+            "steps": steps,
+            "padding": waste,
+            "flops": update.step.estimated_flops(state, abstract_batch(shape)),
+        }
+        for shape, steps, waste in zip(plan.shapes, plan.steps_per_shape, padding, strict=True)
+    ]
+
+
+def _padding(plan: TrainingPlan, tokenized: TokenizedCorpus) -> list[float]:
+    """Returns the share of padding in the batches of each shape, in the first epoch."""
+    lengths = tokenized.source_lengths + tokenized.target_lengths
+    real = dict.fromkeys(plan.shapes, 0)
+    for step in range(plan.steps_per_epoch):
+        shape, rows = plan.batch(step)
+        real[shape] += int(np.sum(lengths[rows[rows >= 0]], dtype=np.int64))
+    return [
+        1 - real[shape] / (steps * shape.positions)
+        for shape, steps in zip(plan.shapes, plan.steps_per_shape, strict=True)
+    ]
+
+
+def _durations(
+    config: ml_collections.ConfigDict, durations: Durations, plan: TrainingPlan
+) -> dict[str, dict[str, Any]]:
+    written = {
+        "train.duration": (config.train.duration, durations.total),
+        "schedule.warmup": (config.schedule.warmup, durations.warmup),
+        "evaluation.every": (config.evaluation.every, durations.evaluate),
+        "checkpoint.every": (config.checkpoint.every, durations.save),
+        "reporting.every": (config.reporting.every, durations.report),
+    }
+    return {
+        field: {"written": text, "steps": steps, "epochs": steps / plan.steps_per_epoch}
+        for field, (text, steps) in written.items()
+    }
+
+
+def _memory(prepared: Prepared, update: Update, state: TrainState) -> dict[str, Any]:
+    """Returns what one device holds during the update of the largest shape."""
+    largest = prepared.plan.largest
+    stats = update.step.compile(state, abstract_batch(largest)).memory_analysis()
+    memory = {
+        "shape": list(largest),
+        "parameters": _bytes(state.params),
+        "optimizer": _bytes(state.optimizer),
+    }
+    # Not every backend tells.
+    if stats is None:
+        return memory | {"temporary": None, "total": None}
+    total = stats.argument_size_in_bytes + stats.temp_size_in_bytes
+    total += stats.output_size_in_bytes - stats.alias_size_in_bytes
+    return memory | {"temporary": stats.temp_size_in_bytes, "total": total}
+
+
+def _bytes(tree: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def _time(
+    config: ml_collections.ConfigDict,
+    prepared: Prepared,
+    batches: list[dict[str, Any]],
+    workdir: Path | None,
+) -> dict[str, Any]:
+    """Returns the time of the updates alone, without compiling, evaluating and saving."""
+    done, measured = _measured(workdir) if workdir else (0, None)
+    left = max(prepared.durations.total - done, 0)
+    per_step = sum(b["steps"] * b["flops"] for b in batches) / prepared.plan.steps_per_epoch
+    peak = peak_flops(config.model.dtype)
+    share = measured or ASSUMED_SHARE
+    device = prepared.mesh.devices.flat[0]
+    return {
+        "devices": prepared.mesh.size,
+        "device": device.device_kind,
+        "peak_flops_per_second": peak,
+        "share": share,
+        "share_is_measured": measured is not None,
+        "steps_done": done,
+        "steps_left": left,
+        "flops": left * per_step,
+        "seconds": left * per_step / (peak * share),
+    }
+
+
+def _measured(workdir: Path) -> tuple[int, float | None]:
+    """Returns the last step that a run has reported and its share of peak, None where unknown."""
+    done, shares = 0, []
+    path = workdir / "metrics.jsonl"
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            entry = json.loads(line)
+        except ValueError:  # The last line of a killed run.
+            continue
+        done = max(done, entry["step"])
+        if "train/peak_share" in entry:
+            shares.append(float(entry["train/peak_share"]))
+    return done, statistics.median(shares[-_REPORTS:]) if shares else None

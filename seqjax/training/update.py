@@ -1,0 +1,63 @@
+"""The update of a run, built from its config: shared by what trains and what only looks ahead."""
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import optax
+
+from seqjax.data.batching import Shape
+from seqjax.parallel.mesh import replicated
+from seqjax.training.optimizers import learning_rate, make_optimizer
+from seqjax.training.preparation import Prepared
+from seqjax.training.state import TrainState
+from seqjax.training.step import make_train_step
+
+# Named, because the default of JAX has changed before and a seed must keep its meaning.
+GENERATOR = "threefry2x32"
+
+
+class Update:
+    """What an update of a run is.
+
+    Attributes:
+      rate: learning rate as a function of the update's number.
+      step: the compiled update, `make_train_step`.
+    """
+
+    def __init__(self, config: ml_collections.ConfigDict, prepared: Prepared):
+        durations = prepared.durations
+        self.rate: optax.Schedule = learning_rate(
+            config.optimizer.learning_rate, config.schedule, durations.warmup, durations.total
+        )
+        self._optimizer = make_optimizer(config.optimizer, self.rate)
+        self._init = prepared.task.init
+        self._everywhere = replicated(prepared.mesh)
+        self._key = jax.random.key(config.seed, impl=GENERATOR)
+        self.step = make_train_step(
+            prepared.task.loss,
+            self._optimizer,
+            self._key,
+            prepared.mesh,
+            config.optimizer.accumulate,
+        )
+
+    def fresh_state(self) -> TrainState:
+        """Returns the state before the first update, on the devices."""
+        return jax.jit(self._fresh, out_shardings=self._everywhere)()
+
+    def abstract_state(self) -> TrainState:
+        """Returns shapes and types of the state without computing it."""
+        return jax.eval_shape(self._fresh)
+
+    def _fresh(self) -> TrainState:
+        params = self._init(self._key)
+        return TrainState(jnp.zeros((), jnp.int32), params, self._optimizer.init(params))
+
+
+def abstract_batch(shape: Shape) -> dict[str, jax.ShapeDtypeStruct]:
+    """Returns shapes and types of a planned batch."""
+    sides = {"source": (shape.rows, shape.source), "target": (shape.rows, shape.target)}
+    return {
+        name: jax.ShapeDtypeStruct(size, jnp.int32)
+        for name, size in {**sides, "index": (shape.rows,)}.items()
+    }
