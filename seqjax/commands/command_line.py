@@ -62,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb and returns the exit code: 0 done, 2 a mistake told in one line."""
     if argv is None:
         restart_with_huge_pages()
+        # Results are UTF-8, as what is read is, whatever the terminal's locale.
+        sys.stdout.reconfigure(encoding="utf-8", newline="\n")
         argv = sys.argv[1:]
     try:
         with _warnings_in_one_line():

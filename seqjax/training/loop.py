@@ -66,8 +66,8 @@ class Training:
         """Trains to the end; returns 'complete', 'stopped early' or the name of a signal."""
         step, reporting = int(self.state.step), self.config.reporting
         with (
-            contextlib.closing(self.checkpoints),
             Interruption() as interruption,
+            contextlib.closing(self.checkpoints),
             MetricWriter(self.workdir, reporting, step, self.config.to_dict()) as writer,
             Progress(self.durations.total, step) as progress,
             self._batches(step) as batches,
