@@ -48,6 +48,7 @@ def _words(config: ml_collections.ConfigDict) -> None:
     config.tokenizer.joint = False
     config.model.share_embeddings = False
     config.model.tie_output = False
+    config.model.embedding_initializer = "xavier"
     for stack in (config.model.encoder, config.model.decoder):
         stack.layers = 3
         stack.width = 256

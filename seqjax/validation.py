@@ -146,6 +146,7 @@ RULES: dict[str, Rule] = {
     "batching.multiple": _at_least(1),
     "model.share_embeddings": _ANY,
     "model.tie_output": _ANY,
+    "model.embedding_initializer": _one_of("normal", "xavier"),
     "model.dtype": _one_of("float32", "bfloat16"),
     **{f"model.encoder.{name}": rule for name, rule in _STACK_RULES.items()},
     **{f"model.decoder.{name}": rule for name, rule in _STACK_RULES.items()},

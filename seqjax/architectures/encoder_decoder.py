@@ -27,11 +27,15 @@ class EncoderDecoder(nn.Module):
     def setup(self):
         config = self.config
         dtype = jnp.dtype(config.dtype)
-        self.source_embedding = Embedding(self.source_vocabulary, config.encoder.width, dtype)
+
+        def embedding(vocabulary, width):
+            return Embedding(vocabulary, width, dtype, config.embedding_initializer)
+
+        self.source_embedding = embedding(self.source_vocabulary, config.encoder.width)
         if config.share_embeddings:
             self.target_embedding = self.source_embedding
         else:
-            self.target_embedding = Embedding(self.target_vocabulary, config.decoder.width, dtype)
+            self.target_embedding = embedding(self.target_vocabulary, config.decoder.width)
         if config.tie_output:
             output = TiedOutput(self.target_embedding)
         else:

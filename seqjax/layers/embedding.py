@@ -5,29 +5,37 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+# Name -> initializer of a table of vectors of a given width.
+INITIALIZERS = {
+    "normal": lambda width: nn.initializers.normal(width**-0.5),
+    "xavier": lambda width: nn.initializers.xavier_uniform(),
+}
+
 
 class Embedding(nn.Module):
     """A table of token vectors that can also serve as the output projection.
 
         embed(i) = sqrt(D) * E_i          logits(h) = h E^T
 
-    The table starts at N(0, 1/D), so that both directions have unit scale; sharing it follows
+    A table that starts at N(0, 1/D) has unit scale in both directions; sharing it follows
     Press and Wolf (2017) and Vaswani et al. (2017).
 
     Attributes:
       vocabulary: entries V.
       width: size D of a vector.
       dtype: numbers of the computation; the table is float32.
+      initializer: a key of `INITIALIZERS`.
     """
 
     vocabulary: int
     width: int
     dtype: jnp.dtype = jnp.float32
+    initializer: str = "normal"
 
     def setup(self):
         self.table = self.param(
             "table",
-            nn.initializers.normal(self.width**-0.5),
+            INITIALIZERS[self.initializer](self.width),
             (self.vocabulary, self.width),
             jnp.float32,
         )
@@ -64,6 +72,9 @@ def sinusoids(length: int, width: int) -> np.ndarray:
 class Positions(nn.Module):
     """Adds absolute positions to vectors.
 
+    Beyond a learned table, which only padding and targets that are scored can be, its last vector
+    is repeated.
+
     Attributes:
       kind: 'sinusoidal' (fixed) or 'learned' (Gehring et al., 2017).
       max_positions: entries of a learned table.
@@ -92,5 +103,5 @@ class Positions(nn.Module):
             )
         else:
             table = jnp.asarray(sinusoids(capacity, width))
-        rows = jax.lax.dynamic_slice_in_dim(table, start, length, axis=0)
-        return x + rows.astype(x.dtype)
+        rows = jnp.minimum(start + jnp.arange(length), table.shape[0] - 1)
+        return x + table[rows].astype(x.dtype)
