@@ -75,7 +75,8 @@ class MultiHeadAttention(nn.Module):
         scores = jnp.where(mask, scores * (self.width // self.heads) ** -0.5, MASKED)
         weights = jax.nn.softmax(scores, axis=-1).astype(self.dtype)
         weights = self.drop(weights, deterministic)
-        heads = jnp.einsum("bhts,bhsp->bthp", weights, values_BxHxSxP)
+        # The transposition stands apart: as part of the product, XLA leaves its fast path on a CPU.
+        heads = jnp.einsum("bhts,bhsp->bhtp", weights, values_BxHxSxP).transpose(0, 2, 1, 3)
         return self.output(heads.reshape(query_BxTxD.shape[:-1] + (self.width,)))
 
     def _split(self, x: jax.Array) -> jax.Array:
