@@ -30,7 +30,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.optimizer.learning_rate = 2e-3
     config.schedule.kind = "cosine"
     config.schedule.warmup = "10%"
-    config.train.duration = "700 steps"
+    config.train.duration = "500 steps"
     config.evaluation.every = "50%"
     config.evaluation.limit = 200
     config.evaluation.metrics = ("bleu", "chrf", "exact_match")
