@@ -78,7 +78,7 @@ class TextToText:
         longest = int(source_length * decode.max_length_ratio) + decode.max_length_extra
         if decoder.get("positions") == "learned":
             longest = min(longest, decoder.max_positions)
-        return longest
+        return max(longest, 1)
 
     def search(self, params: dict, source_BxS: jax.Array, n_best: int = 1) -> Hypotheses:
         """Translates a batch of sources as `config.decode` says; rows of PAD stay empty."""

@@ -1,5 +1,6 @@
 """Checkpoints of a run: written in the background, the newest and the best kept."""
 
+import json
 import logging
 import math
 import time
@@ -25,10 +26,20 @@ class Checkpoints:
     besides arrays, as JSON). Evaluation reads only the first.
     """
 
-    def __init__(self, workdir: str | Path, config: ml_collections.ConfigDict):
+    def __init__(
+        self, workdir: str | Path, config: ml_collections.ConfigDict, read_only: bool = False
+    ):
+        """Opens the folder; with `read_only`, while a training may be writing to it.
+
+        Raises:
+          UserError: the folder does not exist and must not be made.
+        """
         self.directory = Path(workdir).absolute() / "checkpoints"
         self.metric = config.best_metric
         self.sign = 1.0 if best_is_higher(self.metric) else -1.0
+        if read_only and not self.directory.is_dir():
+            raise UserError(f"no checkpoint in {self.directory}: train first")
+        _forget_unreadable_metrics(self.directory)
         policy = preservation_policy.AnyPreservationPolicy(
             [
                 preservation_policy.LatestN(config.keep_latest),
@@ -43,7 +54,11 @@ class Checkpoints:
             self.directory,
             item_names=("params", "optimizer", "clock"),
             options=ocp.CheckpointManagerOptions(
-                preservation_policy=policy, best_fn=self._rank, cleanup_tmp_directories=True
+                preservation_policy=policy,
+                best_fn=self._rank,
+                create=not read_only,
+                # What looks abandoned may be a checkpoint that is being written.
+                cleanup_tmp_directories=not read_only,
             ),
         )
 
@@ -67,9 +82,14 @@ class Checkpoints:
     def restore(self, like: TrainState) -> tuple[TrainState, dict] | None:
         """Returns the newest state and clock that can be read whole, or None.
 
-        `like` gives structure, shapes and shardings. A damaged checkpoint is skipped with a
-        warning that names it.
+        `like` gives structure, shapes and shardings. A damaged checkpoint is set aside with a
+        warning that names it, where an older one can be read.
+
+        Raises:
+          UserError: there are checkpoints, but none can be read: a training is not begun anew
+            because a disk failed or the memory did not suffice.
         """
+        damaged: list[tuple[int, str]] = []
         for step in reversed(self.steps()):
             try:
                 restored = self.manager.restore(
@@ -81,15 +101,26 @@ class Checkpoints:
                     ),
                 )
             except Exception as error:  # Orbax raises whatever its storage raised.
-                log.warning("skipping damaged checkpoint %s: %s", self._name(step), _line(error))
-                # Set aside, not deleted: the run comes by this step again and must be able to save.
-                damaged = self.directory / str(step)
-                damaged.rename(damaged.with_name(f"damaged-{step}-{time.time_ns()}"))
-                self.manager.reload()
+                damaged.append((step, _line(error)))
                 continue
+            self._set_aside(damaged)
             number = jax.device_put(jax.numpy.asarray(step, like.step.dtype), like.step.sharding)
             return TrainState(number, restored.params, restored.optimizer), restored.clock
+        if damaged:
+            raise UserError(
+                f"none of the checkpoints {self._steps()} in {self.directory} can be read"
+                f" ({damaged[0][1]}): restore them, or start anew with another --workdir"
+            )
         return None
+
+    def _set_aside(self, damaged: list[tuple[int, str]]) -> None:
+        """Renames checkpoints: the run comes by their steps again and must be able to save."""
+        for step, reason in damaged:
+            log.warning("skipping damaged checkpoint %s: %s", self._name(step), reason)
+            folder = self.directory / str(step)
+            folder.rename(folder.with_name(f"damaged-{step}-{time.time_ns()}"))
+        if damaged:
+            self.manager.reload()
 
     def restore_params(self, which: str, average: int, like: Any) -> tuple[Any, int]:
         """Returns parameters and their step.
@@ -156,6 +187,16 @@ class Checkpoints:
     def close(self) -> None:
         """Waits, then lets go of the folder."""
         self.manager.close()
+
+
+def _forget_unreadable_metrics(directory: Path) -> None:
+    """Sets aside metrics that are no JSON: Orbax could not even list the checkpoints."""
+    for folder in directory.glob("*/metrics"):
+        try:
+            json.loads((folder / "metrics").read_text())
+        except (OSError, ValueError) as error:
+            log.warning("skipping damaged metrics %s: %s", folder, _line(error))
+            folder.rename(folder.with_name(f"damaged-{time.time_ns()}"))
 
 
 def _abstract(tree: Any) -> Any:

@@ -42,6 +42,9 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
     """Returns clipping, the optimizer that `config.optimizer` names, and weight decay.
 
+    The decay is decoupled: a matrix loses the share rate * weight_decay in each update, whatever
+    its gradient.
+
     Adam is Kingma and Ba (2015), AdamW Loshchilov and Hutter (2019), Adafactor Shazeer and
     Stern (2018). Gradients are clipped to a global norm (Pascanu et al., 2013).
     """
@@ -53,7 +56,7 @@ def make_optimizer(
     elif o.kind == "adamw":
         parts = [optax.scale_by_adam(o.beta1, o.beta2, o.epsilon), decay, scale]
     elif o.kind == "sgd":
-        parts = [decay, optax.trace(o.momentum), scale]
+        parts = [optax.trace(o.momentum), decay, scale]
     else:
         parts = [
             optax.scale_by_factored_rms(),

@@ -42,7 +42,7 @@ def make_train_step(
         gradients = jax.tree.map(lambda g: g / tokens, gradients)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
-        sums["gradient_norm"] = optax.global_norm(gradients)
+        sums["gradient_norm"] = optax.tree.norm(gradients)
         return TrainState(state.step + 1, params, optimizer_state), sums
 
     everywhere = replicated(mesh)

@@ -43,7 +43,7 @@ def load_trained(workdir: str | Path, config: ml_collections.ConfigDict) -> Trai
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=everywhere),
         jax.eval_shape(task.init, jax.random.key(0)),
     )
-    checkpoints = Checkpoints(workdir, config.checkpoint)
+    checkpoints = Checkpoints(workdir, config.checkpoint, read_only=True)
     params, step = checkpoints.restore_params(config.decode.checkpoint, config.decode.average, like)
     checkpoints.close()
     return Trained(task, params, step, mesh)

@@ -1,0 +1,91 @@
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from seqjax.data.tokenizer import EOS, PAD
+from seqjax.evaluation.evaluator import Evaluator
+from seqjax.parallel.mesh import make_mesh, replicated
+
+PAIRS = [
+    ("abc", "cba"),
+    ("", "a"),
+    ("g", ""),
+    ("fedcba", "abcdef gg"),
+    ("c d", "d c"),
+    ("gg gg gg", "g"),
+    ("ab", "ba?"),
+    ("abcdefgabcdefg", "gfedcba"),
+    ("fa", "af af af af af"),
+]
+
+
+@pytest.fixture
+def make(tmp_path, tiny_task, tiny_params):
+    for side, language in enumerate(("en", "de")):
+        lines = "".join(f"{pair[side]}\n" for pair in PAIRS)
+        (tmp_path / f"validation.{language}").write_text(lines)
+
+    def make(devices=1, limit=-1, **decode):
+        task = tiny_task(**decode)
+        task.config.data.update(
+            corpus="text", directory=str(tmp_path), cache=str(tmp_path / "cache")
+        )
+        task.config.data.max_source_length = 10
+        mesh = make_mesh(devices)
+        params = tiny_params(task)
+        params = jax.device_put(params, replicated(mesh))
+        return Evaluator(task, mesh, "validation", limit), params
+
+    return make
+
+
+def by_hand(task, params, count):
+    """Loss, accuracy and texts, one pair at a time."""
+    score, search = jax.jit(task.score), jax.jit(task.search)
+    nll, correct, tokens, texts = 0.0, 0.0, 0, []
+    for source, target in PAIRS[:count]:
+        (ids,) = task.encode_sources([source])
+        row, output = np.full((1, 12), PAD, np.int32), np.full((1, 16), PAD, np.int32)
+        row[0, : len(ids)] = ids
+        ids = [*task.tokenizers.target.encode(target), EOS]
+        output[0, : len(ids)] = ids
+        scores = score(params, {"source": row, "target": output})
+        nll += float(scores["nll"][0])
+        correct += float(scores["correct"][0])
+        tokens += len(ids)
+        found = np.asarray(search(params, row).tokens)[:, 0]
+        texts.append(task.texts(found)[0] if source else "")
+    return nll / tokens, 100 * correct / tokens, texts
+
+
+@pytest.mark.parametrize("devices, limit, tokens", [(8, -1, 20), (1, 4, 4096)])
+def test_every_pair_counts_once_whatever_the_batches(devices, limit, tokens, make):
+    evaluator, params = make(devices, limit, tokens=tokens, shapes=2)
+    count = len(PAIRS) if limit < 0 else limit
+    result = evaluator(params)
+    loss, accuracy, texts = by_hand(evaluator.task, jax.device_get(params), count)
+    assert result.metrics["loss"] == pytest.approx(loss, rel=1e-5)
+    assert result.metrics["perplexity"] == pytest.approx(math.exp(loss), rel=1e-4)
+    assert result.metrics["accuracy"] == pytest.approx(accuracy, rel=1e-6)
+    assert result.hypotheses == texts
+    assert result.sources == [source for source, _ in PAIRS[:count]]
+    assert result.references == [target for _, target in PAIRS[:count]]
+    assert {"bleu", "bleu_signature", "chrf", "ter", "exact_match"} <= result.metrics.keys()
+
+
+def test_loss_alone_translates_nothing_and_scores_targets_beyond_learned_positions(
+    make, tiny_params
+):
+    """Targets are never cut, and lengths are rounded up to `batching.multiple`."""
+    task = make()[0].task
+    for stack in (task.config.model.encoder, task.config.model.decoder):
+        stack.update(positions="learned", max_positions=10)
+    task = type(task)(task.config, task.tokenizers)
+    evaluator = Evaluator(task, make_mesh(1), "validation")
+    assert max(batch.shape.target for batch in evaluator.plan) > 10
+    result = evaluator(tiny_params(task), translate=False)
+    assert result.metrics.keys() == {"loss", "perplexity", "accuracy"}
+    assert all(math.isfinite(value) for value in result.metrics.values())
+    assert result.hypotheses == []

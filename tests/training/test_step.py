@@ -1,0 +1,192 @@
+"""Updates of a tiny translation model: the same on any number of devices and in any parts."""
+
+import functools
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from seqjax.config import default_config
+from seqjax.data.tokenizer import EOS, PAD
+from seqjax.parallel.mesh import by_row, make_mesh, replicated
+from seqjax.training.optimizers import make_optimizer
+from seqjax.training.state import TrainState
+from seqjax.training.step import make_train_step
+
+ROWS, LENGTH = 16, 5
+SIDES = ("source", "target")
+DROPOUT, RATE, KEY = 0.3, 0.5, 3
+
+
+def make_batch(number, rows=ROWS):
+    """Rows of one to four tokens and EOS; two rows are empty."""
+    random = np.random.default_rng(number)
+    batch = {}
+    for side in SIDES:
+        tokens = random.integers(4, 11, (rows, LENGTH))
+        ends = random.integers(1, LENGTH, rows)[:, None]
+        columns = np.arange(LENGTH)
+        tokens = np.where(columns < ends, tokens, np.where(columns == ends, EOS, PAD))
+        tokens[[1, 6]] = PAD
+        batch[side] = tokens.astype(np.int32)
+    return batch | {"index": np.arange(rows, dtype=np.int32)}
+
+
+@pytest.fixture(scope="module")
+def make(tiny_task, tiny_params):
+    """Returns a function that makes the compiled updates of some options, a fresh state, and what
+    places a batch. What is compiled is shared by all tests."""
+
+    @functools.cache
+    def make_steps(dropout, devices, accumulate):
+        task = tiny_task(dropout=dropout)
+        config = default_config().optimizer
+        config.kind = "sgd"
+        optimizer = make_optimizer(config, optax.constant_schedule(RATE))
+        mesh = make_mesh(devices)
+        steps = make_train_step(task.loss, optimizer, jax.random.key(KEY), mesh, accumulate)
+        params = jax.tree.map(np.array, tiny_params(task))
+        return steps, TrainState(np.int32(0), params, optimizer.init(params)), mesh
+
+    def make(dropout=0.0, devices=1, accumulate=1):
+        steps, start, mesh = make_steps(dropout, devices, accumulate)
+        # Copied, since the state that goes into an update is gone afterwards.
+        state = jax.device_put(jax.tree.map(np.array, start), replicated(mesh))
+        return steps, state, lambda batch: jax.device_put(batch, by_row(mesh))
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def loss_of(tiny_task):
+    """Returns a compiled function of (params, batch, key): the summed loss and its gradient."""
+    return {
+        dropout: jax.jit(jax.value_and_grad(lambda *a, task=task: task.loss(*a)[0]))
+        for dropout, task in ((rate, tiny_task(dropout=rate)) for rate in (0.0, DROPOUT))
+    }
+
+
+def run(steps, state, place, count):
+    reports = []
+    for number in range(count):
+        state, sums = steps(state, place(make_batch(number % 3)))
+        reports.append({name: float(value) for name, value in sums.items()})
+    return state, reports
+
+
+def assert_same_params(left, right, tolerance=1e-5):
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance),
+        left,
+        right,
+    )
+
+
+def test_the_number_of_devices_changes_nothing_with_dropout_on(make):
+    single, alone = run(*make(DROPOUT, devices=1), 10)
+    shared, together = run(*make(DROPOUT, devices=8), 10)
+    for a, b in zip(alone, together, strict=True):
+        assert a["tokens"] == b["tokens"]
+        assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
+        assert a["gradient_norm"] == pytest.approx(b["gradient_norm"], rel=1e-3)
+    assert_same_params(single.params, shared.params, 1e-3)
+    assert int(shared.step) == 10
+    assert len(jax.tree.leaves(shared.params)[0].sharding.device_set) == 8
+    # Batch 0 came at updates 0, 3, 6 and 9, each time under another mask, and was learned from.
+    assert together[9]["loss"] < together[0]["loss"]
+
+
+@pytest.mark.parametrize("accumulate, devices", [(2, 8), (4, 1)])
+def test_parts_of_a_batch_add_up_to_the_same_update(accumulate, devices, make):
+    whole, expected = run(*make(), 2)
+    parts, found = run(*make(0.0, devices, accumulate), 2)
+    for a, b in zip(expected, found, strict=True):
+        assert a == pytest.approx(b, rel=1e-4)
+    assert_same_params(whole.params, parts.params)
+
+
+def test_the_gradient_is_per_target_token_of_the_whole_batch(make, loss_of):
+    steps, state, place = make()
+    batch = make_batch(0)
+    tokens = (batch["target"] != PAD).sum()
+    before = jax.tree.map(np.array, state.params)
+    loss, gradient = loss_of[0.0](before, batch, jax.random.key(9))
+    gradient = jax.tree.map(lambda g: np.asarray(g) / tokens, gradient)
+    state, sums = steps(state, place(batch))
+    assert float(sums["tokens"]) == tokens
+    assert float(sums["loss"]) == pytest.approx(float(loss), rel=1e-5)
+    norm = sum((g**2).sum() for g in jax.tree.leaves(gradient)) ** 0.5
+    assert float(sums["gradient_norm"]) == pytest.approx(norm, rel=1e-4)
+    share = RATE * min(1.0, 1.0 / norm)  # optimizer.clip is 1
+    expected = jax.tree.map(lambda p, g: p - share * g, before, gradient)
+    assert_same_params(state.params, expected)
+
+
+def test_empty_rows_and_a_batch_of_nothing_else_add_nothing(make, loss_of):
+    steps, state, place = make()
+    before = jax.tree.map(np.array, state.params)
+    nothing = {name: np.zeros_like(value) for name, value in make_batch(0).items()}
+    state, sums = steps(state, place(nothing))
+    zeros = {"loss": 0.0, "tokens": 0.0, "gradient_norm": 0.0}
+    assert {name: float(value) for name, value in sums.items()} == zeros
+    assert_same_params(state.params, before)
+
+    full, emptied = make_batch(1), make_batch(1)
+    for side in SIDES:
+        full[side][10:] = full[side][:6]
+        emptied[side][10:] = PAD
+    key = jax.random.key(0)
+    losses = [float(loss_of[0.0](before, batch, key)[0]) for batch in (full, emptied)]
+    first = {side: np.where(np.arange(ROWS)[:, None] < 6, full[side], PAD) for side in SIDES}
+    assert losses[0] - losses[1] == pytest.approx(
+        float(loss_of[0.0](before, full | first, key)[0]), rel=1e-4
+    )
+
+
+def test_masks_differ_from_update_to_update_and_from_part_to_part(make, loss_of):
+    batch = make_batch(0)
+    losses = []
+    for number in range(3):
+        steps, state, place = make(DROPOUT)
+        _, sums = steps(state.replace(step=state.step + number), place(batch))
+        losses.append(float(sums["loss"]))
+    assert len(set(losses)) == 3
+    # Two parts with the same rows: under one mask the sum would be twice that of a part.
+    twice = {name: np.repeat(value, 2, axis=0) for name, value in batch.items()}
+    steps, state, place = make(DROPOUT, accumulate=2)
+    start = jax.tree.map(np.array, state.params)
+    key = jax.random.fold_in(jax.random.key(KEY), 0)
+    keys = [jax.random.fold_in(key, part) for part in range(2)]
+    parts = [float(loss_of[DROPOUT](start, batch, key)[0]) for key in keys]
+    _, sums = steps(state, place(twice))
+    assert abs(parts[0] - parts[1]) > 0.1
+    assert float(sums["loss"]) == pytest.approx(sum(parts), rel=1e-4)
+
+
+def test_the_old_state_is_given_up(make):
+    steps, state, place = make()
+    old = jax.tree.leaves(state)
+    steps(state, place(make_batch(0)))
+    assert all(leaf.is_deleted() for leaf in old)
+
+
+def test_flops_grow_with_the_batch_and_depend_neither_on_devices_nor_on_parts(make):
+    def flops(rows, **options):
+        steps, state, _ = make(**options)
+        batch = make_batch(0, rows)
+        shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), batch)
+        return steps.flops(state, shapes)
+
+    few, many = flops(ROWS), flops(16 * ROWS)
+    assert few > 0
+    assert 10 < many / few < 16.1
+    assert flops(16 * ROWS, devices=8) == pytest.approx(many, rel=0.15)
+    assert flops(16 * ROWS, accumulate=4) == pytest.approx(many, rel=0.15)
+
+
+def test_each_shape_is_compiled_once(make):
+    steps, state, _ = make()
+    first = steps.compile(state, make_batch(0))
+    assert steps.compile(state, make_batch(1)) is first
+    assert steps.compile(state, make_batch(0, 16 * ROWS)) is not first
