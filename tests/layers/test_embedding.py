@@ -27,6 +27,13 @@ def test_both_directions_start_at_unit_scale():
     assert 0.95 < logits.std() < 1.05
 
 
+def test_xavier_starts_smaller_in_proportion_to_the_vocabulary():
+    layer = Embedding(2000, 64, initializer="xavier")
+    table = layer.init(jax.random.key(0), jnp.zeros((1,), int))["params"]["table"]
+    assert 0.98 < table.std() / (2 / (2000 + 64)) ** 0.5 < 1.02
+    assert abs(table).max() <= (6 / (2000 + 64)) ** 0.5
+
+
 def test_bfloat16_vectors_come_from_a_float32_table_and_logits_are_float32():
     layer = Embedding(5, 4, jnp.bfloat16)
     variables = layer.init(jax.random.key(0), jnp.zeros((1,), int))
@@ -70,6 +77,6 @@ def test_beyond_a_learned_table_its_last_vector_is_repeated(wave):
     table = jnp.float32(wave(3, 4))
     layer, variables = Positions("learned", max_positions=3), {"params": {"table": table}}
     expected = table[jnp.array([0, 1, 2, 2, 2])]
-    np.testing.assert_array_equal(layer.apply(variables, np.zeros((1, 5, 4)))[0], expected)
-    late = layer.apply(variables, np.zeros((1, 1, 4)), start=jnp.int32(4), capacity=5)
+    np.testing.assert_array_equal(layer.apply(variables, jnp.zeros((1, 5, 4)))[0], expected)
+    late = layer.apply(variables, jnp.zeros((1, 1, 4)), start=jnp.int32(4), capacity=5)
     np.testing.assert_array_equal(late[0], table[2:])
