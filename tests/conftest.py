@@ -1,6 +1,11 @@
-"""What every test runs under: eight CPU devices, the real corpora where they are, golden files."""
+"""What every test runs under: eight CPU devices, the real corpora where they are, golden files,
+and trainings of a model so small that it learns in seconds."""
 
+import atexit
+import json
 import os
+import shutil
+import tempfile
 import zlib
 from pathlib import Path
 
@@ -12,6 +17,14 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 if "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
     flags = os.environ.get("XLA_FLAGS", "")
     os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count=8".strip()
+
+# Nine tenths of a test's time would be compilation: it does without what takes long, and what is
+# compiled once is not compiled again, neither by another test nor by a subprocess.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="seqjax-tests-")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
@@ -81,3 +94,114 @@ def tiny_params(filled):
     """Returns a function that gives a tiny task parameters; its outputs then vary in length."""
 
     return lambda task: filled(jax.eval_shape(task.init, jax.random.key(0)))
+
+
+# One layer of each side, one device, one batch shape; 80 sentence pairs make five batches an epoch.
+_TINY_STACK = {"layers": 1, "width": 16, "heads": 2, "feed_forward": 32, "dropout": 0.1}
+_TINY = {
+    "data.synthetic_size": 80,
+    "tokenizer.kind": "word",
+    "tokenizer.joint": False,
+    "batching.kind": "sentences",
+    "batching.sentences": 16,
+    "batching.shapes": 1,
+    "model.share_embeddings": False,
+    **{
+        f"model.{stack}.{name}": value
+        for stack in ("encoder", "decoder")
+        for name, value in _TINY_STACK.items()
+    },
+    # With these the rate does not depend on the duration.
+    "schedule.kind": "inverse_sqrt",
+    "schedule.warmup": 1,
+    "train.duration": 13,
+    "evaluation.every": 4,
+    "evaluation.limit": 16,
+    "evaluation.translate": False,
+    "checkpoint.every": 3,
+    "checkpoint.keep_latest": 100,
+    "decode.shapes": 1,
+    "decode.tokens": 512,
+    "parallel.data": 1,
+    "reporting.every": 5,
+    "reporting.tensorboard": False,
+}
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory):
+    """Returns a function from overrides to the options of a tiny training."""
+    cache = tmp_path_factory.mktemp("tokenized")
+
+    def options(fields: dict | None = None) -> list[str]:
+        fields = _TINY | {"data.cache": cache} | (fields or {})
+        return [f"--config.{path}={value}" for path, value in fields.items()]
+
+    return options
+
+
+@pytest.fixture(scope="session")
+def saved():
+    """Returns a function that reads a checkpoint: the bytes of each array, by name."""
+    import orbax.checkpoint as ocp
+
+    def read(workdir: Path, step: int) -> dict[str, tuple]:
+        arrays = {}
+        for item in ("params", "optimizer"):
+            folder = Path(workdir).absolute() / "checkpoints" / str(step) / item
+            with ocp.StandardCheckpointer() as checkpointer:
+                tree = checkpointer.restore(folder)
+            for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+                leaf = np.asarray(leaf)
+                name = item + jax.tree_util.keystr(path)
+                arrays[name] = (leaf.shape, str(leaf.dtype), leaf.tobytes())
+        return arrays
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def reported():
+    """Returns a function that reads the metrics of a run, all but times."""
+    times = ("train/seconds", "train/tokens_per_second", "train/peak_share")
+
+    def read(workdir: Path) -> list[dict]:
+        lines = (Path(workdir) / "metrics.jsonl").read_text().splitlines()
+        entries = [json.loads(line) for line in lines]
+        return [{k: v for k, v in entry.items() if k not in times} for entry in entries]
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def trained(tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that has learned enough for outputs to differ; read it only.
+
+    Its corpus is in text files, with the splits train, validation, test and other.
+    """
+    from seqjax.commands.command_line import main
+    from seqjax.data.synthetic import SyntheticTranslation
+
+    corpus = tmp_path_factory.mktemp("corpus")
+    for split, count in {"train": 400, "validation": 40, "test": 40, "other": 8}.items():
+        pairs = SyntheticTranslation("test_composition" if split == "other" else split, 400)
+        for language, side in (("en", "source"), ("de", "target")):
+            lines = [f"{getattr(pairs[i], side)}\n" for i in range(count)]
+            (corpus / f"{split}.{language}").write_text("".join(lines), encoding="utf-8")
+    workdir = tmp_path_factory.mktemp("trained")
+    fields = {
+        "data.corpus": "text",
+        "data.directory": corpus,
+        "train.duration": 150,
+        "evaluation.every": 75,
+        "checkpoint.every": 75,
+        "optimizer.learning_rate": 0.01,
+        "schedule.kind": "constant",
+        "loss.label_smoothing": 0.0,
+        "decode.beam_size": 3,
+        **{f"model.{stack}.width": 32 for stack in ("encoder", "decoder")},
+        **{f"model.{stack}.dropout": 0.0 for stack in ("encoder", "decoder")},
+    }
+    demo = Path(__file__).parents[1] / "configs" / "demo.py"
+    assert main(["train", f"--config={demo}", f"--workdir={workdir}", *tiny(fields)]) == 0
+    return workdir

@@ -63,7 +63,9 @@ def _chunks() -> Iterator[list[str]]:
     lines: list[str] = []
     for number, line in enumerate(sys.stdin.buffer, start=1):
         try:
-            lines.append(line.decode("utf-8").removesuffix("\n").removesuffix("\r"))
+            # A byte order mark is no part of the first line.
+            encoding = "utf-8-sig" if number == 1 else "utf-8"
+            lines.append(line.decode(encoding).removesuffix("\n").removesuffix("\r"))
         except UnicodeDecodeError as error:
             raise UserError(f"standard input, line {number}: not UTF-8 ({error.reason})") from error
         if len(lines) == _CHUNK:

@@ -112,7 +112,11 @@ class TextToText:
         return [self.tokenizers.target.decode(row) for row in np.asarray(tokens).tolist()]
 
     def encode_sources(self, texts: Sequence[str]) -> list[list[int]]:
-        """Turns source texts into rows of ids that end in EOS, cut where the config says."""
+        """Turns source texts into rows of ids that end in EOS, cut where the config says.
+
+        A text of blanks is an empty one, whatever the tokenizer makes of blanks.
+        """
         longest = self.config.data.max_source_length
-        encoded = [self.tokenizers.source.encode(text)[: longest - 1] for text in texts]
+        encode = self.tokenizers.source.encode
+        encoded = [encode(text)[: longest - 1] if text.strip() else [] for text in texts]
         return [ids + [EOS] for ids in encoded]

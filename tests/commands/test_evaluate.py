@@ -1,0 +1,113 @@
+import json
+import shutil
+
+import pytest
+
+from seqjax.commands.command_line import main
+
+
+@pytest.fixture
+def evaluate(trained, capfd):
+    """Returns a function that evaluates the trained run: exit code, output, standard error."""
+
+    def run(*options, workdir=trained):
+        code = main(["evaluate", f"--workdir={workdir}", *options])
+        return code, *capfd.readouterr()
+
+    return run
+
+
+def test_metrics_of_a_split_are_json_and_nothing_else(evaluate, trained):
+    code, out, error = evaluate("--split=test")
+    assert code == 0
+    found = json.loads(out)
+    assert found["split"] == "test" and found["workdir"] == str(trained)
+    assert (found["examples"], found["beam_size"], found["averaged"]) == (40, 3, 1)
+    assert found["step"] in (75, 150)
+    assert found["bleu_signature"].startswith(
+        "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:"
+    )
+    assert found["chrf_signature"].startswith("nrefs:1|case:mixed|")
+    assert 0 <= found["bleu"] <= 100 and 3 < found["chrf"] <= 100
+    assert 0 < found["loss"] < 6 and 1 < found["perplexity"] < 400 and 20 < found["accuracy"] < 100
+    path = trained / "predictions" / f"test-{found['step']}.txt"
+    lines = path.read_text().split("\n")
+    assert len(lines) == 41 and lines[-1] == ""
+    assert len(set(lines)) > 20
+    assert error == f"hypotheses: {path}\n"
+
+
+def test_an_override_reaches_the_search(evaluate):
+    code, out, _ = evaluate("--split=validation", "--config.decode.beam_size=1")
+    greedy = json.loads(out)
+    assert code == 0 and greedy["beam_size"] == 1
+    beam = json.loads(evaluate("--split=validation")[1])
+    assert greedy["loss"] == beam["loss"]
+    assert greedy["chrf"] != beam["chrf"]
+
+
+def test_a_step_number_chooses_the_checkpoint(evaluate):
+    losses = {}
+    for step in (75, 150):
+        code, out, _ = evaluate(f"--config.decode.checkpoint={step}")
+        assert code == 0 and json.loads(out)["step"] == step
+        losses[step] = json.loads(out)["loss"]
+    assert losses[75] != losses[150]
+    code, out, _ = evaluate("--config.decode.checkpoint=150", "--config.decode.average=2")
+    assert json.loads(out)["averaged"] == 2
+    assert json.loads(out)["loss"] not in losses.values()
+
+
+def test_any_split_of_the_corpus_can_be_named(evaluate, trained):
+    code, out, _ = evaluate("--split=other")
+    assert code == 0
+    found = json.loads(out)
+    assert (found["split"], found["examples"]) == ("other", 8)
+    assert (trained / "predictions" / f"other-{found['step']}.txt").exists()
+
+
+def test_translations_are_shown_on_request(evaluate, trained):
+    code, out, error = evaluate("--split=test", "--show=2")
+    assert code == 0 and json.loads(out)
+    lines = error.splitlines()
+    assert [line[:11] for line in lines[:8]] == 2 * [
+        "   source  ",
+        "reference  ",
+        "   output  ",
+        "",
+    ]
+    step = json.loads(out)["step"]
+    first = (trained / "predictions" / f"test-{step}.txt").read_text().split("\n")[0]
+    assert lines[2] == f"   output  {first}"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--config.model.encoder.layers=2"], "model.encoder.layers is 2, but the run in "),
+        (["--config.tokenizer.kind=byte"], "tokenizer.kind is 'byte', but the run in "),
+        (["--config.decode.checkpoint=77"], "decode.checkpoint is 77, but "),
+        (["--config.decode.average=9"], "decode.average is 9, but "),
+        (["--split=tset"], "tset"),
+        (["--show=-1"], "--show=-1: expected 0 or more"),
+        (["--config.decode.n_best=9"], "decode.n_best = 9: expected at most decode.beam_size = 3"),
+    ],
+)
+def test_mistakes_are_one_line(evaluate, options, message):
+    code, out, error = evaluate(*options)
+    assert (code, out) == (2, "")
+    assert message in error
+    assert error.startswith("seqjax: error: ") and error.count("\n") == 1
+
+
+def test_a_run_must_be_there(evaluate, trained, tmp_path):
+    code, out, error = evaluate(workdir=tmp_path)
+    assert (code, out) == (2, "")
+    assert error == (
+        f"seqjax: error: --workdir={tmp_path}: has no config.json, expected a trained run\n"
+    )
+    shutil.copy(trained / "config.json", tmp_path)
+    code, out, error = evaluate(workdir=tmp_path)
+    assert (code, out) == (2, "")
+    assert "no tokenizer in" in error and error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]

@@ -1,0 +1,87 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from seqjax.commands.command_line import main
+
+_DEMO = f"--config={Path(__file__).parents[2] / 'configs' / 'demo.py'}"
+_STACKS = {f"model.{stack}.layers": 2 for stack in ("encoder", "decoder")}
+
+
+@pytest.fixture
+def explain(capfd):
+    def run(*options):
+        code = main(["explain", *options])
+        return code, *capfd.readouterr()
+
+    return run
+
+
+def test_a_config_is_explained_without_training(explain, tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, error = explain(_DEMO, "--workdir=new", *tiny(_STACKS))
+    assert (code, error) == (0, "")
+    # Nothing is left behind, not even the folder that was named.
+    assert not list(tmp_path.iterdir())
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= 100
+    headings = [line.split()[0] for line in lines if line and not line.startswith(" ")]
+    assert headings == ["PARAMETERS", "AN", "BATCH", "DURATIONS", "MEMORY", "TIME"]
+
+    def row(start):
+        (found,) = [line.split() for line in lines if line.strip().startswith(start)]
+        return found
+
+    # The same layer twice is one row.
+    query = row("block_0-1/cross/query")
+    assert query[1:7] == ["kernel", "16x16,", "bias", "16", "2", "x"]
+    assert query[7] == str(2 * (16 * 16 + 16))
+    assert row("train.duration") == ["train.duration", "13", "13", "2.60"]
+    assert row("schedule.warmup")[1:] == ["1", "1", "0.20"]
+    assert row("pairs kept") == ["pairs", "kept", "80", "of", "80"]
+    assert row("share of peak")[3:] == ["40.0", "%", "assumed"]
+
+
+def test_the_same_facts_as_json(explain, tiny):
+    code, out, error = explain(_DEMO, "--json", *tiny(_STACKS))
+    assert (code, error) == (0, "")
+    facts = json.loads(out)
+    sections = {
+        "parameters",
+        "corpus",
+        "batches",
+        "padding",
+        "epoch",
+        "durations",
+        "memory",
+        "time",
+    }
+    assert set(facts) == sections
+    assert facts["epoch"]["steps"] == 5
+    assert facts["durations"]["schedule.warmup"] == {"written": "1", "steps": 1, "epochs": 0.2}
+
+
+def test_a_run_is_explained_with_its_own_tokenizer_and_speed(explain, trained):
+    before = {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
+    code, out, error = explain(f"--workdir={trained}", "--json")
+    assert (code, error) == (0, "")
+    facts = json.loads(out)
+    assert (facts["time"]["steps_done"], facts["time"]["steps_left"]) == (150, 0)
+    assert facts["time"]["share_is_measured"]
+    code, out, _ = explain(f"--workdir={trained}", "--config.train.duration=200")
+    assert code == 0
+    assert "after the 150 done" in out and "as this run reached" in out
+    assert before == {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
+
+
+def test_a_duration_of_zero_is_never(explain, tiny):
+    code, out, _ = explain(_DEMO, *tiny({"evaluation.every": "0"}))
+    (line,) = [line for line in out.splitlines() if "evaluation.every" in line]
+    assert code == 0 and line.split() == ["evaluation.every", "0", "never"]
+
+
+def test_mistakes_are_one_line(explain, tmp_path):
+    code, out, error = explain(f"--workdir={tmp_path}")
+    assert (code, out) == (2, "")
+    assert "explain needs --config=FILE or the --workdir of an existing run" in error

@@ -1,0 +1,151 @@
+import io
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from seqjax.commands.command_line import main
+
+_ROOT = Path(__file__).parents[2]
+_LINES = [
+    "The neighbors know that children sent the sisters the window.",
+    "A woman leaves.",
+    "Twenty-four cats work in a castle.",
+    "Today uncles sell a lamp.",
+    "Every day the students wait for the sad brother.",
+    "The teachers who can speak with the dog run into this garden.",
+]
+
+
+@pytest.fixture
+def predict(trained, monkeypatch, capfdbinary):
+    """Returns a function from bytes and options: exit code, output, standard error."""
+
+    def run(data, *options):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        code = main(["predict", f"--workdir={trained}", *options])
+        out, error = capfdbinary.readouterr()
+        return code, out.decode("utf-8"), error.decode("utf-8")
+
+    return run
+
+
+@pytest.fixture
+def alone(predict):
+    """What each line gives in one call of its own batch."""
+    code, out, _ = predict(_bytes(_LINES))
+    assert code == 0
+    return out.split("\n")[:-1]
+
+
+def _bytes(lines):
+    return "".join(line + "\n" for line in lines).encode()
+
+
+def test_lines_come_out_one_for_one_in_order(predict, alone):
+    assert len(alone) == len(_LINES)
+    # An untrained model would say the same to all.
+    assert len(set(alone)) >= 4
+    assert all(alone)
+    code, out, error = predict(_bytes(reversed(_LINES)))
+    assert (code, error) == (0, "")
+    assert out.split("\n")[:-1] == alone[::-1]
+
+
+def test_company_and_batch_size_change_nothing(predict, alone):
+    longer = _LINES * 5 + [" and ".join(_LINES[:3])]
+    for options in ([], ["--config.decode.tokens=80"]):
+        code, out, _ = predict(_bytes(longer), *options)
+        assert code == 0
+        assert out.split("\n")[:-2] == alone * 5
+    code, out, _ = predict(_bytes(_LINES[2:3]))
+    assert out == alone[2] + "\n"
+
+
+def test_empty_lines_stay_empty_and_whatever_ends_a_line(predict, alone):
+    """Carriage returns, blanks only, and a last line without an end."""
+    text = f"\n{_LINES[0]}\r\n\r\n   \n\n{_LINES[1]}"
+    code, out, _ = predict(text.encode())
+    assert code == 0
+    assert out.split("\n") == ["", alone[0], "", "", "", alone[1], ""]
+
+
+def test_a_byte_order_mark_is_no_word(predict, alone):
+    code, out, _ = predict(b"\xef\xbb\xbf" + _bytes(_LINES[:1]))
+    assert (code, out) == (0, alone[0] + "\n")
+
+
+def test_only_a_line_feed_ends_a_line(predict):
+    separators = "\u2028 \u2029 \x85 \x0b \x0c \x1c"
+    text = f"The cats\u2028leave. {separators}\nA lamp.\n"
+    code, out, _ = predict(text.encode())
+    assert code == 0
+    assert out.count("\n") == 2
+
+
+def test_nothing_in_nothing_out(predict):
+    assert predict(b"") == (0, "", "")
+    assert predict(b"\n") == (0, "\n", "")
+
+
+def test_n_best_is_json_with_scores_in_order(predict, alone):
+    code, out, _ = predict(_bytes([*_LINES[:2], ""]), "--n_best=3")
+    assert code == 0
+    found = [json.loads(line) for line in out.splitlines()]
+    assert [entry["source"] for entry in found] == [*_LINES[:2], ""]
+    for entry, best in zip(found[:2], alone, strict=False):
+        outputs = entry["outputs"]
+        assert len(outputs) == 3 and outputs[0]["text"] == best
+        scores = [output["score"] for output in outputs]
+        assert scores == sorted(scores, reverse=True)
+        assert all(set(o) == {"text", "score", "log_probability", "length"} for o in outputs)
+        for output in outputs:
+            norm = ((5 + output["length"]) / 6) ** 0.6
+            assert output["score"] == pytest.approx(output["log_probability"] / norm, rel=1e-4)
+        texts = [(o["text"], o["length"]) for o in outputs]
+        assert all(a != b for a, b in itertools.combinations(texts, 2))
+    assert [output["text"] for output in found[2]["outputs"]] == [""]
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "message"),
+    [
+        (b"A lamp.\n\xff\xfe\n", [], "standard input, line 2: not UTF-8 (invalid start byte)"),
+        (b"", ["--n_best=4"], "decode.n_best = 4: expected at most decode.beam_size = 3"),
+        (b"", ["--n_best=-1"], "--n_best=-1: expected 1 or more"),
+        (b"", ["--config.model.decoder.heads=4"], "model.decoder.heads is 4, but the run in "),
+    ],
+)
+def test_mistakes_are_one_line(predict, data, options, message):
+    code, out, error = predict(data, *options)
+    assert (code, out) == (2, "")
+    assert message in error
+    assert error.startswith("seqjax: error: ") and error.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_as_a_filter_in_a_plain_locale(trained, alone):
+    """Bytes in, bytes out, whatever the terminal's encoding; a reader that leaves is no error."""
+    command = [sys.executable, str(_ROOT / "launch.py"), "predict", f"--workdir={trained}"]
+    environment = os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    out, error = process.communicate(_bytes(_LINES))
+    assert (process.returncode, error) == (0, b"")
+    assert out.decode("utf-8").split("\n")[:-1] == alone
+
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.close()
+    _, error = process.communicate(_bytes(_LINES))
+    assert (process.returncode, error) == (141, b"")

@@ -1,0 +1,167 @@
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from seqjax.commands.command_line import main
+from seqjax.config import load
+from seqjax.training.loop import Training
+
+_DEMO = Path(__file__).parents[2] / "configs" / "demo.py"
+
+
+@pytest.fixture
+def train(tiny, tmp_path, capfd):
+    """Returns a function that trains in `tmp_path`/run: exit code and standard error."""
+
+    def run(fields=None, workdir=tmp_path / "run", config=f"--config={_DEMO}"):
+        options = [config, *tiny(fields)] if config else []
+        code = main(["train", f"--workdir={workdir}", *options])
+        out, error = capfd.readouterr()
+        assert out == ""
+        return code, error
+
+    run.workdir = tmp_path / "run"
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(tiny, tmp_path_factory):
+    """A run of 6 steps that ended; copy it to change it."""
+    workdir = tmp_path_factory.mktemp("finished")
+    fields = {"train.duration": 6}
+    assert main(["train", f"--config={_DEMO}", f"--workdir={workdir}", *tiny(fields)]) == 0
+    return workdir
+
+
+def _signal_at(monkeypatch, step, number):
+    update = Training._step
+
+    def interrupted(self, batch, meter):
+        if int(self.state.step) == step:
+            signal.raise_signal(number)
+        return update(self, batch, meter)
+
+    monkeypatch.setattr(Training, "_step", interrupted)
+
+
+def test_a_run_directory_is_complete(finished):
+    files = {str(path.relative_to(finished)) for path in finished.rglob("*")}
+    assert {"config.json", "environment.json", "metrics.jsonl", "tokenizer/tokenizer.json"} <= files
+    assert {f"checkpoints/{step}" for step in (3, 4, 6)} <= files
+    assert load(finished / "config.json").train.duration == "6"
+
+
+def test_the_terminal_shows_what_happens_and_no_noise(train, tiny):
+    code, error = train({"train.duration": 6})
+    assert code == 0
+    lines = error.splitlines()
+    assert lines[0].startswith("corpus: pairs 80, kept 80, source tokens ")
+    assert lines[1].startswith("batches: 5 an epoch, shapes 16x(")
+    assert lines[2] == "training: 6 steps on 1 device(s)"
+    kinds = ("validation at step 4: loss ", "step 5/6  loss ", "validation at step 6: loss ")
+    assert [line.startswith(kind) for line, kind in zip(lines[3:], kinds, strict=False)] == [
+        True
+    ] * 3
+    assert lines[6:] == [
+        "complete at step 6; evaluate it with",
+        f"  python launch.py evaluate --workdir={train.workdir} --split=test",
+    ]
+
+
+def test_ctrl_c_saves_and_tells_how_to_continue(train, finished, monkeypatch, saved, reported):
+    with monkeypatch.context() as patch:
+        _signal_at(patch, 1, signal.SIGINT)
+        found, error = train({"train.duration": 6})
+    assert found == 130
+    first, command = error.splitlines()[-2:]
+    assert first == "SIGINT: saved step 2; continue with"
+    assert command == f"  python launch.py train --workdir={train.workdir}"
+    # The very command that was told, without the config file.
+    found, error = train(config="")
+    assert found == 0
+    assert "continuing at step 2\n" in error
+    assert saved(train.workdir, 6) == saved(finished, 6)
+    assert reported(train.workdir) == reported(finished)
+
+
+def test_a_finished_run_is_left_as_it_is(train, finished, reported):
+    before = reported(finished)
+    changed = {path: path.stat().st_mtime_ns for path in finished.glob("checkpoints/*/*/*")}
+    code, error = train({"train.duration": 6}, workdir=finished)
+    assert code == 0
+    assert "nothing to do, complete at step 6; evaluate it with\n" in error
+    assert reported(finished) == before
+    assert changed == {path: path.stat().st_mtime_ns for path in finished.glob("checkpoints/*/*/*")}
+
+
+def test_a_longer_duration_continues_a_finished_run(train, finished):
+    shutil.copytree(finished, train.workdir)
+    code, error = train({"train.duration": 8})
+    assert code == 0
+    assert "continuing at step 6\n" in error
+    assert "complete at step 8; evaluate it with\n" in error
+    assert load(train.workdir / "config.json").train.duration == "8"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("model.encoder.width", 32),
+        ("optimizer.learning_rate", 0.5),
+        ("data.synthetic_size", 90),
+        ("batching.sentences", 8),
+        ("seed", 7),
+        ("tokenizer.vocabulary", 99),
+        ("schedule.kind", "constant"),
+    ],
+)
+def test_what_makes_a_run_what_it_is_cannot_change(train, finished, field, value):
+    before = (finished / "config.json").read_bytes()
+    code, error = train({"train.duration": 6, field: value}, workdir=finished)
+    assert code == 2
+    assert error.startswith(f"seqjax: error: {field} is {value!r}, but the run in {finished} has ")
+    assert error.endswith(": choose a new --workdir\n") and error.count("\n") == 1
+    assert (finished / "config.json").read_bytes() == before
+
+
+def test_what_does_not_make_a_run_what_it_is_can_change(train, finished):
+    shutil.copytree(finished, train.workdir)
+    fields = {"train.duration": 6, "decode.beam_size": 2, "evaluation.limit": 5}
+    assert train(fields)[0] == 0
+    assert load(train.workdir / "config.json").decode.beam_size == 2
+
+
+def test_divergence_is_one_line(train):
+    fields = {"optimizer.learning_rate": 1e30, "optimizer.clip": 0, "checkpoint.every": 1}
+    code, error = train(fields)
+    assert code == 2
+    # What the diverged update made was not saved.
+    assert [p.name for p in train.workdir.glob("checkpoints/[0-9]*")] == ["1"]
+    last = error.splitlines()[-1]
+    assert last.startswith("seqjax: error: the ") and "training diverged" in last
+    assert "Traceback" not in error
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(train, finished, saved, reported):
+    shutil.copytree(finished, train.workdir)
+    newest = train.workdir / "checkpoints" / "6"
+    for path in (newest / "params").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    code, error = train({"train.duration": 6})
+    assert code == 0
+    warnings = [line for line in error.splitlines() if line.startswith("seqjax: warning: ")]
+    assert len(warnings) == 1
+    assert str(newest) in warnings[0]
+    assert "continuing at step 4\n" in error
+    assert saved(train.workdir, 6) == saved(finished, 6)
+    assert reported(train.workdir) == reported(finished)
+
+
+def test_a_corpus_that_is_not_there_is_one_line_and_leaves_no_config(train, tmp_path):
+    code, error = train({"data.corpus": "tsv", "data.directory": tmp_path})
+    assert code == 2
+    assert error.startswith("seqjax: error: ") and error.count("\n") == 1
+    assert not (train.workdir / "config.json").exists()

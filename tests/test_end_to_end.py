@@ -1,0 +1,119 @@
+"""The promises of a whole run, kept in processes of their own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from seqjax.commands.command_line import main
+
+_ROOT = Path(__file__).parents[1]
+_DEMO = f"--config={_ROOT / 'configs' / 'demo.py'}"
+_FIELDS = {
+    "train.duration": 200,
+    "evaluation.every": 60,
+    "checkpoint.every": 25,
+    "checkpoint.keep_latest": 3,
+    "reporting.every": 10,
+}
+
+
+def _train_until(arguments, workdir, step, number):
+    """Starts training and sends a signal once `step` has been reported; returns the process."""
+    process = subprocess.Popen(
+        [sys.executable, str(_ROOT / "launch.py"), "train", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    metrics = workdir / "metrics.jsonl"
+    deadline = time.monotonic() + 300
+    while process.poll() is None and time.monotonic() < deadline:
+        lines = metrics.read_bytes().splitlines() if metrics.exists() else []
+        if lines and lines[-1].endswith(b"}") and json.loads(lines[-1])["step"] >= step:
+            break
+        time.sleep(0.01)
+    assert process.poll() is None, process.communicate()
+    process.send_signal(number)
+    out, error = process.communicate(timeout=120)
+    assert out == ""
+    return process.returncode, error
+
+
+@pytest.mark.slow
+def test_terminated_and_killed_a_run_ends_bit_for_bit_the_same(tiny, tmp_path, saved, reported):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    options = [_DEMO, *tiny(_FIELDS)]
+    assert main(["train", f"--workdir={whole}", *options]) == 0
+
+    command = [f"--workdir={parts}", *options]
+    code, error = _train_until(command, parts, 40, signal.SIGTERM)
+    assert code == 143
+    assert "SIGTERM: saved step " in error and "Traceback" not in error
+    code, error = _train_until(command, parts, 110, signal.SIGKILL)
+    assert code == -signal.SIGKILL
+    assert "continuing at step " in error
+    assert main(["train", *command]) == 0
+
+    assert saved(parts, 200) == saved(whole, 200)
+    assert reported(parts) == reported(whole)
+    kept = [sorted(int(p.name) for p in run.glob("checkpoints/[0-9]*")) for run in (whole, parts)]
+    assert kept[0][-3:] == kept[1][-3:] == [175, 180, 200]
+    starts = json.loads((parts / "environment.json").read_text())["sessions"]
+    assert [" train " in start["command"] for start in starts] == [True, True, False]
+
+
+@pytest.mark.slow
+def test_compiled_anew_a_run_ends_bit_for_bit_the_same(tiny, tmp_path, saved, reported):
+    """The other tests share what was compiled, and not at its best; two starts of a user do not."""
+    environment = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
+    environment["JAX_ENABLE_COMPILATION_CACHE"] = "0"
+    options = tiny({"train.duration": 4, "reporting.every": 2, "evaluation.every": "0"})
+    runs = []
+    for name in ("one", "other"):
+        arguments = ["train", f"--workdir={tmp_path / name}", _DEMO, *options]
+        command = [sys.executable, str(_ROOT / "launch.py"), *arguments]
+        subprocess.run(command, env=environment, check=True, capture_output=True)
+        runs.append((saved(tmp_path / name, 4), reported(tmp_path / name)))
+    assert runs[0] == runs[1]
+
+
+@pytest.mark.slow
+def test_what_is_trained_with_subwords_on_two_devices_can_be_used_on_one(tiny, tmp_path, capfd):
+    workdir = f"--workdir={tmp_path}"
+    fields = {
+        "tokenizer.kind": "unigram",
+        "tokenizer.vocabulary": 120,
+        "tokenizer.joint": True,
+        "tokenizer.sampling": 0.3,
+        "model.share_embeddings": True,
+        "batching.kind": "tokens",
+        "batching.tokens": 1024,
+        "optimizer.accumulate": 2,
+        "parallel.data": 2,
+        "evaluation.translate": True,
+        "train.duration": "2 epochs",
+        "evaluation.every": "1 epoch",
+        "checkpoint.best_metric": "chrf",
+        "decode.max_length_ratio": 1,
+    }
+    assert main(["train", workdir, _DEMO, *tiny(fields)]) == 0
+    capfd.readouterr()
+    assert main(["evaluate", workdir, "--config.parallel.data=1", "--split=train"]) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert found["examples"] == 80
+    chrf = {entry["step"]: entry["validation/chrf"] for entry in _validations(tmp_path)}
+    assert chrf[found["step"]] == max(chrf.values())
+    for step in chrf:
+        lines = (tmp_path / "predictions" / f"validation-{step}.txt").read_text().split("\n")
+        assert len(lines) == 17
+
+
+def _validations(workdir):
+    entries = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+    return [entry for entry in entries if "validation/chrf" in entry]

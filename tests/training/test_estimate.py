@@ -1,0 +1,96 @@
+import json
+import math
+
+import jax
+import pytest
+
+from seqjax.config import default_config
+from seqjax.overrides import apply_overrides, split_overrides
+from seqjax.training.estimate import ASSUMED_SHARE, estimate
+from seqjax.training.preparation import prepare
+from seqjax.training.update import Update, abstract_batch
+
+
+@pytest.fixture(scope="module")
+def configured(tiny):
+    config = default_config()
+    # Lengths that fill the shapes and batches that are not all full.
+    fields = {"data.synthetic_size": 100, "batching.shapes": 2, "train.duration": "3 epochs"}
+    apply_overrides(config, split_overrides(tiny(fields))[1])
+    return config, prepare(config)
+
+
+@pytest.fixture(scope="module")
+def facts(configured):
+    return estimate(*configured)
+
+
+def test_the_facts_are_plain_values(facts):
+    assert json.loads(json.dumps(facts, allow_nan=False)) == facts
+
+
+def test_every_parameter_is_counted(configured, facts):
+    params = Update(*configured).fresh_state().params
+    arrays = facts["parameters"]["arrays"]
+    assert facts["parameters"]["count"] == sum(leaf.size for leaf in jax.tree.leaves(params))
+    assert [math.prod(a["shape"]) for a in arrays] == [a["count"] for a in arrays]
+    assert sum(a["count"] for a in arrays) == facts["parameters"]["count"]
+    assert sum(a["share"] for a in arrays) == pytest.approx(1)
+    assert facts["memory"]["parameters"] == 4 * facts["parameters"]["count"]
+    # Adam's two moments and its counters.
+    assert 0 <= facts["memory"]["optimizer"] - 2 * facts["memory"]["parameters"] < 100
+    assert facts["memory"]["total"] > 3 * facts["memory"]["parameters"]
+
+
+def test_padding_of_the_shapes_adds_up_to_that_of_the_epoch(facts):
+    def positions(batch):
+        return batch["steps"] * batch["rows"] * (batch["source"] + batch["target"])
+
+    batches = facts["batches"]
+    assert len(batches) == 2
+    padded = sum(batch["padding"] * positions(batch) for batch in batches)
+    assert padded / sum(map(positions, batches)) == pytest.approx(facts["padding"])
+    assert sum(batch["steps"] for batch in batches) == facts["epoch"]["steps"] == 7
+    real = facts["epoch"]["source_tokens"] + facts["epoch"]["target_tokens"]
+    assert real == pytest.approx((1 - facts["padding"]) * sum(map(positions, batches)))
+
+
+def test_work_is_close_to_that_of_the_compiled_update(configured, facts):
+    config, prepared = configured
+    update = Update(config, prepared)
+    shape = prepared.plan.largest
+    compiled = update.step.flops(update.abstract_state(), abstract_batch(shape))
+    found = facts["batches"][prepared.plan.shapes.index(shape)]["flops"]
+    assert compiled == pytest.approx(found, rel=0.25)
+    mean = facts["epoch"]["flops"] / facts["epoch"]["steps"]
+    assert facts["time"]["flops"] == pytest.approx(21 * mean)
+
+
+def test_parts_and_devices_do_not_change_the_work(configured, tiny):
+    """But for a few sums: what XLA counts once must be multiplied, what it counts in full not."""
+    works = []
+    for accumulate, devices in ((1, 1), (2, 1), (1, 2)):
+        config = default_config()
+        fields = {"optimizer.accumulate": accumulate, "parallel.data": devices}
+        apply_overrides(config, split_overrides(tiny(fields))[1])
+        prepared = prepare(config)
+        update = Update(config, prepared)
+        batch = abstract_batch(prepared.plan.largest)
+        works.append(update.step.estimated_flops(update.abstract_state(), batch))
+    assert works[1] == pytest.approx(works[0], rel=0.2)
+    assert works[2] == pytest.approx(works[0], rel=0.01)
+
+
+def test_the_speed_and_the_steps_of_a_run_are_taken_into_account(configured, facts, tmp_path):
+    time = facts["time"]
+    assert (time["share"], time["share_is_measured"]) == (ASSUMED_SHARE, False)
+    assert (time["steps_done"], time["steps_left"]) == (0, 21)
+    seconds = time["flops"] / (time["peak_flops_per_second"] * ASSUMED_SHARE)
+    assert time["seconds"] == pytest.approx(seconds)
+
+    lines = [{"step": 5, "train/peak_share": 0.1}, {"step": 6, "validation/loss": 2.0}]
+    text = "".join(json.dumps(line) + "\n" for line in lines) + '{"step": 7, "tr'
+    (tmp_path / "metrics.jsonl").write_text(text)
+    time = estimate(*configured, tmp_path)["time"]
+    assert (time["share"], time["share_is_measured"]) == (0.1, True)
+    assert (time["steps_done"], time["steps_left"]) == (6, 15)

@@ -1,0 +1,226 @@
+import shutil
+import signal
+
+import jax
+import pytest
+
+from seqjax.config import default_config
+from seqjax.overrides import apply_overrides, split_overrides
+from seqjax.training.checkpoints import Checkpoints
+from seqjax.training.loop import Training
+from seqjax.training.preparation import prepare
+from seqjax.validation import validate
+
+
+@pytest.fixture(scope="module")
+def configured(tiny):
+    """Returns a function from overrides to a config and what was prepared for it."""
+    known = {}
+
+    def configure(fields=None):
+        key = repr(fields)
+        if key not in known:
+            config = default_config()
+            apply_overrides(config, split_overrides(tiny(fields))[1])
+            validate(config)
+            known[key] = config, prepare(config)
+        return known[key]
+
+    return configure
+
+
+class Watched(Training):
+    """Notes what the loop does; at chosen steps a signal arrives while the update is under way."""
+
+    def __init__(self, *arguments, stops=(), number=signal.SIGTERM):
+        super().__init__(*arguments)
+        self.done = []
+        self._stops, self._number = stops, number
+
+    def _step(self, batch, meter):
+        self.done.append(("step", int(self.state.step)))
+        if int(self.state.step) in self._stops:
+            signal.raise_signal(self._number)
+        return super()._step(batch, meter)
+
+    def _evaluate(self, step, *arguments):
+        self.done.append(("evaluate", step))
+        return super()._evaluate(step, *arguments)
+
+    def _save(self, step, *arguments):
+        self.done.append(("save", step))
+        super()._save(step, *arguments)
+
+
+def _steps(workdir, config):
+    checkpoints = Checkpoints(workdir, config.checkpoint)
+    steps = checkpoints.steps()
+    checkpoints.close()
+    return steps
+
+
+@pytest.fixture(scope="module")
+def whole(configured, tmp_path_factory):
+    """A run that nothing stopped."""
+    workdir = tmp_path_factory.mktemp("whole")
+    config, prepared = configured()
+    training = Watched(config, prepared, workdir)
+    assert training.run() == "complete"
+    return workdir, training
+
+
+def test_at_each_step_evaluation_comes_first_then_saving_then_the_update(whole):
+    """Evaluations at multiples of 4 and saves at multiples of 3, both at the end, too."""
+    _, training = whole
+    assert training.done == [
+        *[("step", s) for s in range(3)],
+        ("save", 3),
+        ("step", 3),
+        ("evaluate", 4),
+        ("save", 4),
+        ("step", 4),
+        ("step", 5),
+        ("save", 6),
+        ("step", 6),
+        ("step", 7),
+        ("evaluate", 8),
+        ("save", 8),
+        ("step", 8),
+        ("save", 9),
+        *[("step", s) for s in range(9, 12)],
+        ("evaluate", 12),
+        ("save", 12),
+        ("step", 12),
+        ("evaluate", 13),
+        ("save", 13),
+    ]
+    assert training.prepared.plan.steps_per_epoch == 5
+
+
+def test_metrics_are_reported_of_the_steps_they_belong_to(whole, reported):
+    workdir, _ = whole
+    entries = reported(workdir)
+    kinds = [
+        (entry["step"], next(iter(entry.keys() - {"step"})).split("/")[0]) for entry in entries
+    ]
+    assert kinds == [
+        (4, "validation"),
+        (5, "train"),
+        (8, "validation"),
+        (10, "train"),
+        (12, "validation"),
+        (13, "validation"),
+    ]
+    assert [e["train/epoch"] for e in entries if "train/epoch" in e] == [1.0, 2.0]
+
+
+def test_a_run_stopped_again_and_again_ends_as_if_it_had_not_been(
+    configured, whole, tmp_path, saved, reported
+):
+    """After a save, an evaluation, an epoch; before the last update and amid a report."""
+    config, prepared = configured()
+    for stop in (3, 4, 5, 12):
+        # A signal that arrives during an update is answered after it.
+        training = Watched(config, prepared, tmp_path, stops=[stop - 1])
+        assert training.run() == "SIGTERM"
+        assert int(training.state.step) == stop
+    assert Training(config, prepared, tmp_path).run() == "complete"
+    assert saved(tmp_path, 13) == saved(whole[0], 13)
+    assert reported(tmp_path) == reported(whole[0])
+    # The comparison can tell states apart.
+    assert saved(tmp_path, 12) != saved(whole[0], 13)
+
+
+def test_a_run_that_lost_its_end_ends_the_same(configured, whole, tmp_path, saved, reported):
+    """As after a kill: metrics are further than the newest checkpoint."""
+    config, prepared = configured()
+    workdir = tmp_path / "run"
+    shutil.copytree(whole[0], workdir)
+    for step in _steps(workdir, config):
+        if step > 3:
+            shutil.rmtree(workdir / "checkpoints" / str(step))
+    training = Watched(config, prepared, workdir)
+    training.run()
+    assert training.done == whole[1].done[3:]
+    assert saved(workdir, 13) == saved(whole[0], 13)
+    assert reported(workdir) == reported(whole[0])
+
+
+@pytest.mark.slow
+def test_random_numbers_and_sums_do_not_depend_on_a_stop(configured, tmp_path, saved, reported):
+    """Subwords are sampled, weights dropped, gradients added over two parts on two devices."""
+    fields = {
+        "tokenizer.kind": "bpe",
+        "tokenizer.vocabulary": 100,
+        "tokenizer.sampling": 0.1,
+        "model.encoder.attention_dropout": 0.2,
+        "optimizer.accumulate": 2,
+        "parallel.data": 2,
+        "train.duration": 8,
+    }
+    config, prepared = configured(fields)
+    Training(config, prepared, tmp_path / "whole").run()
+    assert Watched(config, prepared, tmp_path / "parts", stops=[5]).run() == "SIGTERM"
+    assert Training(config, prepared, tmp_path / "parts").run() == "complete"
+    assert saved(tmp_path / "parts", 8) == saved(tmp_path / "whole", 8)
+    assert reported(tmp_path / "parts") == reported(tmp_path / "whole")
+
+
+def test_never_evaluated_and_never_saved_still_leaves_a_checkpoint(configured, tmp_path):
+    fields = {"train.duration": 3, "evaluation.every": "0", "checkpoint.every": "0"}
+    config, prepared = configured(fields)
+    training = Watched(config, prepared, tmp_path)
+    assert training.run() == "complete"
+    assert training.done == [*[("step", s) for s in range(3)], ("save", 3)]
+    assert _steps(tmp_path, config) == [3]
+
+
+def test_training_stops_early_once_and_for_all_unless_patience_grows(configured, tmp_path):
+    """With a learning rate too small to change anything no evaluation is better than the first."""
+    fields = {
+        "optimizer.learning_rate": 1e-30,
+        "evaluation.every": 2,
+        "train.stop_metric": "loss",
+    }
+    config, prepared = configured(fields | {"train.patience": 1})
+    training = Watched(config, prepared, tmp_path)
+    assert training.run() == "stopped early"
+    assert int(training.state.step) == 4
+    again = Watched(config, prepared, tmp_path)
+    assert again.run() == "stopped early"
+    assert {kind for kind, _ in again.done} <= {"save"}
+    assert _steps(tmp_path, config)[-1] == 4
+    config, prepared = configured(fields | {"train.patience": 3})
+    training = Training(config, prepared, tmp_path)
+    assert training.run() == "stopped early"
+    assert int(training.state.step) == 8
+
+
+def test_a_longer_duration_goes_on_from_the_end(configured, whole, tmp_path, saved, reported):
+    config, prepared = configured({"train.duration": 8})
+    assert Training(config, prepared, tmp_path).run() == "complete"
+    config, prepared = configured()
+    assert Training(config, prepared, tmp_path).run() == "complete"
+    assert saved(tmp_path, 13) == saved(whole[0], 13)
+    assert reported(tmp_path) == reported(whole[0])
+
+
+def test_a_second_ctrl_c_does_not_wait_for_the_step(configured, tmp_path):
+    config, prepared = configured()
+    before = signal.getsignal(signal.SIGINT)
+
+    class Impatient(Watched):
+        def _evaluate(self, *arguments):
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        Impatient(config, prepared, tmp_path).run()
+    assert _steps(tmp_path, config) == [3]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_state_lives_on_the_devices_of_the_mesh(configured, tmp_path):
+    config, prepared = configured({"parallel.data": 2})
+    state = Training(config, prepared, tmp_path).state
+    assert {len(leaf.devices()) for leaf in jax.tree.leaves(state)} == {2}

@@ -1,0 +1,49 @@
+import jax
+import numpy as np
+import pytest
+
+from seqjax.config import default_config
+from seqjax.overrides import apply_overrides, split_overrides
+from seqjax.training.preparation import prepare
+from seqjax.training.update import Update, abstract_batch
+
+
+@pytest.fixture(scope="module")
+def configured(tiny):
+    config = default_config()
+    apply_overrides(config, split_overrides(tiny())[1])
+    return config, prepare(config)
+
+
+def test_an_abstract_state_has_the_shapes_of_a_fresh_one(configured):
+    update = Update(*configured)
+    fresh, abstract = update.fresh_state(), update.abstract_state()
+    assert jax.tree.structure(fresh) == jax.tree.structure(abstract)
+    for leaf, shape in zip(jax.tree.leaves(fresh), jax.tree.leaves(abstract), strict=True):
+        assert (leaf.shape, leaf.dtype) == (shape.shape, shape.dtype)
+    assert int(fresh.step) == 0
+
+
+def test_a_fresh_state_is_a_function_of_the_seed(configured):
+    config, prepared = configured
+    one, same = Update(config, prepared).fresh_state(), Update(config, prepared).fresh_state()
+    jax.tree.map(np.testing.assert_array_equal, one, same)
+    other = config.copy_and_resolve_references()
+    other.seed = 1
+    embeddings = [
+        state.params["source_embedding"]["table"]
+        for state in (one, Update(other, prepared).fresh_state())
+    ]
+    assert not np.array_equal(*embeddings)
+
+
+def test_an_abstract_batch_is_that_of_the_loader(configured):
+    _, prepared = configured
+    from seqjax.data.loader import assemble
+
+    planned = prepared.plan.batch(0)
+    batch = assemble(prepared.tokenized, planned)
+    abstract = abstract_batch(planned.shape)
+    assert {name: (a.shape, a.dtype) for name, a in batch.items()} == {
+        name: (a.shape, a.dtype) for name, a in abstract.items()
+    }
