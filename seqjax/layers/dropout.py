@@ -12,7 +12,7 @@ class Dropout(nn.Module):
 
     The mask of value i depends on the key and i alone. It costs a few integer operations that
     compile into the neighbouring arithmetic, forward and again backward, where a generator would
-    fill an array and keep it: on a CPU that was as dear as the matrix products. However an array is
+    fill an array and keep it, which is slow on a CPU. However an array is
     divided over devices, its mask is the same.
 
     Attributes:

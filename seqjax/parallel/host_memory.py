@@ -12,7 +12,7 @@ def restart_with_huge_pages() -> None:
     """Starts this program anew with an allocator that asks for huge pages, where there is one.
 
     XLA takes the memory of a computation from malloc each time it runs; with pages of 4 KiB a CPU
-    spends about a third of a training step on faulting them in. The allocator of glibc reads the
+    spends a good part of a training step on faulting them in. The allocator of glibc reads the
     setting only when a process starts, hence the restart. Elsewhere, and where the user has set
     GLIBC_TUNABLES, nothing happens.
     """

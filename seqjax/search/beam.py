@@ -123,12 +123,7 @@ def beam_search(
         finished, count_B = _finish(state, candidates, norms[state.time + 1], quota)
         log_probabilities, parents, last = _continue(candidates, beam_size)
         time = state.time + 1
-        # A log probability only falls from here, so the best that a live hypothesis can reach is
-        # what it has over the largest norm ahead: the last one, or the next if norms decrease.
-        largest_B = jnp.maximum(norms[jnp.minimum(time + 1, max_length)], norms[limits_B])
-        reachable_B = jnp.where(
-            log_probabilities[:, 0] > LOWEST / 2, log_probabilities[:, 0] / largest_B, LOWEST
-        )
+        reachable_B = _reachable(log_probabilities[:, 0], norms, time, limits_B)
         # At its limit a sentence has no live hypothesis left, which is beaten too.
         beaten_B = reachable_B <= finished.scores[:, -1]
         return _State(
@@ -145,6 +140,17 @@ def beam_search(
 
     start = _start(carry, limits_B, max_length, beam_size, n_best)
     return _read(jax.lax.while_loop(unfinished, extend, start), limits_B)
+
+
+def _reachable(log_probability_B, norms, time, limits_B):
+    """Returns the best score that a live hypothesis of `time` tokens can still come to.
+
+    Its log probability only falls from here, so that is what it has over the largest norm ahead:
+    the last one, or the next if norms decrease.
+    """
+    next_length = jnp.minimum(time + 1, norms.shape[0] - 1)
+    largest_B = jnp.maximum(norms[next_length], norms[limits_B])
+    return jnp.where(log_probability_B > LOWEST / 2, log_probability_B / largest_B, LOWEST)
 
 
 def _start(carry, limits_B, max_length, beam_size, n_best) -> _State:
