@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from seqjax.errors import UserError
+from seqjax.parallel.host_memory import ALLOCATOR
 
 FOLDER = Path(__file__).parent
 # Thread pools of a contender that has just worked may spin for a moment.
@@ -25,12 +26,16 @@ PAUSE_SECONDS = 0.3
 
 
 class Contender(NamedTuple):
-    """A program that does the work; an optional one may be unable to."""
+    """A program that does the work; an optional one may be unable to.
+
+    `allocator` is whether it runs with `ALLOCATOR`, which `launch.py` sets and a peer's user may.
+    """
 
     name: str
     python: str
     script: str
     options: dict
+    allocator: bool = False
     optional: bool = False
 
 
@@ -40,8 +45,10 @@ class Worker:
     def __init__(self, contender: Contender, sizes: dict):
         arguments = json.dumps({**sizes, **contender.options})
         self.name = contender.name
+        environment = {key: value for key, value in os.environ.items() if key not in ALLOCATOR}
         self._process = subprocess.Popen(
             [contender.python, str(FOLDER / contender.script), arguments],
+            env={**environment, **(ALLOCATOR if contender.allocator else {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

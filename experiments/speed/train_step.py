@@ -15,14 +15,24 @@ def main() -> None:
     options = parser.parse_args()
     require(options.torch_python, "torch")
 
-    def torch(name: str, compiled: bool) -> Contender:
-        choice = {"compiled": compiled}
-        return Contender(name, options.torch_python, "with_torch.py", choice, optional=compiled)
+    def torch(name: str, compiled: bool, allocator: bool) -> Contender:
+        return Contender(
+            name=f"{name}, same allocator" if allocator else name,
+            python=options.torch_python,
+            script="with_torch.py",
+            options={"compiled": compiled},
+            allocator=allocator,
+            optional=compiled,
+        )
 
+    ours = {"work": "training"}
     contenders = [
-        Contender("seqjax", sys.executable, "with_seqjax.py", {"work": "training"}),
-        torch("torch", compiled=False),
-        torch("torch.compile", compiled=True),
+        Contender("seqjax", sys.executable, "with_seqjax.py", ours, allocator=True),
+        *(
+            torch(name, compiled, allocator)
+            for allocator in (False, True)
+            for name, compiled in (("torch", False), ("torch.compile", True))
+        ),
     ]
     tokens = options.batch * options.length
     hold(contenders, sizes_of(options), options.rounds, options.amount, tokens)

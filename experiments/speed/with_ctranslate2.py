@@ -72,7 +72,11 @@ def prepare(sizes: dict):
     with tempfile.TemporaryDirectory() as folder:
         vocabulary = convert(sizes, params, folder)
         translator = ctranslate2.Translator(
-            folder, device="cpu", compute_type="float32", inter_threads=1, intra_threads=threads()
+            folder,
+            device="cpu",
+            compute_type="float32",
+            inter_threads=sizes["workers"],
+            intra_threads=threads() // sizes["workers"],
         )
     sources, targets = (
         [[vocabulary[i] for i in row] for row in rows.tolist()] for rows in (source, target)
@@ -83,15 +87,14 @@ def prepare(sizes: dict):
         raise ValueError(f"log probabilities differ by {difference}: not the same model")
 
     def translate(batches: int) -> dict:
-        for _ in range(batches):
-            results = translator.translate_batch(
-                sources,
-                max_batch_size=sizes["batch"],
-                beam_size=sizes["beam_size"],
-                length_penalty=0.6,
-                max_decoding_length=sizes["length"],
-                min_decoding_length=sizes["length"],
-            )
+        results = translator.translate_batch(
+            sources * batches,
+            max_batch_size=sizes["batch"],
+            beam_size=sizes["beam_size"],
+            length_penalty=0.6,
+            max_decoding_length=sizes["length"],
+            min_decoding_length=sizes["length"],
+        )
         assert all(len(result.hypotheses[0]) == sizes["length"] for result in results)
         return {}
 

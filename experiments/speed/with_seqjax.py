@@ -10,6 +10,7 @@ from worker import serve, threads
 
 from seqjax.config import default_config
 from seqjax.data.tokenizer import BOS, EOS
+from seqjax.evaluation.translator import Translator
 from seqjax.parallel.mesh import make_mesh
 from seqjax.tasks.text_to_text import TextToText
 from seqjax.training.optimizers import learning_rate, make_optimizer
@@ -35,12 +36,15 @@ def config_of(sizes: dict):
     config.decode.max_length_ratio = 1.0
     config.decode.max_length_extra = 0
     config.decode.min_length = sizes["length"] - 1
+    config.decode.tokens = sizes["batch"] * sizes["length"]
     return config
 
 
 def prepare(sizes: dict):
     config = config_of(sizes)
-    vocabulary = SimpleNamespace(vocabulary_size=sizes["vocabulary"])
+    vocabulary = SimpleNamespace(
+        vocabulary_size=sizes["vocabulary"], decode=lambda ids: " ".join(map(str, ids))
+    )
     task = TextToText(config, SimpleNamespace(source=vocabulary, target=vocabulary))
     params = task.init(jax.random.key(0, impl="rbg"))
     about = {
@@ -77,14 +81,13 @@ def _beam(sizes, config, task, params):
     shape = (sizes["batch"], sizes["length"])
     source = generator.integers(4, sizes["vocabulary"], shape, np.int32)
     target = generator.integers(4, sizes["vocabulary"], shape, np.int32)
-    search = jax.jit(task.search)
     _write(sizes["model"], task, params, source, target)
+    translator = Translator(task, make_mesh())
 
     def translate(batches: int) -> dict:
-        for _ in range(batches):
-            found = jax.device_get(search(params, source))
+        found = translator(params, source.tolist() * batches)
         # Longer or shorter outputs would be another amount of work.
-        assert (found.lengths == sizes["length"]).all()
+        assert all(best.length == sizes["length"] for (best,) in found)
         return {}
 
     return translate

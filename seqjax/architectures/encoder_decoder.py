@@ -7,6 +7,7 @@ import ml_collections
 
 from seqjax.architectures.contract import Carry, Memory
 from seqjax.architectures.transformer import TransformerDecoder, TransformerEncoder
+from seqjax.layers.dense import Dense
 from seqjax.layers.embedding import Embedding
 
 ENCODERS = {"transformer": TransformerEncoder}
@@ -39,7 +40,7 @@ class EncoderDecoder(nn.Module):
         if config.tie_output:
             output = TiedOutput(self.target_embedding)
         else:
-            output = OutputProjection(self.target_vocabulary, dtype)
+            output = Dense(self.target_vocabulary, dtype, result=jnp.float32)
         self.encoder = ENCODERS[config.encoder.kind](**_fields(config.encoder), dtype=dtype)
         self.decoder = DECODERS[config.decoder.kind](
             **_fields(config.decoder), dtype=dtype, embedding=self.target_embedding, output=output
@@ -73,26 +74,6 @@ class TiedOutput(nn.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return self.embedding.attend(x)
-
-
-class OutputProjection(nn.Module):
-    """An affine map to float32 logits over the vocabulary."""
-
-    vocabulary: int
-    dtype: jnp.dtype = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        init = nn.initializers.xavier_uniform()
-        kernel = self.param("kernel", init, (x.shape[-1], self.vocabulary), jnp.float32)
-        bias = self.param("bias", nn.initializers.zeros, (self.vocabulary,), jnp.float32)
-        logits = jnp.einsum(
-            "...d,dv->...v",
-            x.astype(self.dtype),
-            kernel.astype(self.dtype),
-            preferred_element_type=jnp.float32,
-        )
-        return logits + bias
 
 
 def _fields(stack: ml_collections.FrozenConfigDict) -> dict:

@@ -26,7 +26,7 @@ from seqjax.config import load
 from seqjax.config_files import load_config_file
 from seqjax.errors import UserError, did_you_mean
 from seqjax.overrides import apply_overrides, split_overrides
-from seqjax.parallel.host_memory import restart_with_huge_pages
+from seqjax.parallel.host_memory import restart_with_own_allocator
 from seqjax.validation import validate
 
 # Exit codes besides 0: a user's mistake, and what a shell reports for the two signals.
@@ -61,7 +61,7 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb and returns the exit code: 0 done, 2 a mistake told in one line."""
     if argv is None:
-        restart_with_huge_pages()
+        restart_with_own_allocator()
         # Results are UTF-8, as what is read is, whatever the terminal's locale.
         sys.stdout.reconfigure(encoding="utf-8", newline="\n")
         argv = sys.argv[1:]

@@ -1,6 +1,7 @@
 """Translation of any number of sources: batched by length, returned in their own order."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import jax
@@ -10,6 +11,7 @@ from jax.sharding import Mesh
 from seqjax.data.batching import PlannedBatch, evaluation_plan
 from seqjax.data.tokenizer import EOS, PAD
 from seqjax.parallel.mesh import by_row, replicated
+from seqjax.search.hypotheses import Hypotheses
 from seqjax.tasks.text_to_text import TextToText
 
 
@@ -49,32 +51,38 @@ class Translator:
         plan = evaluation_plan(
             lengths, lengths, decode.tokens, multiple, decode.shapes, self.mesh.size
         )
-        pending = None
-        for planned in plan:
-            found = self._search(params, _pad(sources, real, planned))
-            if pending:  # Read while the device works on the next batch.
-                self._collect(*pending, results)
-            pending = (found, planned, real)
-        self._collect(*pending, results)
+        for planned, found in zip(plan, self._search_all(params, sources, real, plan), strict=True):
+            self._collect(found, planned, real, results)
         return results
 
-    def _collect(self, found, planned: PlannedBatch, real, results) -> None:
-        tokens, scores, log_probabilities, lengths = jax.device_get(
-            (found.tokens, found.scores, found.log_probabilities, found.lengths)
-        )
+    def _search_all(self, params, sources, real, plan) -> Iterator[Hypotheses]:
+        """Searches the batches in order, on the host's memory when they arrive.
+
+        A single device gets two at a time, from two threads: a search is a long chain of small
+        operations, and what one leaves idle of a CPU the other fills. Several devices must all run
+        the same program at a time, so they get one. The texts are made meanwhile.
+        """
+
+        def search(planned: PlannedBatch) -> Hypotheses:
+            return jax.device_get(self._search(params, _pad(sources, real, planned)))
+
+        with ThreadPoolExecutor(2 if self.mesh.size == 1 else 1) as pool:
+            yield from pool.map(search, plan)
+
+    def _collect(self, found: Hypotheses, planned: PlannedBatch, real, results) -> None:
         for row, example in enumerate(planned.rows):
             if example < 0:
                 continue
-            texts = self.task.texts(tokens[row])
+            texts = self.task.texts(found.tokens[row])
             results[real[example]] = [
                 Translation(
                     texts[n],
-                    float(scores[row, n]),
-                    float(log_probabilities[row, n]),
-                    int(lengths[row, n]),
+                    float(found.scores[row, n]),
+                    float(found.log_probabilities[row, n]),
+                    int(found.lengths[row, n]),
                 )
                 for n in range(len(texts))
-                if lengths[row, n] > 0
+                if found.lengths[row, n] > 0
             ]
 
 

@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from seqjax.layers.dense import Dense, together
 from seqjax.layers.dropout import Dropout
 
 # Far below any real score, yet finite: with nothing to read, weights are uniform and not NaN.
@@ -36,12 +37,9 @@ class MultiHeadAttention(nn.Module):
     dtype: jnp.dtype = jnp.float32
 
     def setup(self):
-        def dense():
-            return nn.Dense(
-                self.width, dtype=self.dtype, kernel_init=nn.initializers.xavier_uniform()
-            )
-
-        self.query, self.key, self.value, self.output = dense(), dense(), dense(), dense()
+        self.query, self.key, self.value, self.output = (
+            Dense(self.width, self.dtype) for _ in range(4)
+        )
         self.drop = Dropout(self.dropout)
 
     def __call__(
@@ -52,35 +50,42 @@ class MultiHeadAttention(nn.Module):
         deterministic: bool = True,
     ) -> jax.Array:
         """Reads the memory at every target position; mask is bool, broadcast to [B, H, T, S]."""
-        keys, values = self.project(memory_BxSxE)
-        return self.read(query_BxTxD, keys, values, mask, deterministic)
+        query = self.project_query(query_BxTxD)
+        return self.read(query, *self.project_memory(memory_BxSxE), mask, deterministic)
 
-    def project(self, memory_BxSxE: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def project_query(self, query_BxTxD: jax.Array) -> jax.Array:
+        """Returns the queries [B, H, T, P]."""
+        return self._split(self.query(query_BxTxD))
+
+    def project_memory(self, memory_BxSxE: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Returns the keys and values [B, H, S, P] of a memory, to be read many times."""
         return self._split(self.key(memory_BxSxE)), self._split(self.value(memory_BxSxE))
 
+    def project_own(self, x_BxKxD: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Returns queries, keys and values [B, H, K, P] of few positions, in one product."""
+        projected = together((self.query, self.key, self.value), x_BxKxD)
+        return tuple(self._split(projected[:, :, i]) for i in range(3))
+
     def read(
         self,
-        query_BxTxD: jax.Array,
+        query_BxHxTxP: jax.Array,
         keys_BxHxSxP: jax.Array,
         values_BxHxSxP: jax.Array,
         mask: jax.Array,
         deterministic: bool = True,
     ) -> jax.Array:
-        """Attends from queries [B, T, D] to projected keys and values; returns [B, T, D]."""
-        query = self._split(self.query(query_BxTxD))
+        """Attends from queries to keys and values, all projected; returns [B, T, D]."""
         scores = jnp.einsum(
-            "bhtp,bhsp->bhts", query, keys_BxHxSxP, preferred_element_type=jnp.float32
+            "bhtp,bhsp->bhts", query_BxHxTxP, keys_BxHxSxP, preferred_element_type=jnp.float32
         )
         scores = jnp.where(mask, scores * (self.width // self.heads) ** -0.5, MASKED)
         weights = jax.nn.softmax(scores, axis=-1).astype(self.dtype)
         weights = self.drop(weights, deterministic)
         # The transposition stands apart: as part of the product, XLA leaves its fast path on a CPU.
         heads = jnp.einsum("bhts,bhsp->bhtp", weights, values_BxHxSxP).transpose(0, 2, 1, 3)
-        return self.output(heads.reshape(query_BxTxD.shape[:-1] + (self.width,)))
+        return self.output(heads.reshape(*heads.shape[:2], self.width))
 
-    def _split(self, x: jax.Array) -> jax.Array:
+    def _split(self, x_BxSxD: jax.Array) -> jax.Array:
         """Turns [B, S, D] into [B, H, S, P]."""
-        batch, length, _ = x.shape
-        x = x.reshape(batch, length, self.heads, self.width // self.heads)
-        return x.transpose(0, 2, 1, 3)
+        batch, length, _ = x_BxSxD.shape
+        return x_BxSxD.reshape(batch, length, self.heads, -1).transpose(0, 2, 1, 3)

@@ -5,6 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from seqjax.layers.dense import product
+
 # Name -> initializer of a table of vectors of a given width.
 INITIALIZERS = {
     "normal": lambda width: nn.initializers.normal(width**-0.5),
@@ -47,12 +49,7 @@ class Embedding(nn.Module):
 
     def attend(self, x: jax.Array) -> jax.Array:
         """Maps vectors [..., D] to float32 logits [..., V]."""
-        return jnp.einsum(
-            "...d,vd->...v",
-            x.astype(self.dtype),
-            self.table.astype(self.dtype),
-            preferred_element_type=jnp.float32,
-        )
+        return product(x, self.table.T, self.dtype, jnp.float32)
 
 
 def sinusoids(length: int, width: int) -> np.ndarray:

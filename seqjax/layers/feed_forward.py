@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from seqjax.layers.dense import Dense
 from seqjax.layers.dropout import Dropout
 
 # Name -> (activation, whether a second projection multiplies its result).
@@ -38,8 +39,7 @@ class FeedForward(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, deterministic: bool = True) -> jax.Array:
         def dense(size, name):
-            init = nn.initializers.xavier_uniform()
-            return nn.Dense(size, dtype=self.dtype, kernel_init=init, name=name)
+            return Dense(size, self.dtype, name=name)
 
         function, gated = ACTIVATIONS[self.activation]
         hidden = function(dense(self.inner, "inner")(x))

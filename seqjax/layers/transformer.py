@@ -106,15 +106,23 @@ class TransformerDecoderLayer(_Layer):
         x_BxTxD = self.attention_residual(
             x_BxTxD, lambda x: self.attention(x, x, mask, deterministic), deterministic
         )
-        keys, values = self.cross.project(memory_BxSxE)
+        keys, values = self.cross.project_memory(memory_BxSxE)
         return self._rest(x_BxTxD, keys, values, memory_mask, deterministic)
 
     def start(self, memory_BxSxE: jax.Array, hypotheses: int, capacity: int) -> dict:
-        """Returns the projected memory and empty caches [B, H, L, K, P], L the `capacity`."""
-        keys, values = self.cross.project(memory_BxSxE)
-        shape = keys.shape[:2] + (capacity, hypotheses, keys.shape[-1])
-        empty = jnp.zeros(shape, keys.dtype)
-        return {"cross": (keys, values), "own": (empty, empty)}
+        """Returns the projected memory, and empty caches for `capacity` L positions.
+
+        Keys are kept as [B, H, P, L K], the form that a product with queries reads row by row, and
+        values as [B, H, L K, P]: slot (t, k) is t K + k.
+        """
+        keys, values = self.cross.project_memory(memory_BxSxE)
+        batch, heads, _, size = keys.shape
+        slots = capacity * hypotheses
+        return {
+            "cross": (keys, values),
+            "keys": jnp.zeros((batch, heads, size, slots), keys.dtype),
+            "values": jnp.zeros((batch, heads, slots, size), keys.dtype),
+        }
 
     def step(
         self,
@@ -129,24 +137,25 @@ class TransformerDecoderLayer(_Layer):
         The keys and values of hypothesis k at position t lie in slot (t, k) for good; the mask
         says which slots are in a hypothesis' own past, so reordering a beam moves no cache.
         """
-        caches = cache["own"]
+        keys, values = cache["keys"], cache["values"]
+        slot = position * x_BxKxD.shape[1]
 
         def attend(x):
-            nonlocal caches
-            new = self.attention.project(x)
-            caches = tuple(
-                jax.lax.dynamic_update_slice_in_dim(old, fresh[:, :, None], position, axis=2)
-                for old, fresh in zip(caches, new, strict=True)
-            )
-            flat = [c.reshape(c.shape[:2] + (-1, c.shape[-1])) for c in caches]
-            return self.attention.read(x, *flat, mask_BxKxLK[:, None])
+            nonlocal keys, values
+            query, key, value = self.attention.project_own(x)
+            update = jax.lax.dynamic_update_slice_in_dim
+            keys = update(keys, key.swapaxes(2, 3), slot, axis=3)
+            values = update(values, value, slot, axis=2)
+            return self.attention.read(query, keys.swapaxes(2, 3), values, mask_BxKxLK[:, None])
 
         x_BxKxD = self.attention_residual(x_BxKxD, attend, True)
         x_BxKxD = self._rest(x_BxKxD, *cache["cross"], memory_mask, True)
-        return {**cache, "own": caches}, x_BxKxD
+        return {**cache, "keys": keys, "values": values}, x_BxKxD
 
     def _rest(self, x, keys, values, memory_mask, deterministic):
-        x = self.cross_residual(
-            x, lambda y: self.cross.read(y, keys, values, memory_mask, deterministic), deterministic
-        )
+        def cross(y):
+            query = self.cross.project_query(y)
+            return self.cross.read(query, keys, values, memory_mask, deterministic)
+
+        x = self.cross_residual(x, cross, deterministic)
         return self.inner_residual(x, lambda y: self.inner(y, deterministic), deterministic)

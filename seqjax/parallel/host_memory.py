@@ -1,22 +1,33 @@
-"""Large pages for the arrays that live in the host's memory."""
+"""An allocator that suits the arrays which live in the host's memory."""
 
 import os
 import platform
 import sys
 
-_VARIABLE = "GLIBC_TUNABLES"
-_TUNABLE = "glibc.malloc.hugetlb=1"
+# What the environment must hold when a process starts, for the allocator of glibc:
+# memory comes in huge pages and from one growing heap, which is kept when it is freed.
+ALLOCATOR = {
+    "GLIBC_TUNABLES": ":".join(
+        f"glibc.malloc.{name}={value}"
+        for name, value in {
+            "hugetlb": 1,
+            "mmap_max": 0,
+            "arena_max": 1,
+            "trim_threshold": 2**40,
+        }.items()
+    )
+}
 
 
-def restart_with_huge_pages() -> None:
-    """Starts this program anew with an allocator that asks for huge pages, where there is one.
+def restart_with_own_allocator() -> None:
+    """Starts this program anew with `ALLOCATOR`, where the host's C library is glibc.
 
-    XLA takes the memory of a computation from malloc each time it runs; with pages of 4 KiB a CPU
-    spends a good part of a training step on faulting them in. The allocator of glibc reads the
-    setting only when a process starts, hence the restart. Elsewhere, and where the user has set
-    GLIBC_TUNABLES, nothing happens.
+    XLA takes the memory of a computation from malloc each time it runs. By default large pieces
+    are given back to the system after a training step and faulted in again, zeroed, in the next,
+    which can cost a CPU a third of its time. glibc reads the settings only when a process starts,
+    hence the restart. Elsewhere, and where the user has set GLIBC_TUNABLES, nothing happens.
     """
-    if platform.libc_ver()[0] != "glibc" or _VARIABLE in os.environ:
+    if platform.libc_ver()[0] != "glibc" or ALLOCATOR.keys() & os.environ.keys():
         return
-    os.environ[_VARIABLE] = _TUNABLE
+    os.environ.update(ALLOCATOR)
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

@@ -60,7 +60,7 @@ def test_reads_the_mean_where_there_is_nothing_to_read(inputs, filled):
     layer = MultiHeadAttention(WIDTH, 2)
     variables = parameters(layer, filled, *inputs)
     output = layer.apply(variables, query, memory, np.zeros_like(mask))
-    _, values = layer.apply(variables, memory, method="project")
+    _, values = layer.apply(variables, memory, method="project_memory")
     mean = np.asarray(values).mean(2).reshape(BATCH, 1, WIDTH)
     expected = layer.apply(variables, mean, method=lambda module, x: module.output(x))
     np.testing.assert_allclose(output, np.broadcast_to(expected, output.shape), rtol=1e-5)
