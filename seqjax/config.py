@@ -347,8 +347,8 @@ def conform(flat: Mapping[str, Any], missing: str = "error") -> ml_collections.C
     """Returns a config of exactly the default's fields and types, holding the values of `flat`.
 
     Whole numbers are accepted where a number is expected, and lists (from JSON)
-    where a tuple is. Fields that `flat` lacks are an error, or with
-    `missing='default'` take the default and are told in the log.
+    where a tuple is. Fields that `flat` lacks are an error, or take the default:
+    with `missing='warn'` that is told in the log, with `missing='default'` not.
 
     Raises:
       UserError: an unknown field, a missing one, or a value of another type.
@@ -372,8 +372,9 @@ def conform(flat: Mapping[str, Any], missing: str = "error") -> ml_collections.C
     absent = [path for path in defaults if path not in flat]
     if absent and missing == "error":
         raise UserError(f"{absent[0]}: missing; start the config from default_config()")
-    for path in absent:
-        _LOG.warning("%s is missing, taking the default %r", path, defaults[path])
+    if absent and missing == "warn":
+        taken = ", ".join(f"{path} = {defaults[path]!r}" for path in absent)
+        _LOG.warning("missing fields take their defaults: %s", taken)
     return config
 
 
@@ -385,8 +386,8 @@ def save(config: ml_collections.ConfigDict, path: str | os.PathLike[str]) -> Non
     partial.replace(path)
 
 
-def load(path: str | os.PathLike[str]) -> ml_collections.ConfigDict:
-    """Returns the config that `save` wrote; fields added since then take their default.
+def load(path: str | os.PathLike[str], missing: str = "warn") -> ml_collections.ConfigDict:
+    """Returns the config that `save` wrote; for fields added since then see `conform`.
 
     Raises:
       UserError: no such file, no JSON, an unknown field or a value of a wrong type.
@@ -395,7 +396,7 @@ def load(path: str | os.PathLike[str]) -> ml_collections.ConfigDict:
         saved = json.loads(Path(path).read_text())
         if not isinstance(saved, dict):
             raise ValueError("expected an object")
-        return conform(flatten(ml_collections.ConfigDict(saved)), missing="default")
+        return conform(flatten(ml_collections.ConfigDict(saved)), missing)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; expected the config.json of a run") from None
     except ValueError as error:

@@ -88,10 +88,15 @@ def test_config_of_an_older_version_takes_the_default_and_says_so(tmp_path, capl
     path = tmp_path / "config.json"
     save(default_config(), path)
     text = path.read_text()
-    assert '"average": 1,' in text
-    path.write_text(text.replace('"average": 1,', ""))
+    assert '"average": 1,' in text and '"every": "50 steps",' in text
+    path.write_text(text.replace('"average": 1,', "").replace('"every": "50 steps",', ""))
     assert load(path) == default_config()
-    assert "decode.average is missing, taking the default 1" in caplog.text
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "missing fields take their defaults: decode.average = 1, reporting.every = '50 steps'"
+    )
+    assert load(path, missing="default") == default_config()
+    assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize(

@@ -46,12 +46,12 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
     """Trains; returns 0 when training is over, 128 + n when signal n stopped it."""
     from seqjax.reporting.environment import record_environment
     from seqjax.training.loop import Training
-    from seqjax.training.preparation import prepare
+    from seqjax.training.preparation import has_checkpoint, prepare
     from seqjax.training.trained import refuse_changes
 
     workdir = Path(arguments.workdir)
     workdir.mkdir(parents=True, exist_ok=True)
-    if (workdir / "config.json").exists():
+    if has_checkpoint(workdir):
         refuse_changes(config, workdir, _IDENTITY, "choose a new --workdir")
     prepared = prepare(config, workdir)
     save(config, workdir / "config.json")

@@ -23,7 +23,7 @@ from seqjax.data.corpus import Corpus
 from seqjax.data.tokenizer import EOS, PAD, UNK, Tokenizer, Tokenizers
 from seqjax.errors import UserError
 
-FORMAT = 1  # A cache of another format is never looked at: the format is part of the key.
+FORMAT = 2  # A cache of another format is never looked at: the format is part of the key.
 CHUNK = 10_000  # Pairs tokenized at a time.
 SIDES = ("source", "target")
 COUNTS = (
@@ -213,8 +213,8 @@ def _write(
         for start in range(0, len(corpus), CHUNK):
             rows = range(start, min(start + CHUNK, len(corpus)))
             pairs = [corpus[i] for i in rows]
-            sources = _encode(tokenizers.source, [pair.source for pair in pairs])
-            targets = _encode(tokenizers.target, [pair.target for pair in pairs])
+            sources = encode(tokenizers.source, [pair.source for pair in pairs])
+            targets = encode(tokenizers.target, [pair.target for pair in pairs])
             blank = np.array([not (p.source.strip() and p.target.strip()) for p in pairs])
             kept, sides = _filter(sources, targets, blank, data, training, report)
             indices.append(np.array(rows, np.int64)[kept])
@@ -244,7 +244,9 @@ def _nothing_left(data: ConfigDict, report: dict[str, int]) -> str:
     )
 
 
-def _encode(tokenizer: Tokenizer, texts: list[str]) -> Sequence[Sequence[int]]:
+def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> Sequence[Sequence[int]]:
+    """Turns texts into ids without EOS; for every tokenizer a text of blanks is an empty one."""
+    texts = [text if text.strip() else "" for text in texts]
     if hasattr(tokenizer, "encode_batch"):
         return tokenizer.encode_batch(texts)
     return [tokenizer.encode(text) for text in texts]

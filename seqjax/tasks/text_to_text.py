@@ -10,6 +10,7 @@ import numpy as np
 
 from seqjax.architectures.encoder_decoder import build
 from seqjax.data.tokenizer import BOS, EOS, PAD, Tokenizers
+from seqjax.data.tokens import encode
 from seqjax.search.beam import beam_search
 from seqjax.search.hypotheses import Hypotheses
 from seqjax.tasks.cross_entropy import cross_entropy
@@ -112,11 +113,6 @@ class TextToText:
         return [self.tokenizers.target.decode(row) for row in np.asarray(tokens).tolist()]
 
     def encode_sources(self, texts: Sequence[str]) -> list[list[int]]:
-        """Turns source texts into rows of ids that end in EOS, cut where the config says.
-
-        A text of blanks is an empty one, whatever the tokenizer makes of blanks.
-        """
+        """Turns source texts into rows of ids that end in EOS, cut where the config says."""
         longest = self.config.data.max_source_length
-        encode = self.tokenizers.source.encode
-        encoded = [encode(text)[: longest - 1] if text.strip() else [] for text in texts]
-        return [ids + [EOS] for ids in encoded]
+        return [[*ids[: longest - 1], EOS] for ids in encode(self.tokenizers.source, texts)]

@@ -12,6 +12,7 @@ A run that is killed and started again therefore goes on as if nothing had happe
 """
 
 import contextlib
+import logging
 import math
 import time
 from pathlib import Path
@@ -33,13 +34,15 @@ from seqjax.training.preparation import Prepared
 from seqjax.training.state import TrainState
 from seqjax.training.update import Update, abstract_batch
 
+log = logging.getLogger(__name__)
+
 
 class Training:
     """One run: its state, its clock, and what it writes to the run directory.
 
     The clock holds what must outlive a stop besides arrays: `evaluated`, the last step that was
-    evaluated; `best`, the best value of `train.stop_metric`; `worse`, evaluations since then; and
-    what the meter has counted.
+    evaluated; `best`, the best value of `train.stop_metric`; `worse`, evaluations since then;
+    `batches`, what the plan makes of the corpus; and what the meter has counted.
     """
 
     def __init__(self, config: ml_collections.ConfigDict, prepared: Prepared, workdir: Path):
@@ -49,7 +52,9 @@ class Training:
         self.durations = prepared.durations
         self.update = Update(config, prepared)
         self.checkpoints = Checkpoints(workdir, config.checkpoint)
-        self.clock = {"evaluated": 0, "best": math.nan, "worse": 0}
+        plan = prepared.plan
+        batches = {"epoch": plan.steps_per_epoch, "shapes": [list(shape) for shape in plan.shapes]}
+        self.clock = {"evaluated": 0, "best": math.nan, "worse": 0, "batches": batches}
         self.state = self._restore_or_start()
         self.evaluator: Evaluator | None = None
 
@@ -59,7 +64,12 @@ class Training:
         if restored is None:
             return fresh
         state, clock = restored
-        self.clock |= clock
+        if clock.get("batches", self.clock["batches"]) != self.clock["batches"]:
+            log.warning(
+                "the batches are others than before the stop, and so will the results be: the"
+                " corpus has changed, or they are shared by another number of devices"
+            )
+        self.clock |= clock | {"batches": self.clock["batches"]}
         return state
 
     def run(self) -> str:
@@ -81,6 +91,8 @@ class Training:
                     meter.pause()
                     metrics = self._evaluate(step, writer, progress)
                 reason = self._reason_to_leave(step, interruption)
+                if reason and reason != interruption.signal:
+                    meter.finish()
                 if metrics or reason or self._due(step, self.durations.save):
                     meter.pause()
                     self._save(step, metrics, meter)

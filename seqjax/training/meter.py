@@ -35,6 +35,7 @@ class Meter:
         self._tokens = 0.0
         self._pending: tuple[int, dict, float] | None = None
         self._started: float | None = None
+        self._unreported: tuple[int, dict] | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -69,6 +70,12 @@ class Meter:
             self._read(*previous)
         self._started = None
 
+    def finish(self) -> None:
+        """Reports the updates since the last report, when no more will come."""
+        self.pause()
+        if self._unreported:
+            self._report(*self._unreported)
+
     def exclude(self, seconds: float) -> None:
         """Takes time that was spent on something else, such as compiling, off the clock."""
         if self._started is not None:
@@ -92,6 +99,7 @@ class Meter:
         if self.every and step % self.every == 0:
             self._report(step, sums)
         else:
+            self._unreported = (step, sums)
             self.progress.update(step)
 
     def _report(self, step: int, last: dict[str, float]) -> None:
@@ -108,4 +116,5 @@ class Meter:
         }
         self.writer.write(step, {f"train/{name}": value for name, value in metrics.items()})
         self.progress.update(step, metrics)
+        self._unreported = None
         self._reset()

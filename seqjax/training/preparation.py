@@ -46,7 +46,8 @@ def prepare(config: ml_collections.ConfigDict, workdir: Path | None = None) -> P
 
     Args:
       config: a validated config.
-      workdir: run directory; tokenizers are read from it where it holds some, else written to it.
+      workdir: run directory; tokenizers are read from it where it holds a checkpoint, else trained
+        and written to it.
         None keeps them in memory.
     """
     mesh = make_mesh(config.parallel.data)
@@ -76,10 +77,14 @@ def prepare(config: ml_collections.ConfigDict, workdir: Path | None = None) -> P
     )
 
 
+def has_checkpoint(workdir: Path) -> bool:
+    """Returns whether a run has saved a step: what a start left that came to none binds nobody."""
+    return any(entry.name.isdigit() for entry in (workdir / "checkpoints").glob("*"))
+
+
 def _tokenizers(config, corpus, workdir) -> Tokenizers:
     folder = workdir / "tokenizer" if workdir else None
-    # Without a config beside them nobody knows what they were trained with: a start was cut short.
-    if folder and (folder / "tokenizer.json").exists() and (workdir / "config.json").exists():
+    if folder and (folder / "tokenizer.json").exists() and has_checkpoint(workdir):
         return load_tokenizers(folder)
     tokenizers = train_tokenizers(config.tokenizer, corpus)
     if folder and jax.process_index() == 0:

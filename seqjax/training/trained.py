@@ -53,7 +53,7 @@ def refuse_changes(
     config: ml_collections.ConfigDict, workdir: Path, fields: tuple[str, ...], reason: str
 ) -> None:
     """Raises a UserError where a field that begins like one of `fields` differs from the run's."""
-    saved = flatten(load(workdir / "config.json"))
+    saved = flatten(load(workdir / "config.json", missing="default"))
     for path, value in flatten(config).items():
         if path.startswith(fields) and saved[path] != value:
             raise UserError(

@@ -144,6 +144,13 @@ def test_divergence_is_one_line(train):
     assert "Traceback" not in error
 
 
+def test_a_start_that_came_to_no_checkpoint_binds_nobody(train):
+    code, _ = train({"optimizer.learning_rate": 1e30, "optimizer.clip": 0, "train.duration": 6})
+    assert code == 2 and (train.workdir / "config.json").exists()
+    assert not list(train.workdir.glob("checkpoints/[0-9]*"))
+    assert train({"train.duration": 2})[0] == 0
+
+
 def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(train, finished, saved, reported):
     shutil.copytree(finished, train.workdir)
     newest = train.workdir / "checkpoints" / "6"

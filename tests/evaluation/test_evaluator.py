@@ -12,6 +12,7 @@ PAIRS = [
     ("abc", "cba"),
     ("", "a"),
     ("g", ""),
+    ("  ", "f"),
     ("fedcba", "abcdef gg"),
     ("c d", "d c"),
     ("gg gg gg", "g"),
@@ -56,7 +57,7 @@ def by_hand(task, params, count):
         correct += float(scores["correct"][0])
         tokens += len(ids)
         found = np.asarray(search(params, row).tokens)[:, 0]
-        texts.append(task.texts(found)[0] if source else "")
+        texts.append(task.texts(found)[0] if source.strip() else "")
     return nll / tokens, 100 * correct / tokens, texts
 
 

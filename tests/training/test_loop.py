@@ -69,6 +69,17 @@ def whole(configured, tmp_path_factory):
     return workdir, training
 
 
+def test_other_batches_than_before_the_stop_are_told(whole, configured, caplog, tmp_path):
+    workdir, training = whole
+    shutil.copytree(workdir, tmp_path, dirs_exist_ok=True)
+    config, prepared = configured()
+    Training(config, prepared, tmp_path).checkpoints.close()
+    assert "batches" not in caplog.text
+    config, prepared = configured({"batching.sentences": 8})
+    Training(config, prepared, tmp_path).checkpoints.close()
+    assert "the batches are others than before the stop" in caplog.text
+
+
 def test_at_each_step_evaluation_comes_first_then_saving_then_the_update(whole):
     """Evaluations at multiples of 4 and saves at multiples of 3, both at the end, too."""
     _, training = whole

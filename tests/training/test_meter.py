@@ -73,6 +73,20 @@ def test_an_update_is_read_when_the_next_one_is_under_way_or_at_a_pause(make):
     assert [line["step"] for line in lines()] == [1, 2]
 
 
+def test_the_last_updates_are_reported_though_no_report_is_due(make):
+    make, lines = make
+    meter = make(every=2)
+    for step in range(1, 4):
+        meter.add(step, sums(6, 3), 0.0)
+    meter.finish()
+    meter.finish()
+    assert [line["step"] for line in lines()] == [2, 3]
+    assert lines()[1]["train/loss"] == pytest.approx(2.0)
+    meter.add(4, sums(9, 3), 0.0)
+    meter.finish()
+    assert lines()[2]["train/loss"] == pytest.approx(3.0)
+
+
 def test_pauses_and_what_is_excluded_take_no_time(make):
     make, lines = make
     meter = make(every=1)
