@@ -51,6 +51,10 @@ VERBS = {
 }
 
 
+# Verbs that keep a processor busy for long.
+_COMPUTING = ("train", "evaluate", "predict")
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors take the way of all mistakes: one line, exit code 2."""
 
@@ -61,7 +65,8 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb and returns the exit code: 0 done, 2 a mistake told in one line."""
     if argv is None:
-        restart_with_own_allocator()
+        if sys.argv[1:2] and sys.argv[1] in _COMPUTING:
+            restart_with_own_allocator()
         # Results are UTF-8, as what is read is, whatever the terminal's locale.
         sys.stdout.reconfigure(encoding="utf-8", newline="\n")
         argv = sys.argv[1:]
@@ -81,6 +86,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # exit, which must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"seqjax: error: {where}{error.strerror or error}", file=sys.stderr)
+        return _MISTAKE
 
 
 def _run(argv: list[str]) -> int:
@@ -172,6 +181,8 @@ def _verb_parser(name: str, description: str) -> argparse.ArgumentParser:
 
 
 def _load_config(name: str, arguments: argparse.Namespace) -> ConfigDict:
+    if VERBS[name].needs_workdir and not arguments.workdir:
+        raise UserError("--workdir is empty: expected the run's folder")
     takes_config = VERBS[name].takes_config
     if takes_config and arguments.config:
         return load_config_file(arguments.config)

@@ -44,6 +44,7 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
         "workdir": str(Path(arguments.workdir)),
         "split": arguments.split,
         "examples": len(result.hypotheses),
+        "sources_cut": evaluator.tokenized.report["long_cut"],
         "step": trained.step,
         "averaged": config.decode.average,
         "beam_size": config.decode.beam_size,

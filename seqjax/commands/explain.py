@@ -21,11 +21,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int:
     """Prints the facts to standard output."""
     from seqjax.training.estimate import estimate
-    from seqjax.training.preparation import prepare
+    from seqjax.training.preparation import has_checkpoint, prepare
+    from seqjax.training.trained import refuse_changes
 
-    # With --config the folder is one that `train` would make: nothing is read or written there.
+    # With --config the folder is one that `train` would make: nothing is read there, and never
+    # is anything written.
     workdir = None if arguments.config else Path(arguments.workdir)
-    prepared = prepare(config, workdir)
+    if workdir and has_checkpoint(workdir):
+        refuse_changes(config, workdir, ("tokenizer.",), "the run has its tokenizers")
+        prepared = prepare(config, workdir)
+    else:
+        prepared = prepare(config)
     facts = estimate(config, prepared, workdir)
     if arguments.json:
         print(json.dumps(facts, indent=2, ensure_ascii=False))

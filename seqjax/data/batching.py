@@ -6,6 +6,7 @@ the lengths alone; nothing is read from the corpus.
 """
 
 import functools
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -94,6 +95,11 @@ class TrainingPlan:
         self.waste = 1 - real / _positions(self.shapes, self.steps_per_shape)
         self.largest = max(self.shapes, key=lambda s: (s.positions, s.source + s.target))
         self._seed = seed
+        parts = (seed, self.shapes, self.steps_per_shape)
+        digest = hashlib.sha256(repr(parts).encode())
+        digest.update(self._shape_of.tobytes())
+        # Equal for plans with the same batches.
+        self.fingerprint = digest.hexdigest()
         self._epoch = functools.lru_cache(maxsize=2)(self._plan_epoch)
 
     def batch(self, step: int) -> PlannedBatch:

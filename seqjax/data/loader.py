@@ -11,7 +11,7 @@ import numpy as np
 from seqjax.data.batching import PlannedBatch, TrainingPlan
 from seqjax.data.corpus import Corpus
 from seqjax.data.tokenizer import EOS, PAD, Tokenizers
-from seqjax.data.tokens import TokenizedCorpus
+from seqjax.data.tokens import TokenizedCorpus, unless_blank
 
 Batch = dict[str, np.ndarray]
 _END = object()
@@ -75,8 +75,8 @@ class SubwordSampling:
         pair = self._corpus[index]
         seeds = np.random.SeedSequence((self._seed, epoch, index)).generate_state(2)
         return (
-            self._tokenizers.source.sample(pair.source, int(seeds[0])),
-            self._tokenizers.target.sample(pair.target, int(seeds[1])),
+            self._tokenizers.source.sample(unless_blank(pair.source), int(seeds[0])),
+            self._tokenizers.target.sample(unless_blank(pair.target), int(seeds[1])),
         )
 
 

@@ -244,9 +244,14 @@ def _nothing_left(data: ConfigDict, report: dict[str, int]) -> str:
     )
 
 
+def unless_blank(text: str) -> str:
+    """Returns the text; one of blanks is an empty one, whatever a tokenizer makes of blanks."""
+    return text if text.strip() else ""
+
+
 def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> Sequence[Sequence[int]]:
-    """Turns texts into ids without EOS; for every tokenizer a text of blanks is an empty one."""
-    texts = [text if text.strip() else "" for text in texts]
+    """Turns texts into ids without EOS."""
+    texts = [unless_blank(text) for text in texts]
     if hasattr(tokenizer, "encode_batch"):
         return tokenizer.encode_batch(texts)
     return [tokenizer.encode(text) for text in texts]

@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 from seqjax.data.batching import PlannedBatch, evaluation_plan
 from seqjax.data.tokenizer import EOS, PAD
+from seqjax.errors import UserError
 from seqjax.parallel.mesh import by_row, replicated
 from seqjax.search.hypotheses import Hypotheses
 from seqjax.tasks.text_to_text import TextToText
@@ -41,6 +42,9 @@ class Translator:
         """Translates rows of source ids that end in EOS; returns up to n_best for each, best first.
 
         A source of EOS alone is an empty line and gets the empty text without a search.
+
+        Raises:
+          UserError: nothing could be found, since the model's outputs are no numbers.
         """
         results: list[list[Translation]] = [[Translation("", 0.0, 0.0, 0)] for _ in sources]
         real = [i for i, ids in enumerate(sources) if list(ids) != [EOS]]
@@ -58,21 +62,24 @@ class Translator:
     def _search_all(self, params, sources, real, plan) -> Iterator[Hypotheses]:
         """Searches the batches in order, on the host's memory when they arrive.
 
-        A single device gets two at a time, from two threads: a search is a long chain of small
-        operations, and what one leaves idle of a CPU the other fills. Several devices must all run
-        the same program at a time, so they get one. The texts are made meanwhile.
+        A CPU gets two at a time, from two threads: a search is a long chain of small operations,
+        and what one leaves idle of the cores the other fills. Several devices must all run the
+        same program at a time, so they get one. The texts are made meanwhile.
         """
 
         def search(planned: PlannedBatch) -> Hypotheses:
             return jax.device_get(self._search(params, _pad(sources, real, planned)))
 
-        with ThreadPoolExecutor(2 if self.mesh.size == 1 else 1) as pool:
+        only_cpu = self.mesh.size == 1 and self.mesh.devices.flat[0].platform == "cpu"
+        with ThreadPoolExecutor(2 if only_cpu else 1) as pool:
             yield from pool.map(search, plan)
 
     def _collect(self, found: Hypotheses, planned: PlannedBatch, real, results) -> None:
         for row, example in enumerate(planned.rows):
             if example < 0:
                 continue
+            if not found.lengths[row, 0]:
+                raise UserError("nothing could be found: the model's outputs are not finite")
             texts = self.task.texts(found.tokens[row])
             results[real[example]] = [
                 Translation(

@@ -1,5 +1,7 @@
 """An allocator that suits the arrays which live in the host's memory."""
 
+import importlib.metadata
+import importlib.util
 import os
 import platform
 import sys
@@ -25,9 +27,18 @@ def restart_with_own_allocator() -> None:
     XLA takes the memory of a computation from malloc each time it runs. By default large pieces
     are given back to the system after a training step and faulted in again, zeroed, in the next,
     which can cost a CPU a third of its time. glibc reads the settings only when a process starts,
-    hence the restart. Elsewhere, and where the user has set GLIBC_TUNABLES, nothing happens.
+    hence the restart. Elsewhere, where the user has set GLIBC_TUNABLES, and where JAX has an
+    accelerator, nothing happens.
     """
     if platform.libc_ver()[0] != "glibc" or ALLOCATOR.keys() & os.environ.keys():
         return
+    if os.environ.get("JAX_PLATFORMS") != "cpu" and _has_accelerator():
+        return
     os.environ.update(ALLOCATOR)
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _has_accelerator() -> bool:
+    """Returns whether JAX was installed with a plugin for one; it is not imported for that."""
+    plugins = importlib.metadata.entry_points(group="jax_plugins")
+    return bool(plugins) or importlib.util.find_spec("libtpu") is not None

@@ -3,6 +3,7 @@
 import functools
 import re
 import time
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import jax
@@ -68,8 +69,8 @@ _TPUS = {
 _TPU_PASSES = {"default": 1, "high": 3, "highest": 6}
 
 
-def peak_flops(dtype: str) -> float:
-    """Returns the highest rate of matrix products of all devices of all processes, in FLOP/s.
+def peak_flops(dtype: str, devices: Iterable[jax.Device]) -> float:
+    """Returns the highest rate of matrix products of some devices, in FLOP/s.
 
     Known accelerators come from a table of their makers' dense peaks. Everything else is measured:
     on a CPU the value is the best rate of a few matrix products on all cores of the machine, not a
@@ -80,17 +81,18 @@ def peak_flops(dtype: str) -> float:
       dtype: what the model computes in, 'bfloat16' or 'float32'. For float32 the peak is that of
         the arithmetic JAX really uses: by default TensorFloat-32 on GPUs that have it and one
         bfloat16 pass on TPUs; with `jax_default_matmul_precision` 'highest' true float32.
+      devices: those that compute, of one process or of many.
     """
-    return _peak_flops(dtype, _float32_precision())
+    return _peak_flops(dtype, _float32_precision(), tuple(devices))
 
 
 @functools.cache
-def _peak_flops(dtype: str, precision: str) -> float:
-    devices = jax.devices()
+def _peak_flops(dtype: str, precision: str, devices: tuple[jax.Device, ...]) -> float:
     known = [known_peak(device.device_kind, dtype, precision) for device in devices]
     if None not in known:
         return sum(known)
-    machines = jax.process_count() if devices[0].platform == "cpu" else len(devices)
+    on_cpu = devices[0].platform == "cpu"
+    machines = len({d.process_index for d in devices}) if on_cpu else len(devices)
     return machines * _measured_peak(dtype)
 
 

@@ -10,7 +10,6 @@ hypotheses (`patience`).
 Shape suffixes: B batch, K live hypotheses, C candidates, N n-best, L longest output, V vocabulary.
 """
 
-import math
 from typing import Any
 
 import flax
@@ -65,7 +64,7 @@ def beam_search(
     normalization: str = "gnmt",
     penalty: float = 0.6,
     min_length: int = 0,
-    patience: float = math.inf,
+    patience: float = 0.0,
 ) -> Hypotheses:
     """Finds probable outputs by keeping the K best hypotheses at every position.
 
@@ -84,7 +83,7 @@ def beam_search(
       penalty: see `length_norms`.
       min_length: fewest tokens of an output, EOS not counted, where the limit allows so many.
       patience: a sentence is done when patience * K hypotheses have finished (Kasai et al., 2022).
-        1 is the habit of fairseq and CTranslate2, faster and not exact; inf never gives up.
+        1 is the habit of fairseq and CTranslate2, faster and not exact; 0 never gives up.
 
     Returns:
       Hypotheses, [B, N], best score first.
@@ -108,7 +107,8 @@ def beam_search(
         )
     limits_B = jnp.minimum(limits_B, max_length).astype(jnp.int32)
     norms = length_norms(normalization, penalty, max_length)
-    quota = jnp.clip(patience * beam_size, 1, max_length * beam_size).astype(jnp.int32)
+    most = max_length * beam_size
+    quota = jnp.where(patience > 0, jnp.clip(patience * beam_size, 1, most), most).astype(jnp.int32)
 
     def unfinished(state):
         return (state.time < max_length) & ~jnp.all(state.done)

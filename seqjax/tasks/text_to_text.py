@@ -1,6 +1,6 @@
 """Text in, text out: translation and everything shaped like it."""
 
-import math
+import logging
 from collections.abc import Sequence
 
 import jax
@@ -14,6 +14,8 @@ from seqjax.data.tokens import encode
 from seqjax.search.beam import beam_search
 from seqjax.search.hypotheses import Hypotheses
 from seqjax.tasks.cross_entropy import cross_entropy
+
+log = logging.getLogger(__name__)
 
 Batch = dict[str, jax.Array]
 
@@ -105,7 +107,7 @@ class TextToText:
             normalization=decode.length_normalization,
             penalty=decode.length_penalty,
             min_length=decode.min_length,
-            patience=decode.patience or math.inf,
+            patience=decode.patience,
         )
 
     def texts(self, tokens: np.ndarray) -> list[str]:
@@ -115,4 +117,7 @@ class TextToText:
     def encode_sources(self, texts: Sequence[str]) -> list[list[int]]:
         """Turns source texts into rows of ids that end in EOS, cut where the config says."""
         longest = self.config.data.max_source_length
-        return [[*ids[: longest - 1], EOS] for ids in encode(self.tokenizers.source, texts)]
+        encoded = encode(self.tokenizers.source, texts)
+        if cut := sum(len(ids) >= longest for ids in encoded):
+            log.warning("%d source(s) cut to data.max_source_length = %d tokens", cut, longest)
+        return [[*ids[: longest - 1], EOS] for ids in encoded]

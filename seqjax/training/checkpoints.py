@@ -39,7 +39,7 @@ class Checkpoints:
         self.sign = 1.0 if best_is_higher(self.metric) else -1.0
         if read_only and not self.directory.is_dir():
             raise UserError(f"no checkpoint in {self.directory}: train first")
-        _forget_unreadable_metrics(self.directory)
+        _forget_unreadable_metrics(self.directory, read_only)
         policy = preservation_policy.AnyPreservationPolicy(
             [
                 preservation_policy.LatestN(config.keep_latest),
@@ -86,8 +86,8 @@ class Checkpoints:
         warning that names it, where an older one can be read.
 
         Raises:
-          UserError: there are checkpoints, but none can be read: a training is not begun anew
-            because a disk failed or the memory did not suffice.
+          UserError: there are checkpoints, but none can be read, or the disk or the memory fails:
+            a training is not begun anew for that, nor is a checkpoint set aside.
         """
         damaged: list[tuple[int, str]] = []
         for step in reversed(self.steps()):
@@ -101,6 +101,10 @@ class Checkpoints:
                     ),
                 )
             except Exception as error:  # Orbax raises whatever its storage raised.
+                if not _is_damage(error):
+                    raise UserError(
+                        f"checkpoint {self._name(step)} can't be read now: {_line(error)}"
+                    ) from error
                 damaged.append((step, _line(error)))
                 continue
             self._set_aside(damaged)
@@ -162,7 +166,11 @@ class Checkpoints:
             return steps[-1]
         if which == "best":
             best = self.manager.best_step()
-            return steps[-1] if best is None else best
+            metrics = {step: self.manager.metrics(step) or {} for step in steps}
+            if best is None or self._rank(metrics.get(best, {})) == -math.inf:
+                log.warning("no checkpoint has a %s: the newest is taken for best", self.metric)
+                return steps[-1]
+            return best
         if int(which) not in steps:
             raise UserError(
                 f"decode.checkpoint is {which}, but {self.directory} holds {self._steps()}:"
@@ -189,14 +197,28 @@ class Checkpoints:
         self.manager.close()
 
 
-def _forget_unreadable_metrics(directory: Path) -> None:
+def _forget_unreadable_metrics(directory: Path, read_only: bool) -> None:
     """Sets aside metrics that are no JSON: Orbax could not even list the checkpoints."""
     for folder in directory.glob("*/metrics"):
         try:
             json.loads((folder / "metrics").read_text())
-        except (OSError, ValueError) as error:
+        except FileNotFoundError:
+            # A checkpoint that a training has just deleted, or has yet to write.
+            continue
+        except ValueError as error:
+            if read_only:
+                raise UserError(
+                    f"damaged metrics {folder}: {_line(error)}; `train` sets them aside"
+                ) from error
             log.warning("skipping damaged metrics %s: %s", folder, _line(error))
             folder.rename(folder.with_name(f"damaged-{time.time_ns()}"))
+
+
+def _is_damage(error: Exception) -> bool:
+    """Tells a broken checkpoint from a disk, a network or a memory that fails."""
+    if isinstance(error, OSError):
+        return isinstance(error, FileNotFoundError)
+    return not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error)
 
 
 def _abstract(tree: Any) -> Any:

@@ -150,7 +150,7 @@ def _time(
     done, measured = _measured(workdir) if workdir else (0, None)
     left = max(prepared.durations.total - done, 0)
     per_step = sum(b["steps"] * b["flops"] for b in batches) / prepared.plan.steps_per_epoch
-    peak = peak_flops(config.model.dtype)
+    peak = peak_flops(config.model.dtype, prepared.mesh.devices.flat)
     share = measured or ASSUMED_SHARE
     device = prepared.mesh.devices.flat[0]
     return {

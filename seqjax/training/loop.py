@@ -21,9 +21,11 @@ import jax
 import ml_collections
 
 from seqjax.data.loader import Loader
+from seqjax.errors import UserError
 from seqjax.evaluation.evaluator import Evaluator
 from seqjax.evaluation.metrics import best_is_higher
 from seqjax.parallel.mesh import by_row
+from seqjax.reporting.hardware import peak_flops
 from seqjax.reporting.predictions import write_predictions
 from seqjax.reporting.progress import Progress
 from seqjax.reporting.writers import MetricWriter
@@ -41,8 +43,9 @@ class Training:
     """One run: its state, its clock, and what it writes to the run directory.
 
     The clock holds what must outlive a stop besides arrays: `evaluated`, the last step that was
-    evaluated; `best`, the best value of `train.stop_metric`; `worse`, evaluations since then;
-    `batches`, what the plan makes of the corpus; and what the meter has counted.
+    evaluated; `watched`, the metric that early stopping watches, `best`, its best value, and
+    `worse`, evaluations since then; `plan`, the fingerprint of the batches; `schedule`, what the
+    learning rate depends on; and what the meter has counted.
     """
 
     def __init__(self, config: ml_collections.ConfigDict, prepared: Prepared, workdir: Path):
@@ -52,25 +55,50 @@ class Training:
         self.durations = prepared.durations
         self.update = Update(config, prepared)
         self.checkpoints = Checkpoints(workdir, config.checkpoint)
-        plan = prepared.plan
-        batches = {"epoch": plan.steps_per_epoch, "shapes": [list(shape) for shape in plan.shapes]}
-        self.clock = {"evaluated": 0, "best": math.nan, "worse": 0, "batches": batches}
+        # Built now: what is wrong with the validation shows before any work.
+        self.evaluator = self._make_evaluator() if self.durations.evaluate else None
+        self.clock = {
+            "evaluated": 0,
+            "watched": config.train.stop_metric,
+            "best": math.nan,
+            "worse": 0,
+            "plan": prepared.plan.fingerprint,
+            "schedule": self._schedule(),
+        }
         self.state = self._restore_or_start()
-        self.evaluator: Evaluator | None = None
 
     def _restore_or_start(self) -> TrainState:
-        fresh = self.update.fresh_state()
-        restored = self.checkpoints.restore(fresh)
+        restored = self.checkpoints.restore(self.update.abstract_state())
         if restored is None:
-            return fresh
+            return self.update.fresh_state()
         state, clock = restored
-        if clock.get("batches", self.clock["batches"]) != self.clock["batches"]:
-            log.warning(
-                "the batches are others than before the stop, and so will the results be: the"
-                " corpus has changed, or they are shared by another number of devices"
+        now, before = self.clock, self.clock | clock
+        if before["plan"] != now["plan"]:
+            raise UserError(
+                f"the run in {self.workdir} had other batches: the corpus has changed, or"
+                f" {self.prepared.mesh.size} device(s) cannot share its batches as those before"
+                " did; continue with the same, or choose a new --workdir"
             )
-        self.clock |= clock | {"batches": self.clock["batches"]}
+        if before["schedule"] != now["schedule"]:
+            log.warning(
+                "the learning rate goes on by another schedule: (warm-up, steps in all) were %s"
+                " before the stop and are %s",
+                before["schedule"],
+                now["schedule"],
+            )
+        if before["watched"] != now["watched"]:
+            before |= {name: now[name] for name in ("best", "worse")}
+        self.clock = before | {name: now[name] for name in ("schedule", "watched")}
         return state
+
+    def _schedule(self) -> list[int]:
+        """Returns the warm-up and, where the rate depends on it, the end of training, in steps."""
+        ends = self.config.schedule.kind in ("cosine", "linear")
+        return [self.durations.warmup, self.durations.total if ends else 0]
+
+    def _make_evaluator(self) -> Evaluator:
+        limit = self.config.evaluation.limit
+        return Evaluator(self.prepared.task, self.prepared.mesh, "validation", limit)
 
     def run(self) -> str:
         """Trains to the end; returns 'complete', 'stopped early' or the name of a signal."""
@@ -119,7 +147,7 @@ class Training:
             self.update.rate,
             self.durations.report,
             self.prepared.plan.steps_per_epoch,
-            self.config.model.dtype,
+            peak_flops(self.config.model.dtype, self.prepared.mesh.devices.flat),
         )
         meter.recall(self.clock)
         if int(self.state.step) < self.durations.total:
@@ -129,6 +157,7 @@ class Training:
 
     def _step(self, batch: dict, meter: Meter) -> tuple[dict, float]:
         started = time.perf_counter()
+        # Compiles, where the shape is new.
         flops = self.update.step.flops(self.state, batch)
         meter.exclude(time.perf_counter() - started)
         self.state, sums = self.update.step(self.state, batch)
@@ -146,10 +175,6 @@ class Training:
 
     def _evaluate(self, step: int, writer: MetricWriter, progress: Progress) -> dict[str, float]:
         config = self.config.evaluation
-        if self.evaluator is None:
-            self.evaluator = Evaluator(
-                self.prepared.task, self.prepared.mesh, "validation", config.limit
-            )
         result = self.evaluator(self.state.params, config.translate)
         if config.translate:
             write_predictions(self.workdir, "validation", step, result.hypotheses)

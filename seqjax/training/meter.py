@@ -7,7 +7,6 @@ import jax
 import optax
 
 from seqjax.errors import UserError
-from seqjax.reporting.hardware import peak_flops
 from seqjax.reporting.progress import Progress
 from seqjax.reporting.writers import MetricWriter
 
@@ -26,11 +25,11 @@ class Meter:
         rate: optax.Schedule,
         every: int,
         steps_per_epoch: int,
-        dtype: str,
+        peak: float,
     ):
         self.writer, self.progress = writer, progress
         self.rate, self.every, self.steps_per_epoch = rate, every, steps_per_epoch
-        self.peak = peak_flops(dtype)
+        self.peak = peak
         self._seconds = 0.0
         self._tokens = 0.0
         self._pending: tuple[int, dict, float] | None = None
@@ -71,9 +70,13 @@ class Meter:
         self._started = None
 
     def finish(self) -> None:
-        """Reports the updates since the last report, when no more will come."""
+        """Reports the updates since the last report, when no more will come.
+
+        Should there be more after all, the next report counts these once more, as if the run had
+        not ended here.
+        """
         self.pause()
-        if self._unreported:
+        if self.every and self._unreported:
             self._report(*self._unreported)
 
     def exclude(self, seconds: float) -> None:
@@ -87,7 +90,8 @@ class Meter:
             if not math.isfinite(sums[name]):
                 raise UserError(
                     f"the {what} is {sums[name]} at step {step}: training diverged; lower"
-                    " optimizer.learning_rate, lengthen schedule.warmup or set optimizer.clip"
+                    " optimizer.learning_rate, lengthen schedule.warmup or set optimizer.clip, in a"
+                    " new --workdir"
                 )
         now = time.perf_counter()
         elapsed, self._started = now - self._started, now
@@ -98,6 +102,7 @@ class Meter:
                 self._sums[name] += value
         if self.every and step % self.every == 0:
             self._report(step, sums)
+            self._reset()
         else:
             self._unreported = (step, sums)
             self.progress.update(step)
@@ -117,4 +122,3 @@ class Meter:
         self.writer.write(step, {f"train/{name}": value for name, value in metrics.items()})
         self.progress.update(step, metrics)
         self._unreported = None
-        self._reset()

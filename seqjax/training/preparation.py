@@ -84,7 +84,7 @@ def has_checkpoint(workdir: Path) -> bool:
 
 def _tokenizers(config, corpus, workdir) -> Tokenizers:
     folder = workdir / "tokenizer" if workdir else None
-    if folder and (folder / "tokenizer.json").exists() and has_checkpoint(workdir):
+    if folder and has_checkpoint(workdir):
         return load_tokenizers(folder)
     tokenizers = train_tokenizers(config.tokenizer, corpus)
     if folder and jax.process_index() == 0:

@@ -62,31 +62,39 @@ class CompiledSteps:
         """Wraps a jitted step that handles a batch in parts, on devices that share each of them."""
         self._train_step = train_step
         self._parts, self._devices = parts, devices
-        self._compiled: dict[tuple, jax.stages.Compiled] = {}
+        self._compiled: dict[tuple, tuple[jax.stages.Compiled, float]] = {}
 
     def __call__(self, state: TrainState, batch: dict) -> tuple[TrainState, Sums]:
         return self.compile(state, batch)(state, batch)
 
     def compile(self, state: TrainState, batch: dict) -> jax.stages.Compiled:
         """Returns the executable for the shapes of a batch, which may be abstract."""
-        key = (batch["source"].shape, batch["target"].shape)
-        if key not in self._compiled:
-            self._compiled[key] = self._train_step.lower(state, batch).compile()
-        return self._compiled[key]
+        return self._known(state, batch)[0]
 
     def flops(self, state: TrainState, batch: dict) -> float:
         """Returns the FLOPs of an update on all devices, as XLA counts them."""
-        cost = self.compile(state, batch).cost_analysis() or {}
-        # XLA counts one device, and the body of the loop over the parts of a batch once.
-        return float(cost.get("flops", 0.0)) * self._parts * self._devices
+        return self._known(state, batch)[1]
 
     def estimated_flops(self, state: TrainState, batch: dict) -> float:
         """Returns about the same without compiling, for a state and a batch that may be abstract.
 
         The count is of what is asked of XLA, a few percent more than what its optimizer leaves.
+        Some backends count only what is compiled, and get it compiled.
         """
-        cost = self._train_step.lower(state, batch).cost_analysis() or {}
+        cost = self._train_step.lower(state, batch).cost_analysis()
+        if cost is None:
+            return self.flops(state, batch)
         return float(cost.get("flops", 0.0)) * self._parts
+
+    def _known(self, state: TrainState, batch: dict) -> tuple[jax.stages.Compiled, float]:
+        key = (batch["source"].shape, batch["target"].shape)
+        if key not in self._compiled:
+            compiled = self._train_step.lower(state, batch).compile()
+            cost = compiled.cost_analysis() or {}
+            # XLA counts one device, and the body of the loop over the parts of a batch once.
+            flops = float(cost.get("flops", 0.0)) * self._parts * self._devices
+            self._compiled[key] = compiled, flops
+        return self._compiled[key]
 
 
 def _gradients(loss, params, batch, key, accumulate):

@@ -46,8 +46,11 @@ class Update:
         return jax.jit(self._fresh, out_shardings=self._everywhere)()
 
     def abstract_state(self) -> TrainState:
-        """Returns shapes and types of the state without computing it."""
-        return jax.eval_shape(self._fresh)
+        """Returns shapes, types and places of the state without computing it."""
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self._everywhere),
+            jax.eval_shape(self._fresh),
+        )
 
     def _fresh(self) -> TrainState:
         params = self._init(self._key)

@@ -64,7 +64,8 @@ def test_the_terminal_shows_what_happens_and_no_noise(train, tiny):
     assert [line.startswith(kind) for line, kind in zip(lines[3:], kinds, strict=False)] == [
         True
     ] * 3
-    assert lines[6:] == [
+    assert lines[6].startswith("step 6/6  loss ")
+    assert lines[7:] == [
         "complete at step 6; evaluate it with",
         f"  python launch.py evaluate --workdir={train.workdir} --split=test",
     ]

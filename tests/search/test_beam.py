@@ -30,7 +30,7 @@ def _compiled(step, **options):
     return jax.jit(functools.partial(beam_search, step, **options))
 
 
-def search(model, limits, sentences=None, penalty=0.6, min_length=0, patience=math.inf, **options):
+def search(model, limits, sentences=None, penalty=0.6, min_length=0, patience=0.0, **options):
     sentences = list(range(len(limits))) if sentences is None else sentences
     run = _compiled(model.step, **{"max_length": LENGTH, **options})
     carry = model.start(sentences, options["beam_size"])
@@ -137,7 +137,7 @@ def test_stopping_early_changes_nothing(
         assert_equal(found, row, expected)
 
 
-@pytest.mark.parametrize(("patience", "quota"), [(0.0, 1), (1.0, 5), (1.5, 7)])
+@pytest.mark.parametrize(("patience", "quota"), [(0.1, 1), (1.0, 5), (1.5, 7)])
 def test_patience_counts_finished_hypotheses(history_model, patience, quota):
     limits = [10, 9, 5, 2, 1, 10, 7, 10]
     model = history_model(len(limits), 8, end=1.0)

@@ -1,3 +1,4 @@
+import math
 import shutil
 import signal
 
@@ -5,6 +6,7 @@ import jax
 import pytest
 
 from seqjax.config import default_config
+from seqjax.errors import UserError
 from seqjax.overrides import apply_overrides, split_overrides
 from seqjax.training.checkpoints import Checkpoints
 from seqjax.training.loop import Training
@@ -69,15 +71,35 @@ def whole(configured, tmp_path_factory):
     return workdir, training
 
 
-def test_other_batches_than_before_the_stop_are_told(whole, configured, caplog, tmp_path):
-    workdir, training = whole
-    shutil.copytree(workdir, tmp_path, dirs_exist_ok=True)
-    config, prepared = configured()
-    Training(config, prepared, tmp_path).checkpoints.close()
-    assert "batches" not in caplog.text
+def test_a_run_does_not_go_on_with_other_batches(whole, configured, tmp_path):
+    shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
     config, prepared = configured({"batching.sentences": 8})
+    with pytest.raises(UserError, match="had other batches: the corpus has changed, or 1 device"):
+        Training(config, prepared, tmp_path)
+
+
+def test_another_schedule_than_before_the_stop_is_told(whole, configured, tmp_path, caplog):
+    shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
+    config, prepared = configured({"train.duration": 20})
     Training(config, prepared, tmp_path).checkpoints.close()
-    assert "the batches are others than before the stop" in caplog.text
+    assert "schedule" not in caplog.text
+    config, prepared = configured({"train.duration": 20, "schedule.kind": "cosine"})
+    Training(config, prepared, tmp_path).checkpoints.close()
+    assert "were [1, 0] before the stop and are [1, 20]" in caplog.text
+
+
+def test_another_metric_to_watch_starts_from_scratch(whole, configured, tmp_path):
+    shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
+    config, prepared = configured({"train.stop_metric": "accuracy"})
+    training = Training(config, prepared, tmp_path)
+    training.checkpoints.close()
+    assert math.isnan(training.clock["best"]) and training.clock["worse"] == 0
+
+
+def test_what_is_wrong_with_the_validation_shows_before_any_update(configured, tmp_path):
+    config, prepared = configured({"data.validation": "nowhere"})
+    with pytest.raises(UserError, match="nowhere"):
+        Training(config, prepared, tmp_path)
 
 
 def test_at_each_step_evaluation_comes_first_then_saving_then_the_update(whole):
@@ -121,8 +143,9 @@ def test_metrics_are_reported_of_the_steps_they_belong_to(whole, reported):
         (10, "train"),
         (12, "validation"),
         (13, "validation"),
+        (13, "train"),
     ]
-    assert [e["train/epoch"] for e in entries if "train/epoch" in e] == [1.0, 2.0]
+    assert [e["train/epoch"] for e in entries if "train/epoch" in e] == [1.0, 2.0, 2.6]
 
 
 def test_a_run_stopped_again_and_again_ends_as_if_it_had_not_been(
@@ -213,7 +236,10 @@ def test_a_longer_duration_goes_on_from_the_end(configured, whole, tmp_path, sav
     config, prepared = configured()
     assert Training(config, prepared, tmp_path).run() == "complete"
     assert saved(tmp_path, 13) == saved(whole[0], 13)
-    assert reported(tmp_path) == reported(whole[0])
+    # What was left to report when the first training ended is one line more.
+    first_end = [e for e in reported(tmp_path) if e["step"] == 8 and "train/loss" in e]
+    assert len(first_end) == 1
+    assert [e for e in reported(tmp_path) if e not in first_end] == reported(whole[0])
 
 
 def test_a_second_ctrl_c_does_not_wait_for_the_step(configured, tmp_path):

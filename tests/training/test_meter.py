@@ -24,7 +24,7 @@ def make(tmp_path):
     def make(every=2, first_step=0):
         writers.append(MetricWriter(tmp_path, reporting, first_step, {}))
         progress = Progress(100, first_step, stream=io.StringIO())
-        return Meter(writers[-1], progress, lambda t: 0.5 * (t + 1), every, 4, "float32")
+        return Meter(writers[-1], progress, lambda t: 0.5 * (t + 1), every, 4, peak=1e11)
 
     def lines():
         text = (tmp_path / "metrics.jsonl").read_text()
@@ -82,9 +82,19 @@ def test_the_last_updates_are_reported_though_no_report_is_due(make):
     meter.finish()
     assert [line["step"] for line in lines()] == [2, 3]
     assert lines()[1]["train/loss"] == pytest.approx(2.0)
+    # Training goes on after all: the report that was due anyway is what it would have been.
     meter.add(4, sums(9, 3), 0.0)
+    meter.pause()
+    assert lines()[2]["step"] == 4
+    assert lines()[2]["train/loss"] == pytest.approx((6 + 9) / (3 + 3))
+
+
+def test_no_reports_are_none_at_the_end_either(make):
+    make, lines = make
+    meter = make(every=0)
+    meter.add(1, sums(6, 3), 0.0)
     meter.finish()
-    assert lines()[2]["train/loss"] == pytest.approx(3.0)
+    assert not lines()
 
 
 def test_pauses_and_what_is_excluded_take_no_time(make):
