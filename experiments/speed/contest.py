@@ -129,22 +129,23 @@ def _rounds(workers, rounds, amount, tokens) -> dict[str, list[float]]:
 def _table(workers: list[Worker], turns: dict[str, list[float]]) -> str:
     ours = turns[workers[0].name]
     lines = [
-        f"| | tokens/s, median | slowest to fastest round | {workers[0].name} / it | runs |",
-        "|---|---|---|---|---|",
+        f"| | tokens/s, median | slowest to fastest | {workers[0].name} / it | in a round | runs |",
+        "|---|---|---|---|---|---|",
     ]
     for worker in workers:
         speeds = turns[worker.name]
-        ratio = statistics.median(a / b for a, b in zip(ours, speeds, strict=True))
+        ratios = [a / b for a, b in zip(ours, speeds, strict=True)]
         lines.append(
             f"| {worker.name} | {statistics.median(speeds):,.0f} "
             f"| {min(speeds):,.0f} to {max(speeds):,.0f} "
-            f"| {ratio:.2f} | {worker.about['runs']} |"
+            f"| {statistics.median(ratios):.2f} | {min(ratios):.2f} to {max(ratios):.2f} "
+            f"| {worker.about['runs']} |"
         )
     return "\n".join(lines)
 
 
 def _check_parameters(workers: list[Worker]) -> None:
-    counts = {worker.name: worker.about["parameters"] for worker in workers}
+    counts = {w.name: w.about["parameters"] for w in workers if "parameters" in w.about}
     if len(set(counts.values())) > 1:
         raise UserError(f"the models differ in their number of parameters: {counts}")
 

@@ -99,11 +99,8 @@ def prepare(sizes: dict):
         return {}
 
     translate(2)
-    return {
-        "runs": f"ctranslate2 {ctranslate2.__version__}, {threads()} threads, log probabilities"
-        f" equal to {difference:.0e}",
-        "parameters": sum(value.size for value in params.values()),
-    }, translate
+    about = f"ctranslate2 {ctranslate2.__version__}, {threads()} threads"
+    return {"runs": f"{about}, log probabilities equal to {difference:.0e}"}, translate
 
 
 if __name__ == "__main__":

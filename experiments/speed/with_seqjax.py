@@ -16,6 +16,7 @@ from seqjax.tasks.text_to_text import TextToText
 from seqjax.training.optimizers import learning_rate, make_optimizer
 from seqjax.training.state import TrainState, parameter_count
 from seqjax.training.step import make_train_step
+from seqjax.training.update import GENERATOR
 
 
 def config_of(sizes: dict):
@@ -46,7 +47,7 @@ def prepare(sizes: dict):
         vocabulary_size=sizes["vocabulary"], decode=lambda ids: " ".join(map(str, ids))
     )
     task = TextToText(config, SimpleNamespace(source=vocabulary, target=vocabulary))
-    params = task.init(jax.random.key(0, impl="rbg"))
+    params = task.init(jax.random.key(0, impl=GENERATOR))
     about = {
         "runs": f"jax {jax.__version__}, jaxlib {jax.lib.__version__}, {threads()} threads",
         "parameters": parameter_count(params),
@@ -59,7 +60,7 @@ def prepare(sizes: dict):
 def _training(sizes, config, task, params):
     rate = learning_rate(1e-3, config.schedule, warmup=0, total=1)
     optimizer = make_optimizer(config.optimizer, lambda step: rate(0))
-    step = make_train_step(task.loss, optimizer, jax.random.key(1, impl="rbg"), make_mesh())
+    step = make_train_step(task.loss, optimizer, jax.random.key(1, impl=GENERATOR), make_mesh())
     state = TrainState(jnp.int32(0), params, optimizer.init(params))
     shape = (8, 2, sizes["batch"], sizes["length"])
     generator = np.random.default_rng(0)

@@ -143,19 +143,52 @@ def evaluation_plan(
 ) -> list[PlannedBatch]:
     """Returns batches that hold each example exactly once, the longest first.
 
-    The largest shape comes first, so that it is compiled and found too large for
-    the device at once; within a shape, examples go from long to short sources. Only
-    the last batch has empty rows. `tokens` bounds the padded tokens of the longer side.
+    See `evaluation_shapes` for the arguments and `evaluation_batches` for the order.
+    """
+    planned = evaluation_shapes(
+        source_lengths, target_lengths, tokens, multiple, shapes, row_multiple
+    )
+    return evaluation_batches(source_lengths, target_lengths, planned)
+
+
+def evaluation_shapes(
+    source_lengths: np.ndarray,
+    target_lengths: np.ndarray,
+    tokens: int,
+    multiple: int,
+    shapes: int,
+    row_multiple: int,
+) -> tuple[Shape, ...]:
+    """Returns at most `shapes` shapes that hold these examples, from small to large.
+
+    `tokens` bounds the padded tokens of the longer side. Lengths are rounded up to `multiple`,
+    rows to `row_multiple`.
     """
 
     def rows_of(length: int) -> int:
         return _rows_within(tokens, length, row_multiple, len(source_lengths))
 
-    planned, shape_of = _group(source_lengths, target_lengths, rows_of, multiple, shapes)
-    order = np.lexsort((-np.asarray(target_lengths), -np.asarray(source_lengths), -shape_of))
+    return _group(source_lengths, target_lengths, rows_of, multiple, shapes)[0]
+
+
+def evaluation_batches(
+    source_lengths: np.ndarray, target_lengths: np.ndarray, shapes: Sequence[Shape]
+) -> list[PlannedBatch]:
+    """Returns batches that hold each example exactly once, in the first shape that it fits.
+
+    The largest shape comes first, so that it is compiled and found too large for
+    the device at once; within a shape, examples go from long to short sources. Only
+    the last batch has empty rows. Shapes go from small to large.
+    """
+    source_lengths, target_lengths = np.asarray(source_lengths), np.asarray(target_lengths)
+    shape_of = np.maximum(
+        np.searchsorted([shape.source for shape in shapes], source_lengths),
+        np.searchsorted([shape.target for shape in shapes], target_lengths),
+    )
+    order = np.lexsort((-target_lengths, -source_lengths, -shape_of))
     batches, taken = [], 0
     while taken < len(order):
-        shape = planned[shape_of[order[taken]]]
+        shape = shapes[shape_of[order[taken]]]
         members = order[taken : taken + shape.rows]
         rows = np.full(shape.rows, -1, np.int32)
         rows[: len(members)] = members

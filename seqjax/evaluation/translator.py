@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from seqjax.data.batching import PlannedBatch, evaluation_plan
+from seqjax.data.batching import PlannedBatch, Shape, evaluation_batches, evaluation_shapes
 from seqjax.data.tokenizer import EOS, PAD
 from seqjax.errors import UserError
 from seqjax.parallel.mesh import by_row, replicated
@@ -32,6 +32,7 @@ class Translator:
         self.task = task
         self.mesh = mesh
         self.n_best = n_best
+        self._shapes: list[Shape] = []
         self._search = jax.jit(
             lambda params, source: task.search(params, source, n_best),
             in_shardings=(replicated(mesh), by_row(mesh)),
@@ -48,16 +49,23 @@ class Translator:
         """
         results: list[list[Translation]] = [[Translation("", 0.0, 0.0, 0)] for _ in sources]
         real = [i for i, ids in enumerate(sources) if list(ids) != [EOS]]
-        decode, multiple = self.task.config.decode, self.task.config.batching.multiple
-        lengths = np.array([len(sources[i]) for i in real], np.int32)
         if not real:
             return results
-        plan = evaluation_plan(
-            lengths, lengths, decode.tokens, multiple, decode.shapes, self.mesh.size
-        )
+        lengths = np.array([len(sources[i]) for i in real], np.int32)
+        plan = evaluation_batches(lengths, lengths, self._shapes_for(lengths))
         for planned, found in zip(plan, self._search_all(params, sources, real, plan), strict=True):
             self._collect(found, planned, real, results)
         return results
+
+    def _shapes_for(self, lengths: np.ndarray) -> list[Shape]:
+        """Returns the shapes so far, which are compiled, and such as longer sources need."""
+        longer = lengths[lengths > (self._shapes[-1].source if self._shapes else 0)]
+        if len(longer):
+            decode, multiple = self.task.config.decode, self.task.config.batching.multiple
+            self._shapes += evaluation_shapes(
+                longer, longer, decode.tokens, multiple, decode.shapes, self.mesh.size
+            )
+        return self._shapes
 
     def _search_all(self, params, sources, real, plan) -> Iterator[Hypotheses]:
         """Searches the batches in order, on the host's memory when they arrive.

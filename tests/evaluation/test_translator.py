@@ -47,6 +47,20 @@ def test_a_translation_does_not_depend_on_its_company(
     assert len({best[0].text for best in found}) >= 5
 
 
+def test_what_comes_later_takes_the_shapes_that_are_compiled(expected, tiny_task, tiny_params):
+    task = tiny_task(beam_size=3, tokens=64, shapes=2)
+    translator, params = setup(task, tiny_params, n_best=3)
+    sources = task.encode_sources(TEXTS)
+    long = [i for i, text in enumerate(TEXTS) if len(text) > 7]
+    short = [i for i, text in enumerate(TEXTS) if len(text) <= 7]
+    compiled = []
+    for part in (short, long, short[:2], long):
+        found = translator(params, [sources[i] for i in part])
+        assert_same(found, [expected[i] for i in part])
+        compiled.append(translator._search._cache_size())
+    assert compiled == [1, 2, 2, 2]
+
+
 def test_hypotheses_are_distinct_best_first_and_as_long_as_they_say(expected, tiny_task):
     task = tiny_task(beam_size=3)
     for text, found in zip(TEXTS, expected, strict=True):
