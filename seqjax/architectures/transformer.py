@@ -8,11 +8,8 @@ from seqjax.architectures.contract import Carry, Memory
 from seqjax.layers.attention import causal_mask
 from seqjax.layers.dropout import Dropout
 from seqjax.layers.embedding import Positions
-from seqjax.layers.transformer import (
-    TransformerDecoderLayer,
-    TransformerEncoderLayer,
-    layer_norm,
-)
+from seqjax.layers.normalization import layer_norm
+from seqjax.layers.transformer import TransformerDecoderLayer, TransformerEncoderLayer
 
 
 class _Stack(nn.Module):

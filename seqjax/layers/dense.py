@@ -75,13 +75,16 @@ def _backward(dtype, result, kept, gradient):
         gradient, kernel.astype(dtype), ((last, outputs), ((), ())), preferred_element_type=x.dtype
     )
     rows = math.prod(x.shape[:-1])
-    kernel_gradient = jax.lax.platform_dependent(
-        x.astype(dtype).reshape(rows, kernel.shape[0]),
-        gradient.reshape(rows, math.prod(kernel.shape[1:])),
-        cpu=_transposed,
-        default=functools.partial(_multiply, contract=0),
+    x = x.astype(dtype).reshape(rows, kernel.shape[0])
+    gradient = gradient.reshape(rows, math.prod(kernel.shape[1:]))
+    return x_gradient, kernel_gradient(x, gradient).reshape(kernel.shape).astype(kernel.dtype)
+
+
+def kernel_gradient(x_NxI: jax.Array, gradient_NxO: jax.Array) -> jax.Array:
+    """Returns x^T g, float32 [I, O]: the gradient of a kernel, given that of its products."""
+    return jax.lax.platform_dependent(
+        x_NxI, gradient_NxO, cpu=_transposed, default=functools.partial(_multiply, contract=0)
     )
-    return x_gradient, kernel_gradient.reshape(kernel.shape).astype(kernel.dtype)
 
 
 def _transposed(x_NxI, gradient_NxO):

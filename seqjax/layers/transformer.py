@@ -9,14 +9,7 @@ import jax.numpy as jnp
 from seqjax.layers.attention import MultiHeadAttention
 from seqjax.layers.dropout import Dropout
 from seqjax.layers.feed_forward import FeedForward
-
-# torch's value; flax would take 1e-6.
-NORM_EPSILON = 1e-5
-
-
-def layer_norm(dtype: jnp.dtype, name: str | None = None) -> nn.LayerNorm:
-    """Returns layer normalization (Ba et al., 2016) with statistics in float32."""
-    return nn.LayerNorm(epsilon=NORM_EPSILON, dtype=dtype, name=name)
+from seqjax.layers.normalization import layer_norm
 
 
 class Residual(nn.Module):

@@ -1,0 +1,267 @@
+"""Recurrent cells, and a layer that runs one of them over a sequence in either direction.
+
+Shape suffixes: B batch, T time, I inputs, H hidden units, G gates.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from seqjax.layers.dense import Dense, kernel_gradient, product
+from seqjax.layers.normalization import NORM_EPSILON
+
+# The arrays [B, H] that a cell hands on; the first is its output.
+State = tuple[jax.Array, ...]
+
+
+def elman(inputs: jax.Array, recurrent: jax.Array, state: State) -> State:
+    """Elman's network (1990): h = tanh(x W + h' U + b)."""
+    return (jnp.tanh(inputs + recurrent),)
+
+
+def lstm(inputs: jax.Array, recurrent: jax.Array, state: State) -> State:
+    """Long short-term memory (Hochreiter and Schmidhuber, 1997; Gers et al., 2000).
+
+        i, f, g, o = x W + h' U + b
+        c = sigmoid(f) * c' + sigmoid(i) * tanh(g)
+        h = sigmoid(o) * tanh(c)
+
+    The order of the gates is torch's.
+    """
+    i, f, g, o = jnp.split(inputs + recurrent, 4, axis=-1)
+    cell = jax.nn.sigmoid(f) * state[1] + jax.nn.sigmoid(i) * jnp.tanh(g)
+    return jax.nn.sigmoid(o) * jnp.tanh(cell), cell
+
+
+def gru(inputs: jax.Array, recurrent: jax.Array, state: State) -> State:
+    """Gated recurrent unit (Cho et al., 2014), its reset gate after the product, as in cuDNN.
+
+        r, z = sigmoid(x W_rz + h' U_rz + b_rz)
+        n = tanh(x W_n + b_n + r * (h' U_n + d_n))
+        h = (1 - z) * n + z * h'
+
+    The order of the gates is torch's.
+    """
+    (input_r, input_z, input_n), (r, z, n) = (jnp.split(x, 3, axis=-1) for x in (inputs, recurrent))
+    reset, update = jax.nn.sigmoid(input_r + r), jax.nn.sigmoid(input_z + z)
+    return ((1 - update) * jnp.tanh(input_n + reset * n) + update * state[0],)
+
+
+class Cell(NamedTuple):
+    """What a layer must know of a cell.
+
+    Attributes:
+      function: (inputs [B, G H], recurrent [B, G H], state) -> state, position by position.
+      gates: G, blocks of the two products.
+      states: arrays that are handed on.
+      own_bias: whether the last block of the recurrent product has a bias that the input's cannot
+        stand for.
+    """
+
+    function: Callable[[jax.Array, jax.Array, State], State]
+    gates: int
+    states: int
+    own_bias: bool = False
+
+
+CELLS = {
+    "elman": Cell(elman, gates=1, states=1),
+    "lstm": Cell(lstm, gates=4, states=2),
+    "gru": Cell(gru, gates=3, states=1, own_bias=True),
+}
+
+
+class RecurrentLayer(nn.Module):
+    """One cell over a sequence, or for one position of it.
+
+    The products with all inputs are one, before the recurrence; the gradient of the recurrent
+    matrix is one product, after it.
+
+    Attributes:
+      size: hidden units H.
+      cell: a key of `CELLS`.
+      reverse: runs from the end of the sequence to its beginning.
+      normalize: normalizes the two products, each over all its blocks (Ba et al., 2016; the
+        LSTM's cell is left as it is).
+      dtype: numbers of the computation.
+    """
+
+    size: int
+    cell: str
+    reverse: bool = False
+    normalize: bool = False
+    dtype: jnp.dtype = jnp.float32
+
+    def setup(self):
+        kind = CELLS[self.cell]
+        width = kind.gates * self.size
+        self.inputs = Dense(width, self.dtype)
+        init = _orthogonal_blocks(kind.gates)
+        self.recurrent = self.param("recurrent", init, (self.size, width), jnp.float32)
+        if kind.own_bias:
+            init = nn.initializers.zeros
+            self.recurrent_bias = self.param("recurrent_bias", init, (self.size,), jnp.float32)
+        if self.normalize:
+            init = nn.initializers.ones
+            self.input_scale = self.param("input_scale", init, (width,), jnp.float32)
+            self.recurrent_scale = self.param("recurrent_scale", init, (width,), jnp.float32)
+
+    def start(self, rows: int) -> State:
+        """Returns a state of zeros, so many arrays [B, H] as the cell has."""
+        return (jnp.zeros((rows, self.size), self.dtype),) * CELLS[self.cell].states
+
+    def __call__(
+        self, x_BxTxI: jax.Array, mask_BxT: jax.Array, state: State | None = None
+    ) -> tuple[jax.Array, State]:
+        """Returns outputs [B, T, H], zero at padding, and the state after the last position.
+
+        Where the mask is false the state stays what it is. With padding at the end, the last
+        state is that after the last real position, and a reverse layer begins there.
+        """
+        state = self.start(x_BxTxI.shape[0]) if state is None else state
+        inputs_TxBxG = self._project(x_BxTxI).swapaxes(0, 1)
+        mask_TxBx1 = mask_BxT.T[..., None]
+        cell = (self.cell, self.reverse)
+        outputs_TxBxH, state = _recur(
+            cell, self.recurrent, self._adjustment(), inputs_TxBxG, mask_TxBx1, state
+        )
+        return outputs_TxBxH.swapaxes(0, 1) * mask_BxT[..., None].astype(self.dtype), state
+
+    def step(self, x_BxI: jax.Array, state: State) -> State:
+        """Returns the state after one more position."""
+        recurrent_BxG = product(state[0], self.recurrent, self.dtype, self.dtype)
+        return _advance(self.cell, self._adjustment(), self._project(x_BxI), recurrent_BxG, state)
+
+    def _project(self, x: jax.Array) -> jax.Array:
+        if not self.normalize:
+            return self.inputs(x)
+        kernel, bias = self.inputs.weights(x.shape[-1])
+        normal = _normalize(product(x, kernel, self.dtype, self.dtype), self.input_scale)
+        return normal + bias.astype(self.dtype)
+
+    def _adjustment(self) -> dict[str, jax.Array]:
+        """Returns what is done to the recurrent product: a `scale` and a `bias`, if any."""
+        found = {}
+        if self.normalize:
+            found["scale"] = self.recurrent_scale
+        if CELLS[self.cell].own_bias:
+            before = jnp.zeros(self.recurrent.shape[1] - self.size)
+            found["bias"] = jnp.concatenate([before, self.recurrent_bias])
+        return found
+
+
+def _advance(
+    cell: str,
+    adjustment: dict[str, jax.Array],
+    inputs: jax.Array,
+    recurrent: jax.Array,
+    state: State,
+) -> State:
+    if "scale" in adjustment:
+        recurrent = _normalize(recurrent, adjustment["scale"])
+    if "bias" in adjustment:
+        recurrent = recurrent + adjustment["bias"].astype(recurrent.dtype)
+    return CELLS[cell].function(inputs, recurrent, state)
+
+
+def _advance_where(cell, adjustment, inputs, recurrent, mask, state):
+    new = _advance(cell, adjustment, inputs, recurrent, state)
+    return tuple(jnp.where(mask, *pair) for pair in zip(new, state, strict=True))
+
+
+def _normalize(x: jax.Array, scale: jax.Array) -> jax.Array:
+    """Layer normalization without a bias, statistics in float32."""
+    wide = x.astype(jnp.float32)
+    centered = wide - wide.mean(-1, keepdims=True)
+    deviation = jnp.sqrt(jnp.square(centered).mean(-1, keepdims=True) + NORM_EPSILON)
+    return (centered / deviation * scale).astype(x.dtype)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _recur(
+    cell: tuple[str, bool],
+    kernel_HxG: jax.Array,
+    adjustment: dict[str, jax.Array],
+    inputs_TxBxG: jax.Array,
+    mask_TxBx1: jax.Array,
+    state: State,
+) -> tuple[jax.Array, State]:
+    """Runs a cell over time; returns the outputs [T, B, H] and the last state.
+
+    Differentiated step by step, a scan would add up the gradient of the recurrent matrix in every
+    step. Here the steps only collect the gradients of their products; the matrix' own is one
+    product of all hidden states with all of them.
+    """
+    (outputs, *_), state = _scan(cell, kernel_HxG, adjustment, inputs_TxBxG, mask_TxBx1, state)
+    return outputs, state
+
+
+def _scan(cell, kernel, adjustment, inputs, mask, state):
+    """Returns what each position has seen, (outputs, recurrent products, states), and the last."""
+    name, reverse = cell
+    kernel = kernel.astype(inputs.dtype)
+
+    def step(state, inputs_and_mask):
+        inputs, mask = inputs_and_mask
+        recurrent = state[0] @ kernel
+        new = _advance_where(name, adjustment, inputs, recurrent, mask, state)
+        return new, (new[0], recurrent, state)
+
+    last, seen = jax.lax.scan(step, state, (inputs, mask), reverse=reverse)
+    return seen, last
+
+
+def _forward(cell, kernel, adjustment, inputs, mask, state):
+    (outputs, products, states), last = _scan(cell, kernel, adjustment, inputs, mask, state)
+    return (outputs, last), (kernel, adjustment, inputs, mask, products, states)
+
+
+def _backward(cell, kept, gradients):
+    kernel, adjustment, inputs, mask, products, states = kept
+    name, reverse = cell
+    kernel_GxH = kernel.T.astype(inputs.dtype)
+
+    def step(carry, seen):
+        state_gradient, adjustment_gradient = carry
+        output_gradient, inputs, mask, recurrent, state = seen
+        _, derivative = jax.vjp(
+            lambda a, i, r, s: _advance_where(name, a, i, r, mask, s),
+            adjustment,
+            inputs,
+            recurrent,
+            state,
+        )
+        first, *others = state_gradient
+        added, inputs, recurrent, state = derivative((first + output_gradient, *others))
+        state_gradient = (state[0] + recurrent @ kernel_GxH, *state[1:])
+        carry = state_gradient, jax.tree.map(jnp.add, adjustment_gradient, added)
+        return carry, (inputs, recurrent)
+
+    output_gradients, last_gradient = gradients
+    start = last_gradient, jax.tree.map(jnp.zeros_like, adjustment)
+    seen = (output_gradients, inputs, mask, products, states)
+    (state_gradient, adjustment_gradient), (input_gradients, product_gradients) = jax.lax.scan(
+        step, start, seen, reverse=not reverse
+    )
+    hidden_NxH = states[0].reshape(-1, kernel.shape[0])
+    gradient = kernel_gradient(hidden_NxH, product_gradients.reshape(-1, kernel.shape[1]))
+    return gradient.astype(kernel.dtype), adjustment_gradient, input_gradients, None, state_gradient
+
+
+_recur.defvjp(_forward, _backward)
+
+
+def _orthogonal_blocks(blocks: int) -> nn.initializers.Initializer:
+    """Returns an initializer of [H, G H] with an orthogonal matrix for each gate."""
+    orthogonal = nn.initializers.orthogonal()
+
+    def init(key, shape, dtype=jnp.float32):
+        size = (shape[0], shape[1] // blocks)
+        parts = [orthogonal(part, size, dtype) for part in jax.random.split(key, blocks)]
+        return jnp.concatenate(parts, axis=1)
+
+    return init

@@ -1,0 +1,184 @@
+"""Equality with torch by goldens that tests/goldens/torch/recurrent.py wrote."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqjax.layers.recurrent import CELLS, RecurrentLayer
+
+GOLDENS = np.load(Path(__file__).parents[1] / "goldens" / "torch" / "recurrent.npz")
+LENGTHS = GOLDENS["lengths"]
+HIDDEN = 5
+
+
+def golden(cell, suffix=""):
+    """Returns what torch has of a cell, its names ending in `suffix`, without it."""
+    start = f"{cell}/"
+    return {
+        key[len(start) : len(key) - len(suffix)]: GOLDENS[key]
+        for key in GOLDENS
+        if key.startswith(start) and key.endswith(suffix)
+    }
+
+
+def parameters(cell, weights, direction):
+    """Turns torch's weights of a direction, or their gradients, into ours."""
+    end = "_l0_reverse" if direction else "_l0"
+    bias, own = weights[f"bias_ih{end}"], weights[f"bias_hh{end}"]
+    params = {"recurrent": weights[f"weight_hh{end}"].T}
+    if cell == "gru":
+        params["recurrent_bias"] = own[-HIDDEN:]
+        own = np.concatenate([own[:-HIDDEN], np.zeros(HIDDEN, np.float32)])
+    params["inputs"] = {"kernel": weights[f"weight_ih{end}"].T, "bias": bias + own}
+    return params
+
+
+def wave(*shape, seed):
+    return 0.7 * np.sin((np.arange(np.prod(shape)) + 100 * seed) ** 1.3).reshape(shape)
+
+
+def mask_of(time):
+    return np.arange(time) < LENGTHS[:, None]
+
+
+@pytest.mark.parametrize("direction", [0, 1])
+@pytest.mark.parametrize("cell", CELLS)
+def test_equals_torch_forward_and_backward(cell, direction):
+    arrays = golden(cell)
+    layer = RecurrentLayer(HIDDEN, cell, reverse=bool(direction))
+    count = CELLS[cell].states
+    start = tuple(jnp.asarray(arrays[f"start{i}"][direction]) for i in range(count))
+    x = jnp.asarray(arrays["x"])
+    mask = mask_of(x.shape[1])
+    side = slice(direction * HIDDEN, (direction + 1) * HIDDEN)
+
+    def loss(params, x, start):
+        outputs, last = layer.apply({"params": params}, x, mask, start)
+        total = jnp.sum(outputs * wave(3, 6, 2 * HIDDEN, seed=5)[..., side])
+        for i, state in enumerate(last):
+            total += jnp.sum(state * wave(2, 3, HIDDEN, seed=6 + i)[direction])
+        return total, (outputs, last)
+
+    params = jax.tree.map(jnp.asarray, parameters(cell, arrays, direction))
+    derivative = jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)
+    (_, (outputs, last)), gradients = derivative(params, x, start)
+    np.testing.assert_allclose(outputs, arrays["output"][..., side], rtol=1e-5, atol=1e-5)
+    for i in range(count):
+        np.testing.assert_allclose(last[i], arrays[f"last{i}"][direction], rtol=1e-5, atol=1e-5)
+        expected = arrays[f"start{i}_gradient"][direction]
+        np.testing.assert_allclose(gradients[2][i], expected, rtol=1e-5, atol=1e-5)
+
+    expected = golden(cell, "_gradient")
+    # Each of torch's two biases has the gradient of their sum.
+    zero = {key: np.zeros_like(value) for key, value in expected.items() if "bias_hh" in key}
+    expected = parameters(cell, expected | zero, direction)
+    if cell == "gru":
+        end = "_l0_reverse" if direction else "_l0"
+        expected["recurrent_bias"] = arrays[f"bias_hh{end}_gradient"][-HIDDEN:]
+    jax.tree.map(
+        lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5),
+        gradients[0],
+        expected,
+    )
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_both_directions_together_have_torchs_gradient_of_the_inputs(cell):
+    arrays = golden(cell)
+    count = CELLS[cell].states
+    mask = mask_of(6)
+
+    def loss(x):
+        total = 0.0
+        for direction in range(2):
+            layer = RecurrentLayer(HIDDEN, cell, reverse=bool(direction))
+            start = tuple(jnp.asarray(arrays[f"start{i}"][direction]) for i in range(count))
+            params = parameters(cell, arrays, direction)
+            outputs, last = layer.apply({"params": params}, x, mask, start)
+            side = slice(direction * HIDDEN, (direction + 1) * HIDDEN)
+            total += jnp.sum(outputs * wave(3, 6, 2 * HIDDEN, seed=5)[..., side])
+            for i, state in enumerate(last):
+                total += jnp.sum(state * wave(2, 3, HIDDEN, seed=6 + i)[direction])
+        return total
+
+    gradient = jax.grad(loss)(jnp.asarray(arrays["x"]))
+    np.testing.assert_allclose(gradient, arrays["x_gradient"], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_steps_walk_the_same_way_as_the_whole(cell, normalize, filled):
+    layer = RecurrentLayer(HIDDEN, cell, normalize=normalize)
+    x = wave(3, 6, 4, seed=1).astype(np.float32)
+    everything = np.ones((3, 6), bool)
+    shapes = jax.eval_shape(layer.init, jax.random.key(0), x, everything)
+    variables = {"params": filled(shapes["params"])}
+    outputs, last = layer.apply(variables, x, everything)
+    state = layer.start(3)
+    for time in range(6):
+        state = layer.apply(variables, x[:, time], state, method="step")
+        np.testing.assert_allclose(state[0], outputs[:, time], rtol=1e-5, atol=1e-6)
+    for ours, theirs in zip(state, last, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_padding_changes_nothing_and_gets_nothing(cell, reverse, filled):
+    layer = RecurrentLayer(HIDDEN, cell, reverse=reverse, normalize=True)
+    x = jnp.asarray(wave(3, 6, 4, seed=1), jnp.float32)
+    mask = mask_of(6)
+    params = filled(jax.eval_shape(layer.init, jax.random.key(0), x, mask)["params"])
+
+    def total(x):
+        outputs, last = layer.apply({"params": params}, x, mask)
+        return sum(jnp.sum(jnp.sin(leaf)) for leaf in (outputs, *last)), (outputs, last)
+
+    gradient, (outputs, last) = jax.grad(total, has_aux=True)(x)
+    assert not np.any(np.asarray(outputs)[~mask])
+    assert not np.any(np.asarray(gradient)[~mask])
+    assert np.all(np.any(np.asarray(gradient)[mask], axis=-1))
+    for row, length in enumerate(LENGTHS):
+        alone, final = layer.apply(
+            {"params": params}, x[row : row + 1, :length], np.ones((1, length), bool)
+        )
+        np.testing.assert_allclose(outputs[row, :length], alone[0], rtol=1e-5, atol=1e-6)
+        for ours, theirs in zip(last, final, strict=True):
+            np.testing.assert_allclose(ours[row], theirs[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_derivative_of_the_whole_is_that_of_the_steps(cell, normalize, filled):
+    """The recurrence has a derivative of its own; the steps have JAX's."""
+    layer = RecurrentLayer(HIDDEN, cell, normalize=normalize)
+    x = jnp.asarray(wave(3, 6, 4, seed=1), jnp.float32)
+    everything = np.ones((3, 6), bool)
+    params = filled(jax.eval_shape(layer.init, jax.random.key(0), x, everything)["params"])
+    weights = wave(3, 6, HIDDEN, seed=5)
+
+    def whole(params, x):
+        outputs, last = layer.apply({"params": params}, x, everything)
+        return jnp.sum(outputs * weights) + jnp.sum(last[-1])
+
+    def steps(params, x):
+        state, total = layer.start(3), 0.0
+        for time in range(6):
+            state = layer.apply({"params": params}, x[:, time], state, method="step")
+            total += jnp.sum(state[0] * weights[:, time])
+        return total + jnp.sum(state[-1])
+
+    jax.tree.map(
+        lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5),
+        *(jax.grad(loss, argnums=(0, 1))(params, x) for loss in (whole, steps)),
+    )
+
+
+def test_each_gate_starts_with_an_orthogonal_matrix():
+    layer = RecurrentLayer(HIDDEN, "gru")
+    params = layer.init(jax.random.key(0), np.zeros((1, 2, 4)), np.ones((1, 2), bool))["params"]
+    for gate in np.split(np.asarray(params["recurrent"]), 3, axis=1):
+        np.testing.assert_allclose(gate @ gate.T, np.eye(HIDDEN), atol=1e-5)
