@@ -130,11 +130,18 @@ def test_mistakes_are_one_line_and_exit_code_2(verb, capsys, argv, message):
     [
         (["show"], "the following arguments are required: --workdir"),
         (["show", "--workdir=none"], "--workdir=none: has no config.json, expected a trained run"),
+        (["show", "--workdir="], "--workdir is empty: expected the run's folder"),
         (["show", "--workdir=a", f"--config={_DEMO}"], "unrecognized arguments: --config="),
     ],
 )
 def test_a_verb_on_a_run_needs_one(trained_verb, capsys, argv, message):
     assert message in _fails(capsys, *argv)
+
+
+def test_what_the_system_refuses_is_one_line(capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    error = _fails(capsys, "train", f"--config={_DEMO}", f"--workdir={tmp_path / 'file'}")
+    assert error == f"seqjax: error: {tmp_path / 'file'}: File exists\n"
 
 
 def test_an_interrupt_is_not_an_error_of_the_user(verb, capsys):

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,19 @@ def test_a_run_is_explained_with_its_own_tokenizer_and_speed(explain, trained):
     assert code == 0
     assert "after the 150 done" in out and "as this run reached" in out
     assert before == {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
+
+
+def test_the_tokenizers_of_a_run_are_facts_and_stay(explain, trained, tmp_path):
+    code, _, error = explain(f"--workdir={trained}", "--config.tokenizer.vocabulary=50")
+    assert code == 2
+    assert "the run has its tokenizers" in error
+    # A run that has begun, but has no checkpoint yet.
+    for name in ("config.json", "tokenizer"):
+        copy = shutil.copytree if (trained / name).is_dir() else shutil.copy
+        copy(trained / name, tmp_path / name)
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    assert explain(f"--workdir={tmp_path}", "--config.tokenizer.vocabulary=50")[0] == 0
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
 def test_a_duration_of_zero_is_never(explain, tiny):
