@@ -256,6 +256,8 @@ def _decode() -> ml_collections.ConfigDict:
     decode.patience = 1.0
     # Shortest output in tokens, end-of-sentence not counted.
     decode.min_length = 0
+    # Whether outputs may hold the unknown token, '<unk>' in text; if not, the best known is taken.
+    decode.unknown = False
     # Longest output: ratio times the source's tokens plus extra, end-of-sentence included.
     decode.max_length_ratio = 2.0
     decode.max_length_extra = 10

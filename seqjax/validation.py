@@ -180,6 +180,7 @@ RULES: dict[str, Rule] = {
     "decode.n_best": _at_least(1),
     "decode.patience": _at_least(0),
     "decode.min_length": _at_least(0),
+    "decode.unknown": _ANY,
     "decode.max_length_ratio": _at_least(0),
     "decode.max_length_extra": _at_least(0),
     "decode.tokens": _at_least(1),

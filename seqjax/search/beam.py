@@ -64,6 +64,7 @@ def beam_search(
     normalization: str = "gnmt",
     penalty: float = 0.6,
     min_length: int = 0,
+    unknown: bool = True,
     patience: float = 0.0,
 ) -> Hypotheses:
     """Finds probable outputs by keeping the K best hypotheses at every position.
@@ -82,6 +83,7 @@ def beam_search(
       normalization: see `length_norms`.
       penalty: see `length_norms`.
       min_length: fewest tokens of an output, EOS not counted, where the limit allows so many.
+      unknown: whether UNK may be an output.
       patience: a sentence is done when patience * K hypotheses have finished (Kasai et al., 2022).
         1 is the habit of fairseq and CTranslate2, faster and not exact; 0 never gives up.
 
@@ -104,6 +106,7 @@ def beam_search(
             normalization=normalization,
             penalty=penalty,
             min_length=min_length,
+            unknown=unknown,
         )
     limits_B = jnp.minimum(limits_B, max_length).astype(jnp.int32)
     norms = length_norms(normalization, penalty, max_length)
@@ -117,7 +120,12 @@ def beam_search(
         carry, logits_BxKxV = step(state.carry, state.last)
         # One of K + 1 continuations of a hypothesis may be EOS: K others are always left.
         continuations = best_continuations(
-            logits_BxKxV, beam_size + 1, time=state.time, limits_B=limits_B, min_length=min_length
+            logits_BxKxV,
+            beam_size + 1,
+            time=state.time,
+            limits_B=limits_B,
+            min_length=min_length,
+            unknown=unknown,
         )
         candidates = _candidates(state.log_probabilities, *continuations)
         finished, count_B = _finish(state, candidates, norms[state.time + 1], quota)

@@ -7,10 +7,10 @@ are looked at, C candidates.
 import jax
 import jax.numpy as jnp
 
-from seqjax.data.tokenizer import BOS, EOS, PAD
+from seqjax.data.tokenizer import BOS, EOS, PAD, UNK
 from seqjax.search.hypotheses import LOWEST
 
-# Tokens are preselected in blocks of neighbors; the first one must hold PAD, BOS and EOS.
+# Tokens are preselected in blocks of neighbors; the first one must hold PAD, BOS, EOS and UNK.
 _BLOCK = 64
 
 
@@ -21,13 +21,14 @@ def best_continuations(
     time: jax.Array,
     limits_B: jax.Array,
     min_length: int | jax.Array,
+    unknown: bool = True,
 ) -> tuple[jax.Array, jax.Array]:
     """Returns log probabilities and tokens of the best continuations of each hypothesis.
 
-    PAD and BOS are never allowed, EOS not before `min_length` other tokens, and nothing but EOS
-    at the last position that a sentence's limit leaves. The probabilities are the model's:
-    tokens that are not allowed keep their share. What is impossible has a log probability of
-    about -1e30, what is not allowed one of -2e30.
+    PAD and BOS are never allowed, UNK only where `unknown` says so, EOS not before `min_length`
+    other tokens, and nothing but EOS at the last position that a sentence's limit leaves. The
+    probabilities are the model's: tokens that are not allowed keep their share. What is
+    impossible has a log probability of about -1e30, what is not allowed one of -2e30.
 
     Args:
       logits_BxKxV: of the tokens at position `time`.
@@ -35,6 +36,7 @@ def best_continuations(
       time: int32 [], tokens that the hypotheses have so far.
       limits_B: int32 [B], most tokens of an output, EOS counted.
       min_length: fewest tokens of an output, EOS not counted.
+      unknown: whether UNK may be an output.
 
     Returns:
       float32 and int32 [B, K, C], best first, equal ones by token.
@@ -43,6 +45,8 @@ def best_continuations(
     is_end = tokens_BxKxM == EOS
     last_Bx1x1 = (time + 1 >= limits_B)[:, None, None]
     is_word = (tokens_BxKxM != PAD) & (tokens_BxKxM != BOS) & ~is_end
+    if not unknown:
+        is_word &= tokens_BxKxM != UNK
     allowed = (is_word & ~last_Bx1x1) | (is_end & ((time >= min_length) | last_Bx1x1))
     logits_BxKxM = jnp.where(allowed, jnp.maximum(logits_BxKxM, LOWEST), 2 * LOWEST)
     best, places = jax.lax.top_k(logits_BxKxM, min(count, tokens_BxKxM.shape[-1]))

@@ -25,6 +25,7 @@ def greedy_search(
     normalization: str = "gnmt",
     penalty: float = 0.6,
     min_length: int = 0,
+    unknown: bool = True,
 ) -> Hypotheses:
     """Extends one hypothesis for each sentence by its most probable token until EOS.
 
@@ -42,7 +43,7 @@ def greedy_search(
         time, carry, last_B, tokens_LxB, lengths_B, log_probabilities_B = state
         carry, logits_Bx1xV = step(carry, last_B[:, None])
         best_Bx1x1, chosen_Bx1x1 = best_continuations(
-            logits_Bx1xV, 1, time=time, limits_B=limits_B, min_length=min_length
+            logits_Bx1xV, 1, time=time, limits_B=limits_B, min_length=min_length, unknown=unknown
         )
         chosen_B = chosen_Bx1x1[:, 0, 0]
         active_B = _active(time, lengths_B, limits_B)

@@ -107,6 +107,7 @@ class TextToText:
             normalization=decode.length_normalization,
             penalty=decode.length_penalty,
             min_length=decode.min_length,
+            unknown=decode.unknown,
             patience=decode.patience,
         )
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from seqjax.architectures.contract import Carry
-from seqjax.data.tokenizer import BOS, EOS, PAD
+from seqjax.data.tokenizer import BOS, EOS, PAD, UNK
 from seqjax.errors import UserError
 from seqjax.search.beam import beam_search
 from seqjax.search.greedy import greedy_search
@@ -367,3 +367,16 @@ def test_vectors_of_fairseq(normalization, penalty, limit, expected):
 def test_n_best_outside_the_beam_is_an_error(history_model, n_best):
     with pytest.raises(UserError, match=f"decode.n_best is {n_best}; accepted are 1 to .*=4"):
         search(history_model(1, 8), [3], beam_size=4, n_best=n_best)
+
+
+def test_the_unknown_token_is_passed_over_where_it_may_not_be_an_output(history_model):
+    """The others keep their probabilities: nothing is normalized anew."""
+    model = history_model(3, 7, end=-0.5)
+    options = {"beam_size": 3, "n_best": 3}
+    assert UNK in search(model, [9, 5, 7], **options).tokens
+    found = search(model, [9, 5, 7], unknown=False, **options)
+    assert UNK not in found.tokens
+    for row in range(3):
+        tokens = tuple(found.tokens[row, 0, : found.lengths[row, 0]])
+        expected = model.log_probability(row, tokens)
+        np.testing.assert_allclose(found.log_probabilities[row, 0], expected, rtol=1e-4)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from seqjax.architectures.contract import Carry
-from seqjax.data.tokenizer import BOS, EOS, PAD
+from seqjax.data.tokenizer import BOS, EOS, PAD, UNK
 from seqjax.search.greedy import greedy_search
 from seqjax.search.hypotheses import length_norms
 
@@ -75,7 +75,9 @@ def test_padding_and_start_symbols_are_never_chosen_and_ties_go_to_the_lower_tok
 
     carry = Carry(fixed=None, moving=None, position=jnp.int32(0))
     found = greedy_search(step, carry, jnp.array([4]), max_length=5)
-    assert found.tokens.tolist() == [[[3, 3, 3, EOS, PAD]]]
+    assert found.tokens.tolist() == [[[UNK, UNK, UNK, EOS, PAD]]]
+    found = greedy_search(step, carry, jnp.array([4]), max_length=5, unknown=False)
+    assert found.tokens.tolist() == [[[4, 4, 4, EOS, PAD]]]
 
 
 def test_stops_with_the_last_sentence(history_model):
