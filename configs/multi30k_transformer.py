@@ -2,15 +2,33 @@
 
 SEQJAX_DATA is the folder that holds `multi30k/` with train.de, train.en, val.de, ...
 
-Default, German to English on lower-cased words:
+Default, German to English on lower-cased words: network and budget of bentrevett/pytorch-seq2seq
+(36.52 BLEU there, by its own scorer), with a cosine schedule from 1e-3 and label smoothing where
+that one has a constant 5e-4 and none:
 
+export SEQJAX_DATA=...
 python launch.py train --config=configs/multi30k_transformer.py --workdir=runs/multi30k
 python launch.py evaluate --workdir=runs/multi30k --split=test
 
-`tiny`, English to German on joint subwords, the last ten checkpoints averaged:
+2026-11-22, one core of an AMD EPYC, 59 minutes of its time: 36.3 BLEU greedy, 37.3 with
+--config.decode.beam_size=5 (nrefs:1|case:lc|eff:no|tok:13a|smooth:exp|version:2.6.0), perplexity
+5.41. Greedy outputs are 2.4 % too short, which costs 0.9 of a point; 36.5 is not reached.
+
+`tiny`, English to German on joint subwords: network of LividWo/Revisit-MMT (41.02 BLEU there,
+tokenized and lower-case, after at most 8,000 updates of 4,096 tokens), with 7,000 updates of 2,048
+tokens on a cosine schedule from 4e-3 where that one has an inverse square root from 5e-3; the last
+ten checkpoints averaged, beam 5:
 
 python launch.py train --config=configs/multi30k_transformer.py:tiny --workdir=runs/multi30k_tiny
 python launch.py evaluate --workdir=runs/multi30k_tiny --split=test
+python launch.py evaluate --workdir=runs/multi30k_tiny --split=test \\
+  --config.evaluation.lowercase=true
+
+2026-11-22, one core of an AMD EPYC, 78 minutes of its time: 39.1 BLEU lower-case on tokens
+(nrefs:1|case:lc|eff:no|tok:13a|smooth:exp|version:2.6.0), 38.8 cased
+(nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0), perplexity 5.19 a subword. 41.0 is not
+reached: this is half of the published tokens, and the last three checkpoints or the last alone
+score the same.
 """
 
 import ml_collections
@@ -37,7 +55,7 @@ def get_config(variant: str = "words") -> ml_collections.ConfigDict:
 
 
 def _words(config: ml_collections.ConfigDict) -> None:
-    """The Transformer of bentrevett/pytorch-seq2seq: 36.52 BLEU there, by its own scorer."""
+    """Words of each language, those seen at least twice."""
     config.data.source = "de"
     config.data.target = "en"
     config.tokenizer.kind = "word"
@@ -78,7 +96,7 @@ def _words(config: ml_collections.ConfigDict) -> None:
 
 
 def _tiny(config: ml_collections.ConfigDict) -> None:
-    """The tiny Transformer of LividWo/Revisit-MMT: 41.02 BLEU there, tokenized and lower-case."""
+    """Subwords of both languages together."""
     config.data.source = "en"
     config.data.target = "de"
     config.tokenizer.kind = "bpe"
