@@ -25,8 +25,8 @@ def restart_with_own_allocator() -> None:
     """Starts this program anew with `ALLOCATOR`, where the host's C library is glibc.
 
     XLA takes the memory of a computation from malloc each time it runs. By default large pieces
-    are given back to the system after a training step and faulted in again, zeroed, in the next,
-    which can cost a CPU a third of its time. glibc reads the settings only when a process starts,
+    are given back to the system after a training step and faulted in again, zeroed, in the next.
+    glibc reads the settings only when a process starts,
     hence the restart. Elsewhere, where the user has set GLIBC_TUNABLES, and where JAX has an
     accelerator, nothing happens.
     """

@@ -1,5 +1,7 @@
 """The devices of a run, arranged by what is divided among them."""
 
+from typing import Any
+
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -28,6 +30,13 @@ def make_mesh(data: int = -1) -> Mesh:
 def replicated(mesh: Mesh) -> NamedSharding:
     """Returns the sharding of what every device holds whole: parameters, optimizer state."""
     return NamedSharding(mesh, PartitionSpec())
+
+
+def placed(shapes: Any, sharding: NamedSharding) -> Any:
+    """Returns the shapes and types of a pytree, as `jax.eval_shape` gives them, with a place."""
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes
+    )
 
 
 def by_row(mesh: Mesh) -> NamedSharding:

@@ -10,7 +10,8 @@ hypotheses (`patience`).
 Shape suffixes: B batch, K live hypotheses, C candidates, N n-best, L longest output, V vocabulary.
 """
 
-from typing import Any
+import functools
+from typing import Any, NamedTuple
 
 import flax
 import jax
@@ -51,6 +52,16 @@ class _State:
     finished: _Finished
     count: jax.Array  # int32 [B], hypotheses that finished, also those not kept
     done: jax.Array  # bool [B]
+
+
+class _Rules(NamedTuple):
+    """What holds at every position of a search: its limits, and how hypotheses are scored."""
+
+    norms: jax.Array  # float32 [L + 1], what a hypothesis of so many tokens is divided by
+    limits: jax.Array  # int32 [B], see `beam_search`
+    quota: jax.Array  # int32 [], finished hypotheses after which a sentence is done
+    min_length: int
+    unknown: bool
 
 
 def beam_search(
@@ -112,52 +123,56 @@ def beam_search(
     norms = length_norms(normalization, penalty, max_length)
     most = max_length * beam_size
     quota = jnp.where(patience > 0, jnp.clip(patience * beam_size, 1, most), most).astype(jnp.int32)
+    rules = _Rules(norms, limits_B, quota, min_length, unknown)
 
     def unfinished(state):
         return (state.time < max_length) & ~jnp.all(state.done)
 
-    def extend(state):
-        carry, logits_BxKxV = step(state.carry, state.last)
-        # One of K + 1 continuations of a hypothesis may be EOS: K others are always left.
-        continuations = best_continuations(
-            logits_BxKxV,
-            beam_size + 1,
-            time=state.time,
-            limits_B=limits_B,
-            min_length=min_length,
-            unknown=unknown,
-        )
-        candidates = _candidates(state.log_probabilities, *continuations)
-        finished, count_B = _finish(state, candidates, norms[state.time + 1], quota)
-        log_probabilities, parents, last = _continue(candidates, beam_size)
-        time = state.time + 1
-        reachable_B = _reachable(log_probabilities[:, 0], norms, time, limits_B)
-        # At its limit a sentence has no live hypothesis left, which is beaten too.
-        beaten_B = reachable_B <= finished.scores[:, -1]
-        return _State(
-            time=time,
-            carry=reorder(carry, parents),
-            log_probabilities=log_probabilities,
-            tokens=state.tokens.at[state.time].set(last),
-            parents=state.parents.at[state.time].set(parents),
-            last=last,
-            finished=finished,
-            count=count_B,
-            done=state.done | beaten_B | (count_B >= quota),
-        )
-
     start = _start(carry, limits_B, max_length, beam_size, n_best)
-    return _read(jax.lax.while_loop(unfinished, extend, start), limits_B)
+    end = jax.lax.while_loop(unfinished, functools.partial(_extend, step, rules), start)
+    return _read(end, limits_B)
 
 
-def _reachable(log_probability_B, norms, time, limits_B):
+def _extend(step: Step, rules: _Rules, state: _State) -> _State:
+    """Takes all sentences one position further."""
+    beam_size = state.last.shape[1]
+    carry, logits_BxKxV = step(state.carry, state.last)
+    # One of K + 1 continuations of a hypothesis may be EOS: K others are always left.
+    continuations = best_continuations(
+        logits_BxKxV,
+        beam_size + 1,
+        time=state.time,
+        limits_B=rules.limits,
+        min_length=rules.min_length,
+        unknown=rules.unknown,
+    )
+    candidates = _candidates(state.log_probabilities, *continuations)
+    finished, count_B = _finish(state, candidates, rules)
+    log_probabilities, parents, last = _continue(candidates, beam_size)
+    time = state.time + 1
+    # At its limit a sentence has no live hypothesis left, which is beaten too.
+    beaten_B = _reachable(log_probabilities[:, 0], time, rules) <= finished.scores[:, -1]
+    return _State(
+        time=time,
+        carry=reorder(carry, parents),
+        log_probabilities=log_probabilities,
+        tokens=state.tokens.at[state.time].set(last),
+        parents=state.parents.at[state.time].set(parents),
+        last=last,
+        finished=finished,
+        count=count_B,
+        done=state.done | beaten_B | (count_B >= rules.quota),
+    )
+
+
+def _reachable(log_probability_B, time, rules):
     """Returns the best score that a live hypothesis of `time` tokens can still come to.
 
     Its log probability only falls from here, so that is what it has over the largest norm ahead:
     the last one, or the next if norms decrease.
     """
-    next_length = jnp.minimum(time + 1, norms.shape[0] - 1)
-    largest_B = jnp.maximum(norms[next_length], norms[limits_B])
+    next_length = jnp.minimum(time + 1, rules.norms.shape[0] - 1)
+    largest_B = jnp.maximum(rules.norms[next_length], rules.norms[rules.limits])
     return jnp.where(log_probability_B > LOWEST / 2, log_probability_B / largest_B, LOWEST)
 
 
@@ -191,15 +206,15 @@ def _candidates(log_probabilities_BxK, best_BxKxC, tokens_BxKxC):
     return totals, flat // best_BxKxC.shape[-1], tokens
 
 
-def _finish(state, candidates, norm, quota) -> tuple[_Finished, jax.Array]:
+def _finish(state, candidates, rules) -> tuple[_Finished, jax.Array]:
     """Merges what ends now into what has ended before, where the sentence is not done."""
     beam_size = state.last.shape[1]
     totals, parents, tokens = (candidate[:, :beam_size] for candidate in candidates)
     ends = (tokens == EOS) & (totals > LOWEST / 2) & ~state.done[:, None]
     count = state.count[:, None] + jnp.cumsum(ends, axis=1, dtype=jnp.int32)
-    ends &= count <= quota
+    ends &= count <= rules.quota
     new = _Finished(
-        scores=jnp.where(ends, totals / norm, LOWEST),
+        scores=jnp.where(ends, totals / rules.norms[state.time + 1], LOWEST),
         log_probabilities=jnp.where(ends, totals, LOWEST),
         lengths=jnp.where(ends, state.time + 1, 0),
         slots=parents,

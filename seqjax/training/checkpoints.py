@@ -166,8 +166,7 @@ class Checkpoints:
             return steps[-1]
         if which == "best":
             best = self.manager.best_step()
-            metrics = {step: self.manager.metrics(step) or {} for step in steps}
-            if best is None or self._rank(metrics.get(best, {})) == -math.inf:
+            if best is None or self._rank(self.manager.metrics(best) or {}) == -math.inf:
                 log.warning("no checkpoint has a %s: the newest is taken for best", self.metric)
                 return steps[-1]
             return best

@@ -47,8 +47,7 @@ def prepare(config: ml_collections.ConfigDict, workdir: Path | None = None) -> P
     Args:
       config: a validated config.
       workdir: run directory; tokenizers are read from it where it holds a checkpoint, else trained
-        and written to it.
-        None keeps them in memory.
+        and written to it. None keeps them in memory.
     """
     mesh = make_mesh(config.parallel.data)
     corpus = open_corpus(config.data, "train")

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from seqjax.config import flatten, load
 from seqjax.data.tokenizer import load_tokenizers
 from seqjax.errors import UserError
-from seqjax.parallel.mesh import make_mesh, replicated
+from seqjax.parallel.mesh import make_mesh, placed, replicated
 from seqjax.tasks.text_to_text import TextToText
 from seqjax.training.checkpoints import Checkpoints
 
@@ -38,11 +38,7 @@ def load_trained(workdir: str | Path, config: ml_collections.ConfigDict) -> Trai
     tokenizers = load_tokenizers(workdir / "tokenizer")
     task = TextToText(config, tokenizers)
     mesh = make_mesh(config.parallel.data)
-    everywhere = replicated(mesh)
-    like = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=everywhere),
-        jax.eval_shape(task.init, jax.random.key(0)),
-    )
+    like = placed(jax.eval_shape(task.init, jax.random.key(0)), replicated(mesh))
     checkpoints = Checkpoints(workdir, config.checkpoint, read_only=True)
     params, step = checkpoints.restore_params(config.decode.checkpoint, config.decode.average, like)
     checkpoints.close()

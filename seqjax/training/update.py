@@ -6,7 +6,7 @@ import ml_collections
 import optax
 
 from seqjax.data.batching import Shape
-from seqjax.parallel.mesh import replicated
+from seqjax.parallel.mesh import placed, replicated
 from seqjax.training.optimizers import learning_rate, make_optimizer
 from seqjax.training.preparation import Prepared
 from seqjax.training.state import TrainState
@@ -47,10 +47,7 @@ class Update:
 
     def abstract_state(self) -> TrainState:
         """Returns shapes, types and places of the state without computing it."""
-        return jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self._everywhere),
-            jax.eval_shape(self._fresh),
-        )
+        return placed(jax.eval_shape(self._fresh), self._everywhere)
 
     def _fresh(self) -> TrainState:
         params = self._init(self._key)
