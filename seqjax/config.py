@@ -139,37 +139,90 @@ def _model() -> ml_collections.ConfigDict:
     # Numbers that activations are computed in: 'float32' or 'bfloat16'; parameters,
     # softmax, normalization and loss stay float32.
     model.dtype = "float32"
-    model.encoder = _stack()
-    model.decoder = _stack()
+    model.encoder = _encoder()
+    model.decoder = _decoder()
     return model
 
 
 def _stack() -> ml_collections.ConfigDict:
     stack = ml_collections.ConfigDict()
-    # Family: 'transformer'.
+    # Family: 'elman', 'lstm', 'gru', 'convolutional' or 'transformer'. What one family has of its
+    # own means nothing to the others.
     stack.kind = "transformer"
     stack.layers = 3
-    # Size of embeddings and hidden states.
+    # Size of hidden states; in a recurrent encoder, of each direction.
     stack.width = 256
-    # Attention heads; must divide the width.
-    stack.heads = 4
-    # Inner size of the feed-forward layer.
-    stack.feed_forward = 1024
-    # 'relu', 'gelu', or gated: 'swiglu', 'geglu'.
-    stack.activation = "relu"
-    # Layer normalization 'pre' (before each sublayer) or 'post' (after it).
-    stack.normalization = "pre"
-    # 'sinusoidal' or 'learned'.
-    stack.positions = "sinusoidal"
-    # Table size of learned positions.
-    stack.max_positions = 512
-    # Dropout of embeddings and of each sublayer's output.
+    # Size of token vectors; 0: the width. A Transformer's are as wide as it is.
+    stack.embedding_width = 0
+    # Dropout of embeddings and between layers.
     stack.dropout = 0.1
-    # Dropout of attention weights.
+
+    # Transformer: attention heads, which divide the width; also those of attention='multi_head'.
+    stack.heads = 4
+    # Transformer: heads that keys and values have, shared by groups of query heads (Ainslie et al.,
+    # 2023); 0: as many as the queries have.
+    stack.key_value_heads = 0
+    # Transformer: positions before and after its own that one reads in its stack; 0: all.
+    stack.window = 0
+    # Transformer: inner size of the feed-forward layer.
+    stack.feed_forward = 1024
+    # Transformer: 'relu', 'gelu', or gated: 'swiglu', 'geglu'.
+    stack.activation = "relu"
+    # Transformer: normalization 'pre' (before each sublayer) or 'post' (after it).
+    stack.normalization = "pre"
+    # Transformer: 'layer' (Ba et al., 2016) or 'rms' (Zhang and Sennrich, 2019).
+    stack.norm = "layer"
+    # Transformer: dropout of attention weights.
     stack.attention_dropout = 0.0
-    # Dropout inside the feed-forward layer.
+    # Transformer: dropout inside the feed-forward layer.
     stack.activation_dropout = 0.0
+    # Transformer and convolutional: 'sinusoidal', 'learned' or 'none'; Transformer also 'relative'
+    # (Raffel et al., 2020), 'rotary' (Su et al., 2021), 'alibi' (Press et al., 2022).
+    stack.positions = "sinusoidal"
+    # Transformer and convolutional: table size of learned positions.
+    stack.max_positions = 512
+
+    # Convolutional: positions that one convolution sees.
+    stack.kernel = 3
+
+    # Recurrent: layer normalization of the products in the cells.
+    stack.cell_normalization = False
+    # Recurrent: add each layer's input to its output, from the second layer on.
+    stack.residual = False
+    # Recurrent: the same dropout at all positions of a sentence (Gal and Ghahramani, 2016).
+    stack.variational = False
     return stack
+
+
+def _encoder() -> ml_collections.ConfigDict:
+    encoder = _stack()
+    # Recurrent: 'forward', 'backward' (the reversed source of Sutskever et al., 2014) or 'both'.
+    encoder.direction = "both"
+    return encoder
+
+
+def _decoder() -> ml_collections.ConfigDict:
+    decoder = _stack()
+    # How the source is read: 'multi_head', the only one of a Transformer; recurrent and
+    # convolutional also 'additive', 'additive_normalized', 'dot', 'scaled_dot', 'general',
+    # 'concat'; recurrent also 'location' and 'none'.
+    decoder.attention = "multi_head"
+    # Inner size of attention 'additive', 'concat' and 'location'; 0: the width.
+    decoder.attention_width = 0
+    # Recurrent: 'attend_first' with the state so far (Bahdanau et al., 2015), or 'update_first' and
+    # attend with the new state (Luong et al., 2015).
+    decoder.attention_order = "update_first"
+    # Recurrent: feed the attentional vector to the next position (Luong et al., 2015).
+    decoder.input_feeding = False
+    # Recurrent: feed the summary of the source to every position (Cho et al., 2014).
+    decoder.feed_summary = False
+    # Recurrent: what is mapped to the vocabulary: 'attentional' tanh(W [state, context]), 'deep'
+    # [state, context, token vector], or the 'state' alone.
+    decoder.readout = "attentional"
+    # Recurrent: where states start: 'projection' tanh(W summary) of the source, 'last' states of a
+    # recurrent encoder of the same form, or 'zeros'.
+    decoder.bridge = "projection"
+    return decoder
 
 
 def _loss() -> ml_collections.ConfigDict:

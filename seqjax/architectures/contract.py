@@ -25,14 +25,29 @@ class Memory:
     """What a decoder may know of the source.
 
     Attributes:
-      states: float [B, S, D], one vector for each source position.
+      states: float [B, S, D], one vector for each source position: what queries are compared with.
+      values: float [B, S, D], what is then read; in most encoders the states.
       mask: bool [B, S], true at real positions.
-      summary: [B, D] or a pytree of such, the source as a whole; None where the encoder has none.
+      summary: float [B, W], the source as a whole.
+      last: the last states of each layer of a recurrent encoder; None of others.
     """
 
     states: jax.Array
+    values: jax.Array
     mask: jax.Array
-    summary: PyTree = None
+    summary: jax.Array
+    last: PyTree = None
+
+
+def remember(states_BxSxD: jax.Array, mask_BxS: jax.Array, **others: PyTree) -> Memory:
+    """Returns a memory that is read as it is compared, summed up by its mean if not otherwise."""
+    fields = {"values": states_BxSxD, **others}
+    if "summary" not in fields:
+        weights_BxSx1 = mask_BxS[..., None].astype(jnp.float32)
+        total_BxD = jnp.sum(fields["values"].astype(jnp.float32) * weights_BxSx1, axis=1)
+        count_Bx1 = jnp.maximum(jnp.sum(weights_BxSx1, axis=1), 1)
+        fields["summary"] = (total_BxD / count_Bx1).astype(states_BxSxD.dtype)
+    return Memory(states=states_BxSxD, mask=mask_BxS, **fields)
 
 
 @flax.struct.dataclass

@@ -32,18 +32,21 @@ class EncoderDecoder(nn.Module):
         def embedding(vocabulary, width):
             return Embedding(vocabulary, width, dtype, config.embedding_initializer)
 
-        self.source_embedding = embedding(self.source_vocabulary, config.encoder.width)
+        encoder, decoder = config.encoder, config.decoder
+        source_width = encoder.embedding_width or encoder.width
+        target_width = decoder.embedding_width or decoder.width
+        self.source_embedding = embedding(self.source_vocabulary, source_width)
         if config.share_embeddings:
             self.target_embedding = self.source_embedding
         else:
-            self.target_embedding = embedding(self.target_vocabulary, config.decoder.width)
+            self.target_embedding = embedding(self.target_vocabulary, target_width)
         if config.tie_output:
             output = TiedOutput(self.target_embedding)
         else:
             output = Dense(self.target_vocabulary, dtype, result=jnp.float32)
-        self.encoder = ENCODERS[config.encoder.kind](**_fields(config.encoder), dtype=dtype)
-        self.decoder = DECODERS[config.decoder.kind](
-            **_fields(config.decoder), dtype=dtype, embedding=self.target_embedding, output=output
+        self.encoder = _stack(ENCODERS, encoder, dtype=dtype)
+        self.decoder = _stack(
+            DECODERS, decoder, dtype=dtype, embedding=self.target_embedding, output=output
         )
 
     def __call__(
@@ -76,8 +79,13 @@ class TiedOutput(nn.Module):
         return self.embedding.attend(x)
 
 
-def _fields(stack: ml_collections.FrozenConfigDict) -> dict:
-    return {name: value for name, value in stack.items() if name != "kind"}
+def _stack(
+    families: dict[str, type[nn.Module]], stack: ml_collections.FrozenConfigDict, **parts
+) -> nn.Module:
+    """Returns the module of a stack's family, which takes those fields of the stack it has."""
+    family = families[stack.kind]
+    fields = {name: value for name, value in stack.items() if name in family.__dataclass_fields__}
+    return family(**fields, **parts)
 
 
 def build(

@@ -4,10 +4,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from seqjax.architectures.contract import Carry, Memory
-from seqjax.layers.attention import causal_mask
+from seqjax.architectures.contract import Carry, Memory, remember
 from seqjax.layers.dropout import Dropout
 from seqjax.layers.embedding import Positions
+from seqjax.layers.multi_head_attention import causal_mask
 from seqjax.layers.normalization import layer_norm
 from seqjax.layers.transformer import TransformerDecoderLayer, TransformerEncoderLayer
 
@@ -63,7 +63,7 @@ class TransformerEncoder(_Stack):
         x_BxSxD = self.drop(self.position(inputs_BxSxD), deterministic)
         for layer in self.block:
             x_BxSxD = layer(x_BxSxD, mask_BxS[:, None, None], deterministic)
-        return Memory(states=self.norm(x_BxSxD), mask=mask_BxS)
+        return remember(self.norm(x_BxSxD), mask_BxS)
 
 
 class TransformerDecoder(_Stack):
@@ -86,13 +86,15 @@ class TransformerDecoder(_Stack):
         """Returns logits [B, T, V]; those at t depend on the targets up to t only."""
         x_BxTxD = self.drop(self.position(self.embedding(targets_BxT)), deterministic)
         mask = causal_mask(targets_BxT.shape[1])
+        read = (memory.states, memory.values)
         for layer in self.block:
-            x_BxTxD = layer(x_BxTxD, memory.states, mask, memory.mask[:, None, None], deterministic)
+            x_BxTxD = layer(x_BxTxD, read, mask, memory.mask[:, None, None], deterministic)
         return self.output(self.norm(x_BxTxD))
 
     def start(self, memory: Memory, hypotheses: int, max_length: int) -> Carry:
         """Returns the carry of K hypotheses before their first token, for `max_length` of them."""
-        caches = [layer.start(memory.states, hypotheses, max_length) for layer in self.block]
+        read = (memory.states, memory.values)
+        caches = [layer.start(read, hypotheses, max_length) for layer in self.block]
         batch = memory.states.shape[0]
         return Carry(
             fixed={"mask": memory.mask, "layers": caches},

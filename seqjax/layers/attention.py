@@ -1,91 +1,218 @@
-"""Attention: which memory positions a query reads, and what it gets from them."""
+"""Attention of a decoder to the source: which positions a query reads, and what it finds there.
+
+    weights[t] = softmax over s of score(query[t], memory[s])
+    context[t] = sum over s of weights[t, s] value[s]
+
+Shape suffixes: B batch, T queries, S source, H heads, D width of queries, E width of the memory,
+A inner width.
+"""
+
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from seqjax.layers.dense import Dense, together
-from seqjax.layers.dropout import Dropout
+from seqjax.layers.dense import Dense, product
+from seqjax.layers.masked_softmax import masked_softmax
+from seqjax.layers.multi_head_attention import MultiHeadAttention
 
-# Far below any real score, yet finite: with nothing to read, weights are uniform and not NaN.
-MASKED = -1e9
-
-
-def causal_mask(length: int) -> jax.Array:
-    """Returns bool [1, 1, T, T], true where a position may read: itself and the past."""
-    return jnp.tril(jnp.ones((length, length), bool))[None, None]
+# The collection that attention weights on the source are put into where they are asked for.
+SOURCE_ATTENTION = "source_attention"
 
 
-class MultiHeadAttention(nn.Module):
-    """Scaled dot-product attention in several subspaces (Vaswani et al., 2017, section 3.2).
-
-        head_h = softmax(Q_h K_h^T / sqrt(P)) V_h,   Q_h = q W^Q_h, K_h = m W^K_h, V_h = m W^V_h
-        output = [head_1, ..., head_H] W^O
-
-    The softmax is computed in float32.
+class Prepared(NamedTuple):
+    """A memory as an attention reads it, made once for a whole target.
 
     Attributes:
-      width: size D of queries and outputs.
-      heads: number H of heads; the width P of a head is D / H.
-      dropout: rate on the attention weights.
-      dtype: numbers of the computation.
+      keys: any arrays [B, ...] that scores are computed from.
+      values: what is read.
+      mask: bool [B, S], true at real positions.
+    """
+
+    keys: Any
+    values: jax.Array
+    mask: jax.Array
+
+
+class Attention(nn.Module):
+    """What all kinds have in common; a kind is its `_keys` and its `_scores`.
+
+    Attributes:
+      width: size D of queries.
+      inner: inner size A of those kinds that have a layer of their own.
+      heads: heads, of 'multi_head' only.
+      dtype: numbers of the computation; softmax is float32.
     """
 
     width: int
-    heads: int
-    dropout: float = 0.0
+    inner: int = 0
+    heads: int = 1
     dtype: jnp.dtype = jnp.float32
 
-    def setup(self):
-        self.query, self.key, self.value, self.output = (
-            Dense(self.width, self.dtype) for _ in range(4)
-        )
-        self.drop = Dropout(self.dropout)
+    # Whether scores depend on the weights of the position before.
+    looks_back = False
+
+    def prepare(
+        self, states_BxSxE: jax.Array, values_BxSxE: jax.Array, mask_BxS: jax.Array
+    ) -> Prepared:
+        """Returns the memory as it is read."""
+        return Prepared(self._keys(states_BxSxE), values_BxSxE, mask_BxS)
 
     def __call__(
-        self,
-        query_BxTxD: jax.Array,
-        memory_BxSxE: jax.Array,
-        mask: jax.Array,
-        deterministic: bool = True,
-    ) -> jax.Array:
-        """Reads the memory at every target position; mask is bool, broadcast to [B, H, T, S]."""
-        query = self.project_query(query_BxTxD)
-        return self.read(query, *self.project_memory(memory_BxSxE), mask, deterministic)
+        self, query_BxTxD: jax.Array, memory: Prepared, before_BxHxTxS: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """Returns contexts [B, T, E] and weights [B, H, T, S].
 
-    def project_query(self, query_BxTxD: jax.Array) -> jax.Array:
-        """Returns the queries [B, H, T, P]."""
-        return self._split(self.query(query_BxTxD))
+        Args:
+          query_BxTxD: vectors of target positions, or of hypotheses.
+          memory: what `prepare` gave.
+          before_BxHxTxS: the weights of the position before, where `looks_back`; first zeros.
+        """
+        scores_BxTxS = self._scores(query_BxTxD, memory.keys, before_BxHxTxS)
+        weights = masked_softmax(scores_BxTxS, memory.mask[:, None], self.dtype)
+        return _multiply("bts,bse->bte", weights, memory.values, self.dtype), weights[:, None]
 
-    def project_memory(self, memory_BxSxE: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Returns the keys and values [B, H, S, P] of a memory, to be read many times."""
-        return self._split(self.key(memory_BxSxE)), self._split(self.value(memory_BxSxE))
+    def _keys(self, states_BxSxE: jax.Array) -> Any:
+        return states_BxSxE
 
-    def project_own(self, x_BxKxD: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Returns queries, keys and values [B, H, K, P] of few positions, in one product."""
-        projected = together((self.query, self.key, self.value), x_BxKxD)
-        return tuple(self._split(projected[:, :, i]) for i in range(3))
+    def _scores(self, query_BxTxD, keys, before) -> jax.Array:
+        raise NotImplementedError
 
-    def read(
-        self,
-        query_BxHxTxP: jax.Array,
-        keys_BxHxSxP: jax.Array,
-        values_BxHxSxP: jax.Array,
-        mask: jax.Array,
-        deterministic: bool = True,
-    ) -> jax.Array:
-        """Attends from queries to keys and values, all projected; returns [B, T, D]."""
-        scores = jnp.einsum(
-            "bhtp,bhsp->bhts", query_BxHxTxP, keys_BxHxSxP, preferred_element_type=jnp.float32
-        )
-        scores = jnp.where(mask, scores * (self.width // self.heads) ** -0.5, MASKED)
-        weights = jax.nn.softmax(scores, axis=-1).astype(self.dtype)
-        weights = self.drop(weights, deterministic)
-        # The transposition stands apart: as part of the product, XLA leaves its fast path on a CPU.
-        heads = jnp.einsum("bhts,bhsp->bhtp", weights, values_BxHxSxP).transpose(0, 2, 1, 3)
-        return self.output(heads.reshape(*heads.shape[:2], self.width))
 
-    def _split(self, x_BxSxD: jax.Array) -> jax.Array:
-        """Turns [B, S, D] into [B, H, S, P]."""
-        batch, length, _ = x_BxSxD.shape
-        return x_BxSxD.reshape(batch, length, self.heads, -1).transpose(0, 2, 1, 3)
+class DotAttention(Attention):
+    """score = q . m (Luong et al., 2015); queries and memory are equally wide."""
+
+    def _scores(self, query_BxTxD, keys, before):
+        return _multiply("btd,bsd->bts", query_BxTxD, keys, jnp.float32)
+
+
+class ScaledDotAttention(DotAttention):
+    """score = q . m / sqrt(D) (Vaswani et al., 2017, with one head and no maps)."""
+
+    def _scores(self, query_BxTxD, keys, before):
+        return super()._scores(query_BxTxD, keys, before) * self.width**-0.5
+
+
+class GeneralAttention(DotAttention):
+    """score = q^T W m (Luong et al., 2015), without a bias."""
+
+    def setup(self):
+        self.key = Dense(self.width, self.dtype, bias=False)
+
+    def _keys(self, states_BxSxE):
+        return self.key(states_BxSxE)
+
+
+class AdditiveAttention(Attention):
+    """score = v^T tanh(W q + U m + b) (Bahdanau et al., 2015)."""
+
+    def setup(self):
+        self.query = Dense(self.inner, self.dtype, bias=False)
+        self.key = Dense(self.inner, self.dtype)
+        self.vector = self.param("vector", _vector, (self.inner,), jnp.float32)
+
+    def _keys(self, states_BxSxE):
+        return self.key(states_BxSxE)
+
+    def _scores(self, query_BxTxD, keys, before):
+        added = self.query(query_BxTxD)[:, :, None] + keys[:, None]
+        return self._weigh(jnp.tanh(added))
+
+    def _weigh(self, hidden_BxTxSxA):
+        return product(hidden_BxTxSxA, self.vector, self.dtype, jnp.float32)
+
+
+class NormalizedAdditiveAttention(AdditiveAttention):
+    """score = g v^T / |v| tanh(W q + U m + b) (Salimans and Kingma, 2016, applied to v).
+
+    The scale g starts at sqrt(1 / A), as in tensorflow/nmt.
+    """
+
+    def setup(self):
+        super().setup()
+        self.scale = self.param("scale", lambda key: jnp.asarray(self.inner**-0.5, jnp.float32))
+
+    def _weigh(self, hidden_BxTxSxA):
+        return super()._weigh(hidden_BxTxSxA) * self.scale / jnp.linalg.norm(self.vector)
+
+
+class ConcatAttention(AdditiveAttention):
+    """score = v^T tanh(W [q; m]) (Luong et al., 2015): additive without the bias."""
+
+    def setup(self):
+        self.query = Dense(self.inner, self.dtype, bias=False)
+        self.key = Dense(self.inner, self.dtype, bias=False)
+        self.vector = self.param("vector", _vector, (self.inner,), jnp.float32)
+
+
+class LocationAttention(AdditiveAttention):
+    """score = v^T tanh(W q + U m + L f + b),  f = F * weights before (Chorowski et al., 2015).
+
+    F are `filters` convolutions of `kernel` positions over the weights of the position before.
+
+    Attributes:
+      filters: number of convolutions.
+      kernel: odd number of positions that each sees.
+    """
+
+    filters: int = 10
+    kernel: int = 15
+
+    looks_back = True
+
+    def setup(self):
+        super().setup()
+        init = nn.initializers.xavier_uniform()
+        self.filter = self.param("filter", init, (self.kernel, self.filters), jnp.float32)
+        self.location = Dense(self.inner, self.dtype, bias=False)
+
+    def _scores(self, query_BxTxD, keys, before_BxHxTxS):
+        side = self.kernel // 2
+        length = keys.shape[1]
+        padded = jnp.pad(before_BxHxTxS[:, 0], ((0, 0), (0, 0), (side, side)))
+        windows = jnp.stack([padded[..., i : i + length] for i in range(self.kernel)], axis=-1)
+        features_BxTxSxF = product(windows, self.filter, self.dtype, self.dtype)
+        added = self.query(query_BxTxD)[:, :, None] + keys[:, None]
+        return self._weigh(jnp.tanh(added + self.location(features_BxTxSxF)))
+
+
+class MultiHead(Attention):
+    """`MultiHeadAttention` behind the interface of the others; its context is D wide."""
+
+    def setup(self):
+        self.attention = MultiHeadAttention(self.width, self.heads, dtype=self.dtype)
+
+    def prepare(self, states_BxSxE, values_BxSxE, mask_BxS):
+        """Returns the memory as it is read."""
+        keys, values = self.attention.project_memory(states_BxSxE, values_BxSxE)
+        return Prepared(keys, values, mask_BxS)
+
+    def __call__(self, query_BxTxD, memory, before_BxHxTxS=None):
+        """Returns contexts [B, T, D] and weights [B, H, T, S]."""
+        query = self.attention.project_query(query_BxTxD)
+        mask = memory.mask[:, None, None]
+        return self.attention.read(query, memory.keys, memory.values, mask)
+
+
+# The names in `config.model.decoder.attention`.
+ATTENTIONS = {
+    "additive": AdditiveAttention,
+    "additive_normalized": NormalizedAdditiveAttention,
+    "dot": DotAttention,
+    "scaled_dot": ScaledDotAttention,
+    "general": GeneralAttention,
+    "concat": ConcatAttention,
+    "location": LocationAttention,
+    "multi_head": MultiHead,
+}
+
+
+def _vector(key: jax.Array, shape: tuple[int], dtype: jnp.dtype) -> jax.Array:
+    """Glorot and Bengio's (2010) bound for a map to one number."""
+    bound = (6 / (shape[0] + 1)) ** 0.5
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+def _multiply(equation: str, left: jax.Array, right: jax.Array, result: jnp.dtype) -> jax.Array:
+    return jnp.einsum(equation, left, right, preferred_element_type=result)

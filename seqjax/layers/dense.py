@@ -13,34 +13,39 @@ import jax.numpy as jnp
 
 
 class Dense(nn.Module):
-    """An affine map of the last axis, y = x W + b.
+    """An affine map of the last axis, y = x W + b, or a linear one, y = x W.
 
     Attributes:
       features: outputs.
       dtype: numbers of the computation; W and b are float32.
       result: numbers of the result, by default those of the computation.
+      bias: whether b is there.
     """
 
     features: int
     dtype: jnp.dtype = jnp.float32
     result: jnp.dtype | None = None
+    bias: bool = True
 
     @nn.compact
-    def weights(self, inputs: int) -> tuple[jax.Array, jax.Array]:
-        """Returns W [I, O] and b [O] for so many inputs."""
+    def weights(self, inputs: int) -> tuple[jax.Array, jax.Array | None]:
+        """Returns W [I, O] and b [O], if there is one, for so many inputs."""
         init = nn.initializers.xavier_uniform()
         kernel = self.param("kernel", init, (inputs, self.features), jnp.float32)
+        if not self.bias:
+            return kernel, None
         return kernel, self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps [..., I] to [..., O]."""
         kernel, bias = self.weights(x.shape[-1])
         result = self.result or self.dtype
-        return product(x, kernel, self.dtype, result) + bias.astype(result)
+        y = product(x, kernel, self.dtype, result)
+        return y if bias is None else y + bias.astype(result)
 
 
 def together(layers: Sequence[Dense], x: jax.Array) -> jax.Array:
-    """Applies n maps with as many outputs each to one input, [..., I] to [..., n, O].
+    """Applies n affine maps with as many outputs each to one input, [..., I] to [..., n, O].
 
     One large product is faster than several small ones. The maps lie on an axis of their own, so
     that outputs that are divided over devices stay so.

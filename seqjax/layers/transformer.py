@@ -6,9 +6,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from seqjax.layers.attention import MultiHeadAttention
+from seqjax.layers.attention import SOURCE_ATTENTION
 from seqjax.layers.dropout import Dropout
 from seqjax.layers.feed_forward import FeedForward
+from seqjax.layers.multi_head_attention import MultiHeadAttention
 from seqjax.layers.normalization import layer_norm
 
 
@@ -90,25 +91,28 @@ class TransformerDecoderLayer(_Layer):
     def __call__(
         self,
         x_BxTxD: jax.Array,
-        memory_BxSxE: jax.Array,
+        memory: tuple[jax.Array, jax.Array],
         mask: jax.Array,
         memory_mask: jax.Array,
         deterministic: bool = True,
     ) -> jax.Array:
-        """Maps [B, T, D] to [B, T, D]; masks broadcast to [B, H, T, T] and [B, H, T, S]."""
+        """Maps [B, T, D] to [B, T, D]; masks broadcast to [B, H, T, T] and [B, H, T, S].
+
+        The memory is two arrays [B, S, E], what is compared and what is read.
+        """
         x_BxTxD = self.attention_residual(
             x_BxTxD, lambda x: self.attention(x, x, mask, deterministic), deterministic
         )
-        keys, values = self.cross.project_memory(memory_BxSxE)
+        keys, values = self.cross.project_memory(*memory)
         return self._rest(x_BxTxD, keys, values, memory_mask, deterministic)
 
-    def start(self, memory_BxSxE: jax.Array, hypotheses: int, capacity: int) -> dict:
+    def start(self, memory: tuple[jax.Array, jax.Array], hypotheses: int, capacity: int) -> dict:
         """Returns the projected memory, and empty caches for `capacity` L positions.
 
         Keys are kept as [B, H, P, L K], the form that a product with queries reads row by row, and
         values as [B, H, L K, P]: slot (t, k) is t K + k.
         """
-        keys, values = self.cross.project_memory(memory_BxSxE)
+        keys, values = self.cross.project_memory(*memory)
         batch, heads, _, size = keys.shape
         slots = capacity * hypotheses
         return {
@@ -139,7 +143,7 @@ class TransformerDecoderLayer(_Layer):
             update = jax.lax.dynamic_update_slice_in_dim
             keys = update(keys, key.swapaxes(2, 3), slot, axis=3)
             values = update(values, value, slot, axis=2)
-            return self.attention.read(query, keys.swapaxes(2, 3), values, mask_BxKxLK[:, None])
+            return self.attention.read(query, keys.swapaxes(2, 3), values, mask_BxKxLK[:, None])[0]
 
         x_BxKxD = self.attention_residual(x_BxKxD, attend, True)
         x_BxKxD = self._rest(x_BxKxD, *cache["cross"], memory_mask, True)
@@ -148,7 +152,9 @@ class TransformerDecoderLayer(_Layer):
     def _rest(self, x, keys, values, memory_mask, deterministic):
         def cross(y):
             query = self.cross.project_query(y)
-            return self.cross.read(query, keys, values, memory_mask, deterministic)
+            found, weights = self.cross.read(query, keys, values, memory_mask, deterministic)
+            self.sow(SOURCE_ATTENTION, "weights", weights)
+            return found
 
         x = self.cross_residual(x, cross, deterministic)
         return self.inner_residual(x, lambda y: self.inner(y, deterministic), deterministic)

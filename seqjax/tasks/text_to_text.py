@@ -11,6 +11,7 @@ import numpy as np
 from seqjax.architectures.encoder_decoder import build
 from seqjax.data.tokenizer import BOS, EOS, PAD, Tokenizers
 from seqjax.data.tokens import encode
+from seqjax.model_rules import learns_positions
 from seqjax.search.beam import beam_search
 from seqjax.search.hypotheses import Hypotheses
 from seqjax.tasks.cross_entropy import cross_entropy
@@ -79,7 +80,7 @@ class TextToText:
         """Returns the longest output, EOS included, that a source of so many tokens may have."""
         decode, decoder = self.config.decode, self.config.model.decoder
         longest = int(source_length * decode.max_length_ratio) + decode.max_length_extra
-        if decoder.get("positions") == "learned":
+        if learns_positions(decoder):
             longest = min(longest, decoder.max_positions)
         return max(longest, 1)
 

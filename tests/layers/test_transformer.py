@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from seqjax.layers.attention import causal_mask
+from seqjax.layers.multi_head_attention import causal_mask
 from seqjax.layers.transformer import (
     Residual,
     TransformerDecoderLayer,
@@ -73,7 +73,7 @@ def test_decoder_layer_equals_plain_numpy(normalization, filled, reference, wave
     memory = wave(2, 5, 6, seed=1).astype(np.float32)
     memory_mask = np.arange(5) < LENGTHS[:, None]
     layer = TransformerDecoderLayer(**SIZES, normalization=normalization)
-    inputs = (x, memory, causal_mask(4), memory_mask[:, None, None])
+    inputs = (x, (memory, memory), causal_mask(4), memory_mask[:, None, None])
     params = filled(jax.eval_shape(layer.init, jax.random.key(0), *inputs)["params"])
     output = layer.apply({"params": params}, *inputs)
     for row in range(2):

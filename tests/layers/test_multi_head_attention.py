@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax.layers.attention import MultiHeadAttention, causal_mask
+from seqjax.layers.multi_head_attention import MultiHeadAttention, causal_mask
 
 BATCH, TARGET, SOURCE, WIDTH, MEMORY_WIDTH = 3, 4, 5, 8, 6
 LENGTHS = np.array([5, 2, 3])

@@ -1,0 +1,15 @@
+"""Attention weights from scores."""
+
+import jax
+import jax.numpy as jnp
+
+# Far below any real score, yet finite: with nothing to read, weights are uniform and not NaN.
+MASKED = -1e9
+
+
+def masked_softmax(scores: jax.Array, mask: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    """Returns weights over the last axis of float32 scores, zero where the mask is false.
+
+    The mask is broadcast to the scores; the softmax is computed in float32.
+    """
+    return jax.nn.softmax(jnp.where(mask, scores, MASKED), axis=-1).astype(dtype)

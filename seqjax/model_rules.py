@@ -1,0 +1,298 @@
+"""What the fields under `model` may hold, and which parts of a model fit together."""
+
+from ml_collections import ConfigDict
+
+from seqjax.rules import ANYTHING, PROBABILITY, Relation, Rule, at_least, one_of, quoted
+
+_RECURRENT = ("elman", "lstm", "gru")
+_ATTENTIONS = (
+    ("none", "additive", "additive_normalized", "dot", "scaled_dot", "general", "concat")
+    + ("location", "multi_head")
+)  # fmt: skip
+# Family -> the kinds of attention that its decoder can use.
+_ATTENTIONS_OF = {
+    "recurrent": _ATTENTIONS,
+    # All positions are computed at once: none can look from where the one before has looked.
+    "convolutional": tuple(name for name in _ATTENTIONS if name not in ("none", "location")),
+    "transformer": ("multi_head",),
+}
+# Scores that are products of vectors as they are, which must be equally wide.
+_PLAIN_PRODUCTS = ("dot", "scaled_dot")
+_POSITIONS = ("none", "sinusoidal", "learned", "relative", "rotary", "alibi")
+
+_STACK_RULES = {
+    "kind": one_of(*_RECURRENT, "convolutional", "transformer"),
+    "layers": at_least(1),
+    "width": at_least(1),
+    "embedding_width": at_least(0),
+    "dropout": PROBABILITY,
+    "heads": at_least(1),
+    "key_value_heads": at_least(0),
+    "window": at_least(0),
+    "feed_forward": at_least(1),
+    "activation": one_of("relu", "gelu", "swiglu", "geglu"),
+    "normalization": one_of("pre", "post"),
+    "norm": one_of("layer", "rms"),
+    "attention_dropout": PROBABILITY,
+    "activation_dropout": PROBABILITY,
+    "positions": one_of(*_POSITIONS),
+    "max_positions": at_least(1),
+    "kernel": at_least(1),
+    "cell_normalization": ANYTHING,
+    "residual": ANYTHING,
+    "variational": ANYTHING,
+}
+_ENCODER_RULES = {**_STACK_RULES, "direction": one_of("forward", "backward", "both")}
+_DECODER_RULES = {
+    **_STACK_RULES,
+    "attention": one_of(*_ATTENTIONS),
+    "attention_width": at_least(0),
+    "attention_order": one_of("attend_first", "update_first"),
+    "input_feeding": ANYTHING,
+    "feed_summary": ANYTHING,
+    "readout": one_of("attentional", "deep", "state"),
+    "bridge": one_of("projection", "last", "zeros"),
+}
+
+MODEL_RULES: dict[str, Rule] = {
+    "model.share_embeddings": ANYTHING,
+    "model.tie_output": ANYTHING,
+    "model.embedding_initializer": one_of("normal", "xavier"),
+    "model.dtype": one_of("float32", "bfloat16"),
+    **{f"model.encoder.{name}": rule for name, rule in _ENCODER_RULES.items()},
+    **{f"model.decoder.{name}": rule for name, rule in _DECODER_RULES.items()},
+}
+
+
+def _family(stack: ConfigDict) -> str:
+    return "recurrent" if stack.kind in _RECURRENT else stack.kind
+
+
+def _embedding_width(stack: ConfigDict) -> int:
+    return stack.embedding_width or stack.width
+
+
+def _memory_width(encoder: ConfigDict) -> int:
+    """Returns the size of an encoder's states."""
+    if _family(encoder) == "convolutional":
+        return _embedding_width(encoder)
+    both = _family(encoder) == "recurrent" and encoder.direction == "both"
+    return encoder.width * (2 if both else 1)
+
+
+def _query_width(decoder: ConfigDict) -> int:
+    """Returns the size of the vectors that a decoder looks for."""
+    return _embedding_width(decoder) if _family(decoder) == "convolutional" else decoder.width
+
+
+def _has_heads(stack: ConfigDict) -> bool:
+    return _family(stack) == "transformer" or stack.get("attention") == "multi_head"
+
+
+def _sinusoidal(stack: ConfigDict) -> bool:
+    return _family(stack) != "recurrent" and stack.positions == "sinusoidal"
+
+
+def learns_positions(stack: ConfigDict) -> bool:
+    """Returns whether a stack has a table of positions, which ends."""
+    return _family(stack) != "recurrent" and stack.positions == "learned"
+
+
+def _stack_relations(name: str, longest: str) -> tuple[Relation, ...]:
+    """Returns the relations of `model.encoder` or `model.decoder` with its longest input."""
+    stack = f"model.{name}"
+
+    def is_a(family: str, c: ConfigDict) -> bool:
+        return _family(c.model[name]) == family
+
+    return (
+        Relation(
+            f"{stack}.embedding_width",
+            lambda c: (
+                not is_a("transformer", c) or _embedding_width(c.model[name]) == c.model[name].width
+            ),
+            f"0, since the vectors of {stack}.kind = 'transformer' are as wide as it is",
+        ),
+        Relation(
+            f"{stack}.heads",
+            lambda c: (
+                not _has_heads(c.model[name])
+                or _query_width(c.model[name]) % c.model[name].heads == 0
+            ),
+            lambda c: f"a divisor of {_width_field(stack, c.model[name])}",
+        ),
+        Relation(
+            f"{stack}.key_value_heads",
+            lambda c: (
+                not is_a("transformer", c)
+                or c.model[name].key_value_heads == 0
+                or c.model[name].heads % c.model[name].key_value_heads == 0
+            ),
+            f"0 or a divisor of {stack}.heads = {{{stack}.heads}}",
+        ),
+        Relation(
+            f"{stack}.kernel",
+            lambda c: not is_a("convolutional", c) or name == "decoder" or c.model[name].kernel % 2,
+            "an odd number, as many positions before the middle as after it",
+        ),
+        Relation(
+            f"{stack}.positions",
+            lambda c: (
+                not is_a("convolutional", c)
+                or c.model[name].positions in ("none", "sinusoidal", "learned")
+            ),
+            f"'sinusoidal', 'learned' or 'none', since {stack}.kind = 'convolutional'",
+        ),
+        Relation(
+            f"{stack}.positions",
+            lambda c: (
+                not is_a("transformer", c)
+                or c.model[name].positions != "rotary"
+                or c.model[name].width // c.model[name].heads % 2 == 0
+            ),
+            f"another kind, or an even {stack}.width / {stack}.heads, since pairs are turned",
+        ),
+        Relation(
+            f"{stack}.width",
+            lambda c: not _sinusoidal(c.model[name]) or _embedding_width(c.model[name]) % 2 == 0,
+            f"an even number, since {stack}.positions = 'sinusoidal'",
+        ),
+        Relation(
+            f"{stack}.max_positions",
+            lambda c: (
+                not learns_positions(c.model[name])
+                or c.model[name].max_positions >= c.data[longest]
+            ),
+            f"at least data.{longest} = {{data.{longest}}}, since positions are learned",
+        ),
+    )
+
+
+def _width_field(path: str, stack: ConfigDict) -> str:
+    """Returns the field that gives the size of queries, with its value."""
+    width = _query_width(stack)
+    return f"{path}.{'width' if width == stack.width else 'embedding_width'} = {width}"
+
+
+def _reads_source(config: ConfigDict) -> bool:
+    """False for a recurrent decoder that nothing of the source reaches."""
+    decoder = config.model.decoder
+    if _family(decoder) != "recurrent" or decoder.attention != "none":
+        return True
+    return decoder.feed_summary or decoder.bridge != "zeros"
+
+
+def _attention_is_known(config: ConfigDict) -> bool:
+    decoder = config.model.decoder
+    return decoder.attention in _ATTENTIONS_OF[_family(decoder)]
+
+
+def _widths_fit(config: ConfigDict) -> bool:
+    encoder, decoder = config.model.encoder, config.model.decoder
+    plain = _family(decoder) != "transformer" and decoder.attention in _PLAIN_PRODUCTS
+    return not plain or _memory_width(encoder) == _query_width(decoder)
+
+
+def _fitting_attentions(config: ConfigDict) -> str:
+    encoder, decoder = config.model.encoder, config.model.decoder
+    known = [name for name in _ATTENTIONS_OF[_family(decoder)] if name not in _PLAIN_PRODUCTS]
+    return (
+        f"one of {quoted(tuple(known))}, since the states of the source are"
+        f" {_memory_width(encoder)} wide and the decoder's queries {_query_width(decoder)}"
+    )
+
+
+def _last_states_fit(config: ConfigDict) -> bool:
+    encoder, decoder = config.model.encoder, config.model.decoder
+    if _family(decoder) != "recurrent" or decoder.bridge != "last":
+        return True
+    found = (encoder.kind, encoder.layers, _memory_width(encoder))
+    return found == (decoder.kind, decoder.layers, decoder.width)
+
+
+def _form(stack: ConfigDict, width: int) -> str:
+    return f"{stack.kind!r} of {stack.layers} layers, {width} wide"
+
+
+def _uses_attention(config: ConfigDict) -> bool:
+    """False where a recurrent decoder attends, and nothing depends on what it has found."""
+    decoder = config.model.decoder
+    if _family(decoder) != "recurrent" or decoder.attention == "none":
+        return True
+    return decoder.readout != "state" or decoder.attention_order == "attend_first"
+
+
+_DECODER_RELATIONS = (
+    Relation(
+        "model.decoder.attention",
+        _attention_is_known,
+        lambda c: (
+            f"one of {quoted(_ATTENTIONS_OF[_family(c.model.decoder)])},"
+            f" since model.decoder.kind = {c.model.decoder.kind!r}"
+        ),
+    ),
+    Relation("model.decoder.attention", _widths_fit, _fitting_attentions),
+    Relation(
+        "model.decoder.bridge",
+        _reads_source,
+        "'projection' or 'last', since without attention nothing else tells of the source",
+    ),
+    Relation(
+        "model.decoder.bridge",
+        _last_states_fit,
+        lambda c: (
+            "'projection' or 'zeros', or stacks of one form:"
+            f" model.encoder is {_form(c.model.encoder, _memory_width(c.model.encoder))},"
+            f" model.decoder {_form(c.model.decoder, c.model.decoder.width)}"
+        ),
+    ),
+    Relation(
+        "model.decoder.readout",
+        _uses_attention,
+        "'attentional' or 'deep', since with attention_order = 'update_first' the state alone does"
+        " not hold what was attended to",
+    ),
+    Relation(
+        "model.decoder.input_feeding",
+        lambda c: (
+            not c.model.decoder.input_feeding
+            or _family(c.model.decoder) != "recurrent"
+            or (c.model.decoder.readout == "attentional" and c.model.decoder.attention != "none")
+        ),
+        "False, or attention and model.decoder.readout = 'attentional', whose vector is fed",
+    ),
+)
+
+_EMBEDDING_RELATIONS = (
+    Relation(
+        "model.share_embeddings",
+        lambda c: not c.model.share_embeddings or c.tokenizer.joint,
+        "False, or tokenizer.joint = True",
+    ),
+    Relation(
+        "model.share_embeddings",
+        lambda c: (
+            not c.model.share_embeddings
+            or _embedding_width(c.model.encoder) == _embedding_width(c.model.decoder)
+        ),
+        lambda c: (
+            f"False, or {_embedding_field('model.encoder', c.model.encoder)} and"
+            f" {_embedding_field('model.decoder', c.model.decoder)} to be the same"
+        ),
+    ),
+)
+
+
+def _embedding_field(path: str, stack: ConfigDict) -> str:
+    """Returns the field that gives the size of token vectors, with its value."""
+    return f"{path}.{'embedding_width' if stack.embedding_width else 'width'} = " + str(
+        _embedding_width(stack)
+    )
+
+
+MODEL_RELATIONS = (
+    *_stack_relations("encoder", "max_source_length"),
+    *_stack_relations("decoder", "max_target_length"),
+    *_DECODER_RELATIONS,
+    *_EMBEDDING_RELATIONS,
+)

@@ -1,0 +1,75 @@
+"""The kinds of rules that a config is held to."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+
+class Rule(NamedTuple):
+    """What one field may hold."""
+
+    accepts: Callable[[Any], bool]
+    expected: str
+    # The names to look for the nearest in, where the value is one of a few.
+    known: tuple[str, ...] = ()
+
+
+class Relation(NamedTuple):
+    """A condition between fields: the field that is named, whether it holds, what is expected.
+
+    The expectation may name the values of other fields in braces; where it is more than one text,
+    it is a function of the config.
+    """
+
+    field: str
+    holds: Callable[[ConfigDict], bool]
+    expected: str | Callable[[ConfigDict], str]
+
+    def told(self, config: ConfigDict) -> str:
+        """Returns what is expected in a config."""
+        if callable(self.expected):
+            return self.expected(config)
+        return self.expected.format(**config)
+
+
+def quoted(names: tuple[str, ...]) -> str:
+    """Returns names as a text, `'a', 'b'`."""
+    return ", ".join(map(repr, names))
+
+
+def one_of(*known: str) -> Rule:
+    """Returns the rule of a field that holds one of a few names."""
+    return Rule(lambda value: value in known, f"one of {quoted(known)}", known)
+
+
+def some_of(*known: str) -> Rule:
+    """Returns the rule of a tuple of some of a few names."""
+
+    def accepts(value: tuple[str, ...]) -> bool:
+        return set(value) <= set(known) and len(set(value)) == len(value)
+
+    return Rule(accepts, f"each at most once of {quoted(known)}", known)
+
+
+def at_least(low: int | float) -> Rule:
+    """Returns the rule of a finite number from `low` on."""
+    return Rule(lambda value: low <= value < math.inf, f"at least {low}")
+
+
+def between(low: int, high: int) -> Rule:
+    """Returns the rule of a number in a range, its ends included."""
+    return Rule(lambda value: low <= value <= high, f"{low} to {high}")
+
+
+def where(accepts: Callable[[Any], bool], expected: str) -> Rule:
+    """Returns a rule from a condition."""
+    return Rule(accepts, expected)
+
+
+ANYTHING = where(lambda value: True, "anything")
+FILLED = where(bool, "a text that is not empty")
+POSITIVE = where(lambda value: 0 < value < math.inf, "a number greater than 0")
+PROBABILITY = where(lambda value: 0 <= value < 1, "0 or more and less than 1")
+ALL_OR_SOME = where(lambda value: value == -1 or value >= 1, "at least 1, or -1 for all")
