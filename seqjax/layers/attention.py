@@ -21,6 +21,12 @@ from seqjax.layers.multi_head_attention import MultiHeadAttention
 SOURCE_ATTENTION = "source_attention"
 
 
+def tell(module: nn.Module, weights_BxHxTxS: jax.Array) -> None:
+    """Puts a layer's weights on the source where `source_attention` finds them, if asked for."""
+    if not module.is_initializing():
+        module.sow(SOURCE_ATTENTION, "weights", weights_BxHxTxS)
+
+
 class Prepared(NamedTuple):
     """A memory as an attention reads it, made once for a whole target.
 

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from seqjax.layers.attention import SOURCE_ATTENTION
+from seqjax.layers.attention import tell
 from seqjax.layers.dropout import Dropout
 from seqjax.layers.feed_forward import FeedForward
 from seqjax.layers.multi_head_attention import MultiHeadAttention
@@ -153,7 +153,7 @@ class TransformerDecoderLayer(_Layer):
         def cross(y):
             query = self.cross.project_query(y)
             found, weights = self.cross.read(query, keys, values, memory_mask, deterministic)
-            self.sow(SOURCE_ATTENTION, "weights", weights)
+            tell(self, weights)
             return found
 
         x = self.cross_residual(x, cross, deterministic)
