@@ -10,7 +10,7 @@ _ATTENTIONS = (
     + ("location", "multi_head")
 )  # fmt: skip
 # Family -> the kinds of attention that its decoder can use.
-_ATTENTIONS_OF = {
+ATTENTIONS_OF = {
     "recurrent": _ATTENTIONS,
     # All positions are computed at once: none can look from where the one before has looked.
     "convolutional": tuple(name for name in _ATTENTIONS if name not in ("none", "location")),
@@ -184,7 +184,7 @@ def _reads_source(config: ConfigDict) -> bool:
 
 def _attention_is_known(config: ConfigDict) -> bool:
     decoder = config.model.decoder
-    return decoder.attention in _ATTENTIONS_OF[_family(decoder)]
+    return decoder.attention in ATTENTIONS_OF[_family(decoder)]
 
 
 def _widths_fit(config: ConfigDict) -> bool:
@@ -195,7 +195,7 @@ def _widths_fit(config: ConfigDict) -> bool:
 
 def _fitting_attentions(config: ConfigDict) -> str:
     encoder, decoder = config.model.encoder, config.model.decoder
-    known = [name for name in _ATTENTIONS_OF[_family(decoder)] if name not in _PLAIN_PRODUCTS]
+    known = [name for name in ATTENTIONS_OF[_family(decoder)] if name not in _PLAIN_PRODUCTS]
     return (
         f"one of {quoted(tuple(known))}, since the states of the source are"
         f" {_memory_width(encoder)} wide and the decoder's queries {_query_width(decoder)}"
@@ -227,7 +227,7 @@ _DECODER_RELATIONS = (
         "model.decoder.attention",
         _attention_is_known,
         lambda c: (
-            f"one of {quoted(_ATTENTIONS_OF[_family(c.model.decoder)])},"
+            f"one of {quoted(ATTENTIONS_OF[_family(c.model.decoder)])},"
             f" since model.decoder.kind = {c.model.decoder.kind!r}"
         ),
     ),

@@ -1,17 +1,23 @@
 """Any encoder with any decoder, and the embeddings between them and the vocabulary."""
 
+import re
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import ml_collections
 
 from seqjax.architectures.contract import Carry, Memory
+from seqjax.architectures.recurrent import RecurrentDecoder, RecurrentEncoder
 from seqjax.architectures.transformer import TransformerDecoder, TransformerEncoder
+from seqjax.layers.attention import SOURCE_ATTENTION
 from seqjax.layers.dense import Dense
 from seqjax.layers.embedding import Embedding
+from seqjax.layers.recurrent import CELLS
 
-ENCODERS = {"transformer": TransformerEncoder}
-DECODERS = {"transformer": TransformerDecoder}
+# The names in `config.model.encoder.kind` and `config.model.decoder.kind`.
+ENCODERS = {**dict.fromkeys(CELLS, RecurrentEncoder), "transformer": TransformerEncoder}
+DECODERS = {**dict.fromkeys(CELLS, RecurrentDecoder), "transformer": TransformerDecoder}
 
 
 class EncoderDecoder(nn.Module):
@@ -71,12 +77,36 @@ class EncoderDecoder(nn.Module):
 
 
 class TiedOutput(nn.Module):
-    """The output projection that is the transposed embedding (Press and Wolf, 2017)."""
+    """The output projection that is the transposed embedding (Press and Wolf, 2017).
+
+    Vectors of another size than the embedding's are mapped to it first.
+    """
 
     embedding: nn.Module
 
+    @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        if x.shape[-1] != self.embedding.width:
+            x = Dense(self.embedding.width, self.embedding.dtype, name="project")(x)
         return self.embedding.attend(x)
+
+
+def source_attention(
+    model: EncoderDecoder, variables: dict, source_BxS: jax.Array, target_BxT: jax.Array
+) -> tuple[jax.Array, list[jax.Array]]:
+    """Returns the logits [B, T, V], and for each layer that attends the weights [B, H, T, S].
+
+    With these it reads the source: at every target position they sum to 1 over the real source
+    positions. A model without attention has no such layer.
+    """
+    logits, found = model.apply(variables, source_BxS, target_BxT, mutable=[SOURCE_ATTENTION])
+    layers = jax.tree_util.tree_leaves_with_path(found)
+
+    def number(path) -> int:
+        digits = [re.sub(r"\D", "", str(key)) for key in path[1:-1]]
+        return int("".join(digits) or 0)
+
+    return logits, [weights for _, weights in sorted(layers, key=lambda item: number(item[0]))]
 
 
 def _stack(

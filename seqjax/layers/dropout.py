@@ -17,15 +17,18 @@ class Dropout(nn.Module):
 
     Attributes:
       rate: probability of zero, in [0, 1).
+      shared: axes along which the mask is the same.
     """
 
     rate: float
+    shared: tuple[int, ...] = ()
 
     @nn.compact
     def __call__(self, x: jax.Array, deterministic: bool) -> jax.Array:
         if deterministic or self.rate == 0.0:
             return x
-        hashed = hash_bits(self.make_rng("dropout"), x.shape)
+        shape = tuple(1 if axis in self.shared else size for axis, size in enumerate(x.shape))
+        hashed = hash_bits(self.make_rng("dropout"), shape)
         threshold = jnp.uint32(round(self.rate * 2**32))
         # In bfloat16 the scale itself would be off by up to 0.4%, and so the mean.
         scaled = (x * jnp.float32(1.0 / (1.0 - self.rate))).astype(x.dtype)

@@ -123,7 +123,7 @@ class RecurrentLayer(nn.Module):
         state is that after the last real position, and a reverse layer begins there.
         """
         state = self.start(x_BxTxI.shape[0]) if state is None else state
-        inputs_TxBxG = self._project(x_BxTxI).swapaxes(0, 1)
+        inputs_TxBxG = self.project(x_BxTxI).swapaxes(0, 1)
         mask_TxBx1 = mask_BxT.T[..., None]
         cell = (self.cell, self.reverse)
         outputs_TxBxH, state = _recur(
@@ -131,17 +131,18 @@ class RecurrentLayer(nn.Module):
         )
         return outputs_TxBxH.swapaxes(0, 1) * mask_BxT[..., None].astype(self.dtype), state
 
-    def step(self, x_BxI: jax.Array, state: State) -> State:
-        """Returns the state after one more position."""
-        recurrent_BxG = product(state[0], self.recurrent, self.dtype, self.dtype)
-        return _advance(self.cell, self._adjustment(), self._project(x_BxI), recurrent_BxG, state)
-
-    def _project(self, x: jax.Array) -> jax.Array:
+    def project(self, x: jax.Array) -> jax.Array:
+        """Returns the products [..., G H] of inputs [..., I]; they depend on no state."""
         if not self.normalize:
             return self.inputs(x)
         kernel, bias = self.inputs.weights(x.shape[-1])
         normal = _normalize(product(x, kernel, self.dtype, self.dtype), self.input_scale)
         return normal + bias.astype(self.dtype)
+
+    def advance(self, inputs: jax.Array, state: State) -> State:
+        """Returns the state after one more position, given the products of its inputs."""
+        recurrent = product(state[0], self.recurrent, self.dtype, self.dtype)
+        return _advance(self.cell, self._adjustment(), inputs, recurrent, state)
 
     def _adjustment(self) -> dict[str, jax.Array]:
         """Returns what is done to the recurrent product: a `scale` and a `bias`, if any."""

@@ -1,0 +1,307 @@
+"""Recurrent encoder and decoder stacks of Elman, LSTM or GRU layers.
+
+Shape suffixes: B batch, S source, T target, K hypotheses, E width of inputs, H hidden units,
+G blocks of gates, W width of the summary.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from seqjax.architectures.contract import Carry, Memory, remember
+from seqjax.layers.attention import ATTENTIONS, Prepared, tell
+from seqjax.layers.dense import Dense
+from seqjax.layers.dropout import Dropout
+from seqjax.layers.recurrent import CELLS, RecurrentLayer, State
+
+
+class _Stack(nn.Module):
+    """Fields of `config.model.encoder` and `config.model.decoder`."""
+
+    kind: str
+    layers: int
+    width: int
+    dropout: float = 0.0
+    cell_normalization: bool = False
+    residual: bool = False
+    variational: bool = False
+    dtype: jnp.dtype = jnp.float32
+
+    def _layers(self, reverse: bool = False) -> list[RecurrentLayer]:
+        return [
+            RecurrentLayer(self.width, self.kind, reverse, self.cell_normalization, self.dtype)
+            for _ in range(self.layers)
+        ]
+
+    def _dropout(self) -> Dropout:
+        """Returns the dropout of whole sequences [B, T, H]."""
+        return Dropout(self.dropout, shared=(1,) if self.variational else ())
+
+    def _add(self, layer: int, inputs: jax.Array, outputs: jax.Array) -> jax.Array:
+        """Adds a layer's inputs to its outputs, where they are residual (Wu et al., 2016)."""
+        return inputs + outputs if self.residual and layer > 0 else outputs
+
+
+class RecurrentEncoder(_Stack):
+    """Recurrent layers over the whole source, in one direction or in both (Schuster, 1997).
+
+    Each layer reads the outputs of the one below, those of both directions joined.
+
+    Attributes:
+      direction: 'forward', 'backward' or 'both'.
+    """
+
+    direction: str = "both"
+
+    def setup(self):
+        self.ahead = self._layers() if self.direction != "backward" else []
+        self.back = self._layers(reverse=True) if self.direction != "forward" else []
+        self.drop = self._dropout()
+
+    def __call__(
+        self, inputs_BxSxE: jax.Array, lengths_B: jax.Array, deterministic: bool = True
+    ) -> Memory:
+        """Encodes vectors [B, S, E] of which the first `lengths` positions are real.
+
+        The summary is the last output of the top layer, of each direction where there are two.
+        """
+        mask_BxS = jnp.arange(inputs_BxSxE.shape[1]) < lengths_B[:, None]
+        x_BxSxH, last = inputs_BxSxE, []
+        for i in range(self.layers):
+            x_BxSxH = self.drop(x_BxSxH, deterministic)
+            both = [side[i](x_BxSxH, mask_BxS) for side in (self.ahead, self.back) if side]
+            outputs, states = zip(*both, strict=True)
+            x_BxSxH = self._add(i, x_BxSxH, _join(outputs))
+            last.append(tuple(_join(parts) for parts in zip(*states, strict=True)))
+        return remember(x_BxSxH, mask_BxS, summary=last[-1][0], last=tuple(last))
+
+
+class RecurrentDecoder(_Stack):
+    """Recurrent layers over the target, which read the source as they are told.
+
+    With `e` the vector of the token read, `h` the stack's output, `s` the top layer's state:
+
+        attend_first:  c_t = attend(s_(t-1)),  h_t = stack([e_t, c_t])    (Bahdanau et al., 2015)
+        update_first:  h_t = stack(e_t),       c_t = attend(h_t)          (Luong et al., 2015)
+        attentional:   a_t = tanh(W [h_t, c_t]),  logits from a_t         (Luong et al., 2015)
+        deep:          logits from [h_t, c_t, e_t]                        (Bahdanau et al., 2015)
+        state:         logits from h_t                                    (Sutskever et al., 2014)
+        input feeding: [e_t, a_(t-1)] in place of e_t                     (Luong et al., 2015)
+        feed_summary:  [e_t, summary] in place of e_t, and in place of a
+                       missing c_t in the readout                         (Cho et al., 2014)
+
+    Attributes:
+      embedding: maps target tokens [...] to vectors [..., E].
+      output: maps vectors [..., R] to float32 logits [..., V].
+      others: fields of `config.model.decoder`.
+    """
+
+    attention: str = "none"
+    attention_width: int = 0
+    attention_order: str = "update_first"
+    heads: int = 1
+    input_feeding: bool = False
+    feed_summary: bool = False
+    readout: str = "attentional"
+    bridge: str = "projection"
+    embedding: nn.Module = None
+    output: nn.Module = None
+
+    def setup(self):
+        self.stack = self._layers()
+        self.drop = self._dropout()
+        # Of single positions: `_walk` says which of them have the same.
+        self.drop_position = Dropout(self.dropout)
+        if self.attention != "none":
+            inner = self.attention_width or self.width
+            kind = ATTENTIONS[self.attention]
+            self.attend = kind(self.width, inner, self.heads, self.dtype)
+        if self._attends_first or self.input_feeding:
+            gates = CELLS[self.kind].gates * self.width
+            self.feedback = Dense(gates, self.dtype, bias=False)
+        if self.readout == "attentional":
+            self.combine = Dense(self.width, self.dtype)
+        if self.bridge == "projection":
+            states = self.layers * CELLS[self.kind].states
+            self.initial = [Dense(self.width, self.dtype) for _ in range(states)]
+
+    def __call__(
+        self, memory: Memory, targets_BxT: jax.Array, deterministic: bool = True
+    ) -> jax.Array:
+        """Returns logits [B, T, V]; those at t depend on the targets up to t only."""
+        embedded_BxTxE = self.drop(self.embedding(targets_BxT), deterministic)
+        inputs_BxTxI = self._inputs(embedded_BxTxE, memory.summary)
+        prepared = self._prepare(memory)
+        states = self._bridge(memory)
+        run = self._walk if self._depends_on_itself else self._run
+        found = run(inputs_BxTxI, states, prepared, deterministic)
+        if self.attention != "none":
+            tell(self, found["weights"])
+        if "attentional" not in found:
+            found["attentional"] = self._combine(self.drop, found, deterministic)
+        return self.output(self._read_out(found, embedded_BxTxE, memory.summary))
+
+    def start(self, memory: Memory, hypotheses: int, max_length: int) -> Carry:
+        """Returns the carry of K hypotheses before their first token."""
+        past = self._past(self._bridge(memory), memory, hypotheses)
+        fixed = {"prepared": self._prepare(memory), "summary": memory.summary}
+        return Carry(fixed=fixed, moving=past, position=jnp.zeros((), jnp.int32))
+
+    def step(self, carry: Carry, tokens_BxK: jax.Array) -> tuple[Carry, jax.Array]:
+        """Reads one token for each hypothesis; returns the next carry and logits [B, K, V]."""
+        embedded_BxKxE, summary = self.embedding(tokens_BxK), carry.fixed["summary"]
+        inputs_BxKxG = self.stack[0].project(self._inputs(embedded_BxKxE, summary))
+        past, found = self._advance(carry.moving, inputs_BxKxG, carry.fixed["prepared"], True)
+        if "attentional" not in found:
+            found["attentional"] = self._combine(self.drop, found, True)
+        logits = self.output(self._read_out(found, embedded_BxKxE, summary))
+        return carry.replace(moving=past, position=carry.position + 1), logits
+
+    @property
+    def _attends_first(self) -> bool:
+        return self.attention != "none" and self.attention_order == "attend_first"
+
+    @property
+    def _looks_back(self) -> bool:
+        return self.attention != "none" and ATTENTIONS[self.attention].looks_back
+
+    @property
+    def _depends_on_itself(self) -> bool:
+        """Whether a position needs more of the one before than its layers' states."""
+        return self._attends_first or self.input_feeding or self._looks_back
+
+    def _prepare(self, memory: Memory) -> Prepared | None:
+        if self.attention == "none":
+            return None
+        return self.attend.prepare(memory.states, memory.values, memory.mask)
+
+    def _bridge(self, memory: Memory) -> tuple[State, ...]:
+        """Returns the states [B, H] of each layer before the first position."""
+        if self.bridge == "last":
+            return memory.last
+        each = CELLS[self.kind].states
+        rows = memory.summary.shape[0]
+        zeros = jnp.zeros((rows, self.width), self.dtype)
+        flat = [zeros] * (self.layers * each)
+        if self.bridge == "projection":
+            flat = [jnp.tanh(initial(memory.summary)) for initial in self.initial]
+        return tuple(tuple(flat[i : i + each]) for i in range(0, len(flat), each))
+
+    def _inputs(self, embedded_BxTxE: jax.Array, summary_BxW: jax.Array) -> jax.Array:
+        """Returns what the first layer reads, as far as it is known before any position."""
+        if not self.feed_summary:
+            return embedded_BxTxE
+        return _join((embedded_BxTxE, _repeat(summary_BxW, embedded_BxTxE)))
+
+    def _past(self, states: tuple[State, ...], memory: Memory, hypotheses: int) -> dict[str, Any]:
+        """Returns what a position knows of those before it, leaves [B, K, ...]."""
+        rows, length = memory.mask.shape
+        past = {"states": jax.tree.map(lambda x: _tile(x, hypotheses), states)}
+        if self.input_feeding:
+            past["fed"] = jnp.zeros((rows, hypotheses, self.width), self.dtype)
+        if self._looks_back:
+            past["weights"] = jnp.zeros((rows, hypotheses, length), self.dtype)
+        return past
+
+    def _run(self, inputs_BxTxI, states, prepared, deterministic) -> dict[str, jax.Array]:
+        """Computes all positions layer by layer."""
+        mask_BxT = jnp.ones(inputs_BxTxI.shape[:2], bool)
+        x_BxTxH = inputs_BxTxI
+        for i, layer in enumerate(self.stack):
+            x_BxTxH = self.drop(x_BxTxH, deterministic) if i else x_BxTxH
+            outputs, _ = layer(x_BxTxH, mask_BxT, states[i])
+            x_BxTxH = self._add(i, x_BxTxH, outputs)
+        found = {"output": x_BxTxH}
+        if self.attention != "none":
+            found["context"], found["weights"] = self.attend(x_BxTxH, prepared)
+        return found
+
+    def _walk(self, inputs_BxTxI, states, prepared, deterministic) -> dict[str, jax.Array]:
+        """Computes position after position, each as one hypothesis of a search would."""
+        inputs_TxBx1xG = self.stack[0].project(inputs_BxTxI).swapaxes(0, 1)[:, :, None]
+        past = self._past(states, prepared, hypotheses=1)
+
+        def advance(module, past, inputs_Bx1xG):
+            return module._advance(past, inputs_Bx1xG, prepared, deterministic)
+
+        walk = nn.scan(
+            advance,
+            variable_broadcast="params",
+            # One key for all positions drops the same of each.
+            split_rngs={"params": False, "dropout": not self.variational},
+        )
+        _, found = walk(self, past, inputs_TxBx1xG)
+        weights_TxBxHx1xS = found.pop("weights", None)
+        found = {name: x.squeeze(2).swapaxes(0, 1) for name, x in found.items()}
+        if weights_TxBxHx1xS is not None:
+            found["weights"] = weights_TxBxHx1xS.squeeze(3).transpose(1, 2, 0, 3)
+        return found
+
+    def _advance(self, past, inputs_BxKxG, prepared, deterministic):
+        """Computes one position of K hypotheses, given what the first layer has made of its inputs.
+
+        Returns what the next position knows, and what was found: the `output` [B, K, H], and with
+        attention the `context` and the `weights` [B, heads, K, S].
+        """
+        states, found, fed = past["states"], {}, []
+        before = past["weights"][:, None] if self._looks_back else None
+        if self._attends_first:
+            found["context"], found["weights"] = self.attend(states[-1][0], prepared, before)
+            fed.append(found["context"])
+        if self.input_feeding:
+            fed.append(past["fed"])
+        if fed:
+            inputs_BxKxG = inputs_BxKxG + self.feedback(_join(fed))
+
+        x_BxKxH, new = None, []
+        for i, layer in enumerate(self.stack):
+            if i:
+                x_BxKxH = self.drop_position(x_BxKxH, deterministic)
+                inputs_BxKxG = layer.project(x_BxKxH)
+            new.append(layer.advance(inputs_BxKxG, states[i]))
+            x_BxKxH = self._add(i, x_BxKxH, new[i][0])
+        found["output"] = x_BxKxH
+        if self.attention != "none" and not self._attends_first:
+            found["context"], found["weights"] = self.attend(x_BxKxH, prepared, before)
+
+        past = {"states": tuple(new)}
+        if self.input_feeding:
+            found["attentional"] = self._combine(self.drop_position, found, deterministic)
+            past["fed"] = found["attentional"]
+        if self._looks_back:
+            past["weights"] = found["weights"][:, 0]
+        return past, found
+
+    def _combine(self, drop, found, deterministic) -> jax.Array | None:
+        if self.readout != "attentional":
+            return None
+        read = [found[name] for name in ("output", "context") if name in found]
+        return jnp.tanh(self.combine(drop(_join(read), deterministic)))
+
+    def _read_out(self, found, embedded_BxTxE, summary_BxW) -> jax.Array:
+        """Returns the vectors [B, T, R] that are mapped to the vocabulary."""
+        if self.readout == "attentional":
+            return found["attentional"]
+        if self.readout == "state":
+            return found["output"]
+        parts = [found["output"], embedded_BxTxE]
+        if "context" in found:
+            parts.insert(1, found["context"])
+        elif self.feed_summary:
+            parts.insert(1, _repeat(summary_BxW, embedded_BxTxE))
+        return _join(parts)
+
+
+def _join(parts) -> jax.Array:
+    return parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=-1)
+
+
+def _tile(x_BxH: jax.Array, hypotheses: int) -> jax.Array:
+    return jnp.broadcast_to(x_BxH[:, None], (x_BxH.shape[0], hypotheses, x_BxH.shape[1]))
+
+
+def _repeat(x_BxW: jax.Array, like_BxTxE: jax.Array) -> jax.Array:
+    """Gives a vector of the sentence to each of its positions."""
+    return _tile(x_BxW, like_BxTxE.shape[1]).astype(like_BxTxE.dtype)
