@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ml_collections
@@ -13,6 +14,7 @@ from seqjax.validation import validate
 
 if TYPE_CHECKING:
     from seqjax.evaluation.translator import Translation
+    from seqjax.training.trained import Trained
 
 HELP = "Translates standard input line by line."
 
@@ -22,13 +24,19 @@ _CHUNK = 10_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds `--n_best`."""
+    """Adds `--n_best` and `--attention`."""
     parser.add_argument(
         "--n_best",
         type=int,
         default=0,
         metavar="N",
         help="print the N best outputs of each line with their scores, as JSON lines",
+    )
+    parser.add_argument(
+        "--attention",
+        default="",
+        metavar="DIR",
+        help="draw for line n how its best output attends to it: DIR/n.png, and DIR/n.json",
     )
 
 
@@ -43,18 +51,50 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
     if arguments.n_best:
         config.decode.n_best = arguments.n_best
         validate(config)
+    if arguments.attention and config.model.decoder.attention == "none":
+        raise UserError("--attention: model.decoder.attention = 'none' has nothing to draw")
     trained = load_trained(arguments.workdir, config)
     translator = Translator(trained.task, trained.mesh, max(arguments.n_best, 1))
+    first = 1
     for lines in _chunks():
         sources = trained.task.encode_sources(lines)
-        for line, found in zip(lines, translator(trained.params, sources), strict=True):
+        outputs = translator(trained.params, sources)
+        if arguments.attention:
+            best = [found[0].tokens for found in outputs]
+            _draw(trained, Path(arguments.attention), first, sources, best)
+            first += len(lines)
+        for line, found in zip(lines, outputs, strict=True):
             print(_as_json(line, found) if arguments.n_best else one_line(found[0].text))
         sys.stdout.flush()
     return 0
 
 
+def _draw(trained: "Trained", folder: Path, first: int, sources, outputs) -> None:
+    """Writes a map of each line that was translated; `first` is the number of the first one."""
+    from seqjax.evaluation.attender import Attender
+    from seqjax.reporting.attention_maps import write_map
+
+    # An empty line has an empty output without a model.
+    drawn = [i for i, tokens in enumerate(outputs) if tokens]
+    sources, outputs = ([side[i] for i in drawn] for side in (sources, outputs))
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizers = trained.task.tokenizers
+    attender = Attender(trained.task, trained.mesh)
+    for i, layers in attender(trained.params, sources, outputs):
+        pieces = tokenizers.source.pieces(sources[i]), tokenizers.target.pieces(outputs[i])
+        write_map(folder / str(first + drawn[i]), *pieces, layers)
+
+
 def _as_json(source: str, found: "list[Translation]") -> str:
-    outputs = [translation._asdict() for translation in found]
+    outputs = [
+        {
+            "text": translation.text,
+            "score": translation.score,
+            "log_probability": translation.log_probability,
+            "length": len(translation.tokens),
+        }
+        for translation in found
+    ]
     return json.dumps({"source": source, "outputs": outputs}, ensure_ascii=False)
 
 

@@ -197,6 +197,15 @@ def evaluation_batches(
     return batches
 
 
+def padded(examples: Sequence[Sequence[int]], rows: np.ndarray, length: int) -> np.ndarray:
+    """Returns int32 [rows, length]: the examples of a planned batch, filled up with zeros (PAD)."""
+    batch = np.zeros((len(rows), length), np.int32)
+    for row, example in enumerate(rows):
+        if example >= 0:
+            batch[row, : len(examples[example])] = examples[example]
+    return batch
+
+
 def _grown(lengths: np.ndarray, factor: float) -> np.ndarray:
     return np.minimum(np.ceil(lengths * factor), lengths.max(initial=0)).astype(np.int32)
 

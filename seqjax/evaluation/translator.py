@@ -8,8 +8,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from seqjax.data.batching import PlannedBatch, Shape, evaluation_batches, evaluation_shapes
-from seqjax.data.tokenizer import EOS, PAD
+from seqjax.data.batching import PlannedBatch, Shape, evaluation_batches, evaluation_shapes, padded
+from seqjax.data.tokenizer import EOS
 from seqjax.errors import UserError
 from seqjax.parallel.mesh import by_row, replicated
 from seqjax.search.hypotheses import Hypotheses
@@ -17,12 +17,19 @@ from seqjax.tasks.text_to_text import TextToText
 
 
 class Translation(NamedTuple):
-    """One hypothesis: its text, normalized score, log probability in nats, and tokens with EOS."""
+    """One hypothesis.
+
+    Attributes:
+      text: the output.
+      score: its normalized log probability.
+      log_probability: in nats, of its tokens with EOS.
+      tokens: ids with EOS.
+    """
 
     text: str
     score: float
     log_probability: float
-    length: int
+    tokens: tuple[int, ...]
 
 
 class Translator:
@@ -47,7 +54,7 @@ class Translator:
         Raises:
           UserError: nothing could be found, since the model's outputs are no numbers.
         """
-        results: list[list[Translation]] = [[Translation("", 0.0, 0.0, 0)] for _ in sources]
+        results: list[list[Translation]] = [[Translation("", 0.0, 0.0, ())] for _ in sources]
         real = [i for i, ids in enumerate(sources) if list(ids) != [EOS]]
         if not real:
             return results
@@ -75,8 +82,11 @@ class Translator:
         same program at a time, so they get one. The texts are made meanwhile.
         """
 
+        examples = [sources[i] for i in real]
+
         def search(planned: PlannedBatch) -> Hypotheses:
-            return jax.device_get(self._search(params, _pad(sources, real, planned)))
+            batch = padded(examples, planned.rows, planned.shape.source)
+            return jax.device_get(self._search(params, batch))
 
         only_cpu = self.mesh.size == 1 and self.mesh.devices.flat[0].platform == "cpu"
         with ThreadPoolExecutor(2 if only_cpu else 1) as pool:
@@ -94,17 +104,8 @@ class Translator:
                     texts[n],
                     float(found.scores[row, n]),
                     float(found.log_probabilities[row, n]),
-                    int(found.lengths[row, n]),
+                    tuple(found.tokens[row, n, : found.lengths[row, n]].tolist()),
                 )
                 for n in range(len(texts))
                 if found.lengths[row, n] > 0
             ]
-
-
-def _pad(sources, real, planned: PlannedBatch) -> np.ndarray:
-    batch = np.full((planned.shape.rows, planned.shape.source), PAD, np.int32)
-    for row, example in enumerate(planned.rows):
-        if example >= 0:
-            ids = sources[real[example]]
-            batch[row, : len(ids)] = ids
-    return batch

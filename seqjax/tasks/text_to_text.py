@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from seqjax.architectures.encoder_decoder import build
+from seqjax.architectures.encoder_decoder import build, source_attention
 from seqjax.data.tokenizer import BOS, EOS, PAD, Tokenizers
 from seqjax.data.tokens import encode
 from seqjax.model_rules import learns_positions
@@ -71,10 +71,18 @@ class TextToText:
             "correct": jnp.sum(correct, axis=1),
         }
 
+    def attention(self, params: dict, batch: Batch) -> list[jax.Array]:
+        """Returns the weights [B, H, T, S] that each layer gives the source, first layer first.
+
+        Row t is where the model looks to produce target token t; over the real source tokens it
+        sums to 1. A model without attention has no layers here.
+        """
+        read = _shifted(batch["target"])
+        return source_attention(self.model, {"params": params}, batch["source"], read)[1]
+
     def _logits(self, params, batch, **arguments):
-        start = jnp.full_like(batch["target"][:, :1], BOS)
-        decoder_input = jnp.concatenate([start, batch["target"][:, :-1]], axis=1)
-        return self.model.apply({"params": params}, batch["source"], decoder_input, **arguments)
+        read = _shifted(batch["target"])
+        return self.model.apply({"params": params}, batch["source"], read, **arguments)
 
     def max_output(self, source_length: int) -> int:
         """Returns the longest output, EOS included, that a source of so many tokens may have."""
@@ -123,3 +131,9 @@ class TextToText:
         if cut := sum(len(ids) >= longest for ids in encoded):
             log.warning("%d source(s) cut to data.max_source_length = %d tokens", cut, longest)
         return [[*ids[: longest - 1], EOS] for ids in encoded]
+
+
+def _shifted(target_BxT: jax.Array) -> jax.Array:
+    """Returns what the decoder reads to produce a target: BOS, and all but the last token."""
+    start = jnp.full_like(target_BxT[:, :1], BOS)
+    return jnp.concatenate([start, target_BxT[:, :-1]], axis=1)

@@ -177,7 +177,7 @@ def check_independence(variables, forward, tolerance):
 
 
 def repeat(rows):
-    """Returns rows over and over, as many as `check_views` has, so that one program does for all."""
+    """Returns rows over and over, as many as `check_views` has: one program serves all checks."""
     return np.resize(rows, (LENGTH * HYPOTHESES * ROWS, rows.shape[1]))
 
 

@@ -1,0 +1,45 @@
+"""Where a model looks in sources while it produces given outputs, for any number of them."""
+
+from collections.abc import Iterator, Sequence
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from seqjax.data.batching import evaluation_batches, evaluation_shapes, padded
+from seqjax.parallel.mesh import by_row, replicated
+from seqjax.tasks.text_to_text import TextToText
+
+
+class Attender:
+    """Computes a task's attention weights in batches."""
+
+    def __init__(self, task: TextToText, mesh: Mesh):
+        self.task = task
+        self.mesh = mesh
+        self._attention = jax.jit(
+            task.attention,
+            in_shardings=(replicated(mesh), by_row(mesh)),
+            out_shardings=replicated(mesh),
+        )
+
+    def __call__(
+        self, params: dict, sources: Sequence[Sequence[int]], outputs: Sequence[Sequence[int]]
+    ) -> Iterator[tuple[int, list[np.ndarray]]]:
+        """Yields (i, weights [H, T, S] of each layer) for every pair, in any order.
+
+        Sources and outputs are rows of ids that end in EOS.
+        """
+        lengths = [np.array([len(ids) for ids in side], np.int32) for side in (sources, outputs)]
+        decode, multiple = self.task.config.decode, self.task.config.batching.multiple
+        shapes = evaluation_shapes(*lengths, decode.tokens, multiple, decode.shapes, self.mesh.size)
+        for planned in evaluation_batches(*lengths, shapes):
+            batch = {
+                "source": padded(sources, planned.rows, planned.shape.source),
+                "target": padded(outputs, planned.rows, planned.shape.target),
+            }
+            layers = jax.device_get(self._attention(params, batch))
+            for row, i in enumerate(planned.rows):
+                if i >= 0:
+                    size = (slice(None), slice(len(outputs[i])), slice(len(sources[i])))
+                    yield int(i), [weights[row][size] for weights in layers]
