@@ -1,6 +1,7 @@
 """A verb in a process of its own, so that memory, devices and failures are its own, too."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,9 @@ from typing import NamedTuple
 
 import seqjax
 
+# How seqjax and Python end the tale of a failure; JAX says more after that.
+_ERROR = re.compile(r"seqjax: error: |[A-Za-z_][\w.]*(Error|Exception)\b")
+
 
 class Outcome(NamedTuple):
     """How a verb ended.
@@ -19,13 +23,13 @@ class Outcome(NamedTuple):
     Attributes:
       code: its exit code, -n where signal n killed it.
       output: its standard output.
-      last_line: the last line of its standard error.
+      complaint: the last line of its standard error that tells an error, or else the last one.
       signal: number of the signal that the waiting process got meanwhile, 0 for none.
     """
 
     code: int
     output: str
-    last_line: str
+    complaint: str
     signal: int = 0
 
 
@@ -47,20 +51,21 @@ def launch(arguments: Sequence[str]) -> Outcome:
             start_new_session=True,
         )
         with _HandOn(process) as handed_on:
-            last_line = _show(process)
+            complaint = _show(process)
             code = process.wait()
         output.seek(0)
-        return Outcome(code, output.read().decode(), last_line, handed_on.signal)
+        return Outcome(code, output.read().decode(), complaint, handed_on.signal)
 
 
 def _show(process: subprocess.Popen) -> str:
-    """Copies standard error line by line; returns the last one that is not empty."""
-    last = ""
+    """Copies standard error line by line; returns the complaint."""
+    error = last = ""
     for raw in process.stderr:
         line = raw.decode(errors="replace")
         print(line, end="", file=sys.stderr, flush=True)
         last = line.strip() or last
-    return last
+        error = last if _ERROR.match(line) else error
+    return error or last
 
 
 class _HandOn:

@@ -127,7 +127,7 @@ def _reason(verb: str, outcome: Outcome) -> str:
     number = -outcome.code if outcome.code < 0 else outcome.code - 128
     if number in list(signal.Signals):
         return f"{verb} was stopped by {signal.Signals(number).name}"
-    reason = outcome.last_line.removeprefix("seqjax: error: ")
+    reason = outcome.complaint.removeprefix("seqjax: error: ")
     return reason or f"{verb} left with exit code {outcome.code}"
 
 

@@ -29,10 +29,10 @@ def test_a_verb_of_seqjax_from_any_folder(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     outcome = launch(["evaluate", "--workdir=none"])
     assert outcome.code == 2 and outcome.output == "" and outcome.signal == 0
-    assert outcome.last_line == (
+    assert outcome.complaint == (
         "seqjax: error: --workdir=none: has no config.json, expected a trained run"
     )
-    assert capfd.readouterr() == ("", outcome.last_line + "\n")
+    assert capfd.readouterr() == ("", outcome.complaint + "\n")
     assert list(Path().iterdir()) == []
 
 
@@ -61,6 +61,14 @@ def test_a_signal_is_handed_on_and_the_end_awaited(program, number, capfd):
     before = signal.getsignal(number)
     assert launch([]) == (128 + number, "", "saved", number)
     assert signal.getsignal(number) == before
+
+
+def test_a_traceback_is_told_by_its_exception(program):
+    program(
+        "import sys\nprint('Traceback:\\n  raise KeyError(1)\\nKeyError: 1\\n---\\nFor simplicity,"
+        " JAX has removed frames', file=sys.stderr)\nsys.exit(1)\n"
+    )
+    assert launch([]).complaint == "KeyError: 1"
 
 
 def test_a_process_that_is_killed_says_so(program):
