@@ -82,7 +82,7 @@ def _gru(config: ml_collections.ConfigDict) -> None:
 
 
 def _transformer(config: ml_collections.ConfigDict) -> None:
-    """A Transformer of about as many parameters."""
+    """A small Transformer."""
     _stacks(config, kind="transformer", layers=2, width=128, heads=8, feed_forward=512)
     _stacks(config, normalization="pre", positions="sinusoidal", dropout=0.1)
     config.schedule.update(kind="cosine", warmup="5%")

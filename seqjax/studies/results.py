@@ -76,16 +76,19 @@ def training_facts(folder: Path) -> dict[str, Any]:
         if "train/seconds" in line:
             # The run's own clock outlives a stop.
             facts |= {"updates": line["step"], "training_seconds": line["train/seconds"]}
-    try:
+    # Without a record of its sessions a run has its numbers still.
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
         record = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-        session = record["sessions"][-1]
-        devices = ", ".join(f"{d['count']} x {d['kind']}" for d in session["devices"])
-        commit = (session["commit"] or "unknown")[:10] + (" (changed)" if session["dirty"] else "")
-        day = session["started"][:10]
-        facts["ran"] = f"{day}, {devices}, jax {session['packages']['jax']}, commit {commit}"
-    except (OSError, ValueError, LookupError, TypeError):
-        pass
+        facts["ran"] = sorted({_session(session) for session in record["sessions"]})
     return facts
+
+
+def _session(session: Mapping[str, Any]) -> str:
+    devices = ", ".join(f"{device['count']} x {device['kind']}" for device in session["devices"])
+    commit = (session["commit"] or "unknown")[:10] + (" (changed)" if session["dirty"] else "")
+    return (
+        f"{session['started'][:10]}, {devices}, jax {session['packages']['jax']}, commit {commit}"
+    )
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -146,7 +149,7 @@ def _markdown(study: Study, trials: Mapping[str, Trial], rows, signatures: list[
         found = sorted({row[key] for row in rows if key in row})
         if name in study.columns:
             lines += ["", f"{name}: " + ", ".join(f"`{signature}`" for signature in found)]
-    ran = sorted({trial.training["ran"] for trial in trials.values() if "ran" in trial.training})
+    ran = sorted({line for trial in trials.values() for line in trial.training.get("ran", ())})
     lines += ["", *(f"- {line}" for line in ran)] if ran else []
     return "\n".join(lines) + "\n"
 

@@ -156,9 +156,13 @@ def test_updates_and_seconds_are_those_of_the_run(sweep, tmp_path):
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"st')
     session = {"started": "2026-11-22T10:00:00+00:00", "commit": "0123456789abcdef", "dirty": True}
     session |= {"devices": [{"kind": "cpu", "count": 2}], "packages": {"jax": "0.10.2"}}
-    (run / "environment.json").write_text(json.dumps({"sessions": [{}, session]}))
+    (run / "environment.json").write_text(
+        json.dumps({"sessions": [session, session | {"commit": None}]})
+    )
     assert sweep().run(["a"]) == 0
     row = _rows(tmp_path)[0]
     assert (row["updates"], row["training_seconds"]) == ("8", "17.25")
-    last = (tmp_path / "results.md").read_text().splitlines()[-1]
-    assert last == "- 2026-11-22, 2 x cpu, jax 0.10.2, commit 0123456789 (changed)"
+    assert (tmp_path / "results.md").read_text().splitlines()[-2:] == [
+        "- 2026-11-22, 2 x cpu, jax 0.10.2, commit 0123456789 (changed)",
+        "- 2026-11-22, 2 x cpu, jax 0.10.2, commit unknown (changed)",
+    ]
