@@ -62,16 +62,20 @@ def default_config() -> ml_collections.ConfigDict:
 
 def _data() -> ml_collections.ConfigDict:
     data = ml_collections.ConfigDict()
-    # Source of sentence pairs: 'synthetic:translation', 'text', 'tsv', 'jsonl' or 'tfds:NAME'.
+    # Source of sentence pairs: 'synthetic:translation', 'text', 'tsv', 'jsonl', 'pattern' or
+    # 'tfds:NAME'.
     data.corpus = "synthetic:translation"
     # Folder of the corpus; '~' and '$VARIABLES' are expanded.
     data.directory = ""
-    # Source language: a file suffix, column or feature name, whichever the corpus has.
+    # Source language: a file suffix, column, field, group or feature, whichever the corpus has.
     data.source = "en"
     # Target language, likewise.
     data.target = "de"
-    # File of a split: 'text' fills in {split} and {language}, 'tsv' and 'jsonl' {split}.
+    # File of a split: 'text' fills in {split} and {language}, the others {split}.
     data.files = "{split}.{language}"
+    # Regular expression for each whole line of corpus 'pattern', whose named groups are the sides:
+    # 'IN: (?P<command>.*) OUT: (?P<actions>.*)' with data.source='command', data.target='actions'.
+    data.pattern = ""
     # Name of the training split inside the corpus.
     data.train = "train"
     # Name of the split that is evaluated while training.
@@ -97,13 +101,17 @@ def _data() -> ml_collections.ConfigDict:
 
 def _tokenizer() -> ml_collections.ConfigDict:
     tokenizer = ml_collections.ConfigDict()
-    # 'unigram' or 'bpe' (SentencePiece), 'word', 'character' or 'byte'.
+    # 'unigram' or 'bpe' (SentencePiece), 'word', 'character', 'byte', 'space' (what stands between
+    # spaces: phonemes, actions, texts that are tokenized already) or 'decomposed' (characters, an
+    # accented one as letter and accent, a Hangul syllable as its letters).
     tokenizer.kind = "bpe"
-    # Largest number of entries, special ones included (unigram, bpe, word, character).
+    # Kind of the target, where it differs; '': the same. Needs joint = False.
+    tokenizer.target_kind = ""
+    # Largest number of entries, special ones included (all kinds but byte).
     tokenizer.vocabulary = 8000
     # One vocabulary for both sides.
     tokenizer.joint = True
-    # Words and characters seen less often are unknown.
+    # Symbols seen less often are unknown (word, character, space, decomposed).
     tokenizer.minimum_frequency = 1
     # Lower-case both sides before anything else.
     tokenizer.lowercase = False
@@ -288,7 +296,8 @@ def _evaluation() -> ml_collections.ConfigDict:
     evaluation.lowercase = False
     # sacreBLEU's tokenizer: '13a', 'intl', 'char', 'zh', 'none', ...
     evaluation.tokenize = "13a"
-    # Metrics of translations, among 'bleu', 'chrf', 'ter', 'exact_match'.
+    # Metrics of translations, among 'bleu', 'chrf', 'ter', 'exact_match', 'error_rate' (edits of
+    # what stands between spaces).
     evaluation.metrics = ("bleu", "chrf", "ter", "exact_match")
     return evaluation
 

@@ -1,12 +1,18 @@
-"""Runs the Python files under `configs/`: one file for a run, with variants where it has some."""
+"""Runs the Python files of experiments.
 
+Under `configs/` lies one file for a run, with variants where it has some; a study
+has one file for many runs, its trials.
+"""
+
+import contextlib
 import importlib.machinery
 import importlib.util
 import inspect
 import os
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import TypeVar
 
 import ml_collections
@@ -30,42 +36,60 @@ def load_config_file(spec: str) -> ml_collections.ConfigDict:
 
     Args:
       spec: `'configs/demo.py'`, or with a variant that get_config receives as
-        its argument, `'configs/multi30k_transformer.py:tiny'`.
+        its argument, `'configs/multi30k_transformer.py:tiny'`, or a trial of a study,
+        `'experiments/scan/study.py:simple-lstm'`.
 
     Raises:
-      UserError: no such file, get_config or variant; a mistake in the file, told
-        with its line; or fields that differ from the default's.
+      UserError: no such file, get_config, variant or trial; a mistake in the file,
+        told with its line; or fields that differ from the default's.
     """
     path, colon, variant = (spec, "", "") if os.path.exists(spec) else spec.rpartition(":")
     if not colon:
         path = spec
-    get_config = _run_file(path)
+    get_config = _get_config(run_file(path, "--config"), path)
     takes_variant = bool(inspect.signature(get_config).parameters)
     if variant and not takes_variant:
         raise UserError(f"{path}: has no variants, {variant!r} was given")
-    try:
+    with mistakes_in(path):
         config = get_config(variant) if variant else get_config()
         if not isinstance(config, ml_collections.ConfigDict):
             raise UserError(f"get_config() returns {type(config).__name__}, expected a ConfigDict")
         return conform(flatten(config))
+
+
+def run_file(path: str, option: str) -> ModuleType:
+    """Returns the module that a Python file makes, named on the command line by `option`.
+
+    Raises:
+      UserError: no such file, or a mistake in it, told with its line.
+    """
+    if not os.path.isfile(path):
+        variants = ", or FILE:VARIANT" if option == "--config" else ""
+        raise UserError(f"{option}: no file {path!r}; expected a Python file{variants}")
+    loader = importlib.machinery.SourceFileLoader(Path(path).stem, path)
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    with mistakes_in(path):
+        loader.exec_module(module)
+    return module
+
+
+@contextlib.contextmanager
+def mistakes_in(path: str) -> Iterator[None]:
+    """Tells whatever the code of a file raises as a UserError that begins with the file."""
+    try:
+        yield
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except Exception as error:
         raise _mistake(path, error) from error
 
 
-def _run_file(path: str) -> Callable[..., ml_collections.ConfigDict]:
-    if not os.path.isfile(path):
-        raise UserError(f"--config: no file {path!r}; expected a Python file, or FILE:VARIANT")
-    loader = importlib.machinery.SourceFileLoader(Path(path).stem, path)
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
-    try:
-        loader.exec_module(module)
-    except Exception as error:
-        raise _mistake(path, error) from error
-    if not callable(getattr(module, "get_config", None)):
-        raise UserError(f"{path}: has no function get_config()")
-    return module.get_config
+def _get_config(module: ModuleType, path: str) -> Callable[..., ml_collections.ConfigDict]:
+    if callable(getattr(module, "get_config", None)):
+        return module.get_config
+    if callable(getattr(module, "get_study", None)):
+        return lambda trial="": choose_variant(module.get_study().trials, trial)
+    raise UserError(f"{path}: has no function get_config()")
 
 
 def _mistake(path: str, error: Exception) -> UserError:

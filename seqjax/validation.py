@@ -4,6 +4,7 @@
 fields that are right by themselves do not fit together. A new field needs a rule.
 """
 
+import re
 import string
 from typing import Any
 
@@ -29,7 +30,7 @@ from seqjax.rules import (
     where,
 )
 
-_TRANSLATION_METRICS = ("bleu", "chrf", "ter", "exact_match")
+_TRANSLATION_METRICS = ("bleu", "chrf", "ter", "exact_match", "error_rate")
 _METRICS = ("loss", "perplexity", "accuracy", *_TRANSLATION_METRICS)
 _SACREBLEU_TOKENIZERS = (
     ("none", "zh", "13a", "intl", "char", "ja-mecab", "ko-mecab")
@@ -69,7 +70,25 @@ def _are_files(template: str) -> bool:
     return bool(template) and names is not None and names <= {"split", "language"}
 
 
-_CORPORA = ("synthetic:translation", "text", "tsv", "jsonl")
+def _is_pattern(text: str) -> bool:
+    try:
+        return bool(re.compile(text))
+    except re.error:
+        return False
+
+
+def _groups(pattern: str) -> tuple[str, ...]:
+    """Returns the names of the groups of a regular expression."""
+    return tuple(re.compile(pattern).groupindex)
+
+
+def _named_group(config: ConfigDict) -> str:
+    known = quoted(_groups(config.data.pattern)) or "none"
+    return f"a named group of data.pattern = {config.data.pattern!r}, which has {known}"
+
+
+_CORPORA = ("synthetic:translation", "text", "tsv", "jsonl", "pattern")
+_TOKENIZERS = ("unigram", "bpe", "word", "character", "byte", "space", "decomposed")
 _DURATION = where(_is_duration, duration.EXPECTED)
 
 RULES: dict[str, Rule] = {
@@ -80,6 +99,7 @@ RULES: dict[str, Rule] = {
     "data.source": FILLED,
     "data.target": FILLED,
     "data.files": where(_are_files, "a file name that may hold {split} and {language}"),
+    "data.pattern": where(_is_pattern, "a regular expression such as '(?P<en>.*)=(?P<de>.*)'"),
     "data.train": FILLED,
     "data.validation": FILLED,
     "data.test": FILLED,
@@ -90,7 +110,8 @@ RULES: dict[str, Rule] = {
     "data.over_length": one_of("drop", "cut"),
     "data.empty": one_of("drop", "keep"),
     "data.cache": FILLED,
-    "tokenizer.kind": one_of("unigram", "bpe", "word", "character", "byte"),
+    "tokenizer.kind": one_of(*_TOKENIZERS),
+    "tokenizer.target_kind": one_of("", *_TOKENIZERS),
     # The four special entries and one more.
     "tokenizer.vocabulary": at_least(5),
     "tokenizer.joint": ANYTHING,
@@ -181,7 +202,7 @@ RELATIONS: tuple[Relation, ...] = (
     *MODEL_RELATIONS,
     Relation(
         "data.directory",
-        lambda c: c.data.directory or c.data.corpus not in ("text", "tsv", "jsonl"),
+        lambda c: c.data.directory or c.data.corpus not in ("text", "tsv", "jsonl", "pattern"),
         "the folder of the files, since data.corpus = '{data.corpus}'",
     ),
     Relation(
@@ -198,8 +219,26 @@ RELATIONS: tuple[Relation, ...] = (
         "a file name with {{language}}, since data.corpus = 'text' has a file for each",
     ),
     Relation(
+        "data.source",
+        lambda c: c.data.corpus != "pattern" or c.data.source in _groups(c.data.pattern),
+        _named_group,
+    ),
+    Relation(
+        "data.target",
+        lambda c: c.data.corpus != "pattern" or c.data.target in _groups(c.data.pattern),
+        _named_group,
+    ),
+    Relation(
+        "tokenizer.target_kind",
+        lambda c: not c.tokenizer.joint or c.tokenizer.target_kind in ("", c.tokenizer.kind),
+        "'', or tokenizer.joint = False: one vocabulary for both sides is of one kind",
+    ),
+    Relation(
         "tokenizer.sampling",
-        lambda c: c.tokenizer.sampling == 0 or c.tokenizer.kind in ("unigram", "bpe"),
+        lambda c: (
+            c.tokenizer.sampling == 0
+            or {c.tokenizer.kind, c.tokenizer.target_kind} & {"unigram", "bpe"}
+        ),
         "0, since tokenizer.kind = '{tokenizer.kind}' has one segmentation only",
     ),
     Relation(

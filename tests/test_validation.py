@@ -78,6 +78,7 @@ def _edges():
     yield "data.corpus", "tfds:wmt16_translate", "tfds:"
     yield "data.files", "{split}.{language}.gz", "{split}.{lang}"
     yield "data.files", "corpus-{split}", "{split"
+    yield "data.pattern", "(?P<en>a)", "(?P<en>a"
     yield "train.duration", "1 token", "0"
     yield "train.duration", "2.5 epochs", "10%"
     yield "evaluation.every", "0", "often"
@@ -102,6 +103,8 @@ def test_ranges_end_where_they_should(field, inside, outside):
         ("model.decoder.activation", "swglu", "swiglu"),
         ("tokenizer.kind", "words", "word"),
         ("data.corpus", "txt", "text"),
+        ("data.corpus", "patern", "pattern"),
+        ("tokenizer.target_kind", "words", "word"),
         ("decode.length_normalization", "plane", "plain"),
         ("checkpoint.best_metric", "blue", "bleu"),
         ("evaluation.metrics", ("bleu", "chr"), "chrf"),
@@ -146,6 +149,25 @@ def test_unknown_names_are_told_with_the_known_ones_and_the_nearest(field, value
         (
             {"data__corpus": "text", "data__directory": "a", "data__files": "{split}"},
             "data.files = '{split}': expected a file name with {language}",
+        ),
+        (
+            {"data__corpus": "pattern", "data__directory": "a", "data__pattern": "(?P<en>.*)"},
+            "data.target = 'de': expected a named group of data.pattern = '(?P<en>.*)', which has",
+        ),
+        (
+            {"data__corpus": "pattern", "data__directory": "a", "data__pattern": "(.*)=(?P<de>.*)"},
+            "data.source = 'en': expected a named group of data.pattern",
+        ),
+        ({"data__corpus": "pattern"}, "data.directory = '': expected the folder of the files"),
+        (
+            {"tokenizer__target_kind": "word"},
+            "tokenizer.target_kind = 'word': expected '', or tokenizer.joint = False",
+        ),
+        (
+            {"tokenizer__kind": "word", "tokenizer__target_kind": "space"}
+            | {"tokenizer__joint": False, "model__share_embeddings": False}
+            | {"tokenizer__sampling": 0.1},
+            "tokenizer.sampling = 0.1: expected 0, since tokenizer.kind = 'word'",
         ),
         (
             {"tokenizer__kind": "word", "tokenizer__sampling": 0.1},
@@ -208,6 +230,11 @@ def test_fields_that_contradict_each_other_are_told(changes, message):
         {"data__source": "de", "data__target": "en"},
         {"train__stop_metric": "loss", "evaluation__translate": False},
         {"train__stop_metric": "bleu", "evaluation__metrics": ("bleu",)},
+        {"tokenizer__target_kind": "bpe"},
+        {"tokenizer__joint": False, "model__share_embeddings": False}
+        | {"tokenizer__kind": "character", "tokenizer__target_kind": "bpe"}
+        | {"tokenizer__sampling": 0.1},
+        {"data__corpus": "pattern", "data__directory": "a", "data__pattern": "(?P<de>.)(?P<en>.)"},
         {"decode__average": 3},
         {"decode__n_best": 4},
     ],

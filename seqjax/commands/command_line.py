@@ -6,7 +6,7 @@ and whatever does, inside `run`: neither `--help` nor a mistake waits for it.
 
 Where the config comes from is the same for all: `--config=FILE` where the verb
 takes one, else the config.json in `--workdir`; then the overrides; then it is
-checked.
+checked. `sweep` has many: it gets the overrides, which hold for each of them.
 """
 
 import argparse
@@ -36,11 +36,12 @@ _BROKEN_PIPE = 141
 
 
 class Verb(NamedTuple):
-    """How a verb is listed, and which of the two common options it has."""
+    """How a verb is listed, which of the two common options it has, and whether for many runs."""
 
     summary: str
     takes_config: bool
     needs_workdir: bool
+    of_a_study: bool = False
 
 
 VERBS = {
@@ -48,6 +49,7 @@ VERBS = {
     "evaluate": Verb("score a split with a trained model", False, True),
     "predict": Verb("translate standard input line by line", False, True),
     "explain": Verb("tell what a config means in memory, work and time", True, False),
+    "sweep": Verb("train and evaluate the trials of a study", False, True, of_a_study=True),
 }
 
 
@@ -112,6 +114,10 @@ def _run(argv: list[str]) -> int:
     except SystemExit:
         # --help has been printed; a mistake raises UserError.
         return 0
+    if VERBS[name].needs_workdir and not arguments.workdir:
+        raise UserError("--workdir is empty: expected the run's folder")
+    if VERBS[name].of_a_study:
+        return module.run(arguments, overrides)
     config = _load_config(name, arguments)
     apply_overrides(config, overrides)
     validate(config)
@@ -181,8 +187,6 @@ def _verb_parser(name: str, description: str) -> argparse.ArgumentParser:
 
 
 def _load_config(name: str, arguments: argparse.Namespace) -> ConfigDict:
-    if VERBS[name].needs_workdir and not arguments.workdir:
-        raise UserError("--workdir is empty: expected the run's folder")
     takes_config = VERBS[name].takes_config
     if takes_config and arguments.config:
         return load_config_file(arguments.config)

@@ -28,6 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int:
     """Evaluates; the JSON object goes to standard output, all else to standard error."""
+    import jax
+
     from seqjax.evaluation.evaluator import Evaluator
     from seqjax.reporting.predictions import write_predictions
     from seqjax.training.trained import load_trained
@@ -48,6 +50,9 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
         "step": trained.step,
         "averaged": config.decode.average,
         "beam_size": config.decode.beam_size,
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(trained.params)),
+        "output_tokens": result.output_tokens,
+        "decoding_seconds": round(result.decoding_seconds, 3),
     }
     print(json.dumps(facts | result.metrics, indent=2, ensure_ascii=False))
     return 0

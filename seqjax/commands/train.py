@@ -23,6 +23,7 @@ _IDENTITY = (
     "data.source",
     "data.target",
     "data.files",
+    "data.pattern",
     "data.train",
     "data.synthetic_size",
     "data.limit",

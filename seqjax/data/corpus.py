@@ -1,6 +1,6 @@
 """Sentence pairs by number, wherever they are stored.
 
-`open_corpus` reads the config's `data` part: 'text', 'tsv' and 'jsonl' files,
+`open_corpus` reads the config's `data` part: 'text', 'tsv', 'jsonl' and 'pattern' files,
 'tfds:NAME' for any translation data set of TensorFlow Datasets, and
 'synthetic:translation', which needs no files at all.
 """
@@ -15,14 +15,19 @@ from typing import Any, Protocol
 
 import ml_collections
 
-from seqjax.data.line_files import AlignedTexts, JsonLines, TabSeparated
+from seqjax.data.line_files import AlignedTexts, JsonLines, PatternLines, TabSeparated
 from seqjax.data.pair import Pair
 from seqjax.errors import UserError
 
 __all__ = ["Corpus", "Pair", "open_corpus"]
 
-_KINDS = ("synthetic:translation", "text", "tsv", "jsonl", "tfds:NAME")
-_FILES = {"text": AlignedTexts, "tsv": TabSeparated, "jsonl": JsonLines}
+_KINDS = ("synthetic:translation", "text", "tsv", "jsonl", "pattern", "tfds:NAME")
+_FILES = {
+    "text": AlignedTexts,
+    "tsv": TabSeparated,
+    "jsonl": JsonLines,
+    "pattern": PatternLines,
+}
 
 
 class Corpus(Protocol):

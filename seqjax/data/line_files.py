@@ -1,4 +1,4 @@
-"""Corpora in files of lines: two aligned texts, tab-separated columns, JSON objects.
+"""Corpora in files of lines: two aligned texts, tab-separated columns, JSON objects, patterns.
 
 A file is indexed once by the offsets of its lines and read through a memory map,
 so its size does not matter; `.gz` files are unpacked into memory. Only '\\n' (or
@@ -12,6 +12,7 @@ import json
 import mmap
 import os
 import pathlib
+import re
 import zlib
 
 import ml_collections
@@ -160,6 +161,35 @@ class JsonLines:
         return Pair(*(_field(record, field, place) for field in self._fields))
 
 
+class PatternLines:
+    """Corpus 'pattern': `data.pattern` matches each line, its named groups are the sides."""
+
+    def __init__(self, data: ml_collections.ConfigDict, split: str):
+        self._lines = Lines(_path(data, split=split))
+        self._pattern = re.compile(data.pattern)
+        self._groups = (data.source, data.target)
+        fields = (data.pattern, *self._groups)
+        self.fingerprint = _fingerprint("pattern", self._lines.path, fields=fields)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __getitem__(self, index: int) -> Pair:
+        line = self._lines[index]
+        match = self._pattern.fullmatch(line)
+        if not match:
+            raise UserError(
+                f"{self._lines.path} line {index + 1}: {_shortened(line)} does not match"
+                f" data.pattern={self._pattern.pattern!r}"
+            )
+        # A group in an alternative that was not taken holds nothing.
+        return Pair(*(match[group] or "" for group in self._groups))
+
+
+def _shortened(line: str) -> str:
+    return repr(line if len(line) <= 60 else f"{line[:57]}...")
+
+
 def _field(record: object, field: str, place: str) -> str:
     # A name that holds a dot itself goes before a path.
     names = [field] if isinstance(record, dict) and field in record else field.split(".")
@@ -182,7 +212,8 @@ def _path(data: ml_collections.ConfigDict, **fills: str) -> pathlib.Path:
     except (KeyError, IndexError, ValueError) as error:
         accepted = " and ".join(f"{{{fill}}}" for fill in fills)
         example = ".".join(f"{{{fill}}}" for fill in fills)
-        example += "" if "language" in fills else f".{data.corpus}"
+        if "language" not in fills:
+            example += ".txt" if data.corpus == "pattern" else f".{data.corpus}"
         raise UserError(
             f"data.files={data.files!r}: corpus {data.corpus!r} fills in {accepted} only,"
             f" as in {example!r}"

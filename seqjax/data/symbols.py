@@ -1,12 +1,13 @@
-"""Tokenizers that need no training algorithm: words, characters and bytes.
+"""Tokenizers that need no training algorithm: words, characters, bytes, parts between spaces.
 
 All of them are exact: unless an unknown symbol is met, decoding gives back the
-text to the last space.
+text to the last space. 'decomposed' gives it back composed (Unicode's NFC).
 """
 
 import collections
 import hashlib
 import json
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 import regex
@@ -29,6 +30,10 @@ _WORD_TOKENS = regex.compile(
     """,
     regex.VERBOSE | regex.IGNORECASE | regex.DOTALL,
 )
+# Anything but a space, together with the space before it.
+_SPACED_TOKENS = regex.compile(r"[ ]?[^ ]+|[ ]")
+# Kinds whose tokens carry the space before them.
+_WITH_SPACE = ("word", "space")
 
 
 def content_tokens(ids: Sequence[int], vocabulary_size: int) -> list[int]:
@@ -43,7 +48,11 @@ def content_tokens(ids: Sequence[int], vocabulary_size: int) -> list[int]:
 
 
 class Symbols:
-    """A closed list of symbols: the words ('word') or characters ('character') seen in training."""
+    """A closed list of the symbols seen in training.
+
+    They are words ('word'), what stands between spaces ('space'), characters ('character'), or
+    characters of the canonical decomposition ('decomposed': letters and accents, Hangul letters).
+    """
 
     def __init__(self, kind: str, symbols: Sequence[str], lowercase: bool = False):
         self.kind = kind
@@ -70,12 +79,15 @@ class Symbols:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Returns the text of `ids` up to EOS; unknown symbols read '<unk>'."""
-        unknown = f" {UNKNOWN}" if self.kind == "word" else UNKNOWN
+        spaced = self.kind in _WITH_SPACE
+        unknown = f" {UNKNOWN}" if spaced else UNKNOWN
         text = "".join(
             unknown if token == UNK else self.symbols[token - UNK - 1]
             for token in content_tokens(ids, self.vocabulary_size)
         )
-        return text.removeprefix(" ") if self.kind == "word" else text
+        if self.kind == "decomposed":
+            return unicodedata.normalize("NFC", text)
+        return text.removeprefix(" ") if spaced else text
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """Returns one printable string for each id, special ones included; '▁' shows a space."""
@@ -130,11 +142,14 @@ class Bytes:
 
 
 def split_symbols(kind: str, text: str) -> list[str]:
-    """Splits a text into words, each with the space before it, or into characters."""
+    """Splits a text into the symbols of a kind; words and the like keep the space before them."""
     if kind == "character":
         return list(text)
+    if kind == "decomposed":
+        return list(unicodedata.normalize("NFD", text))
+    tokens = _WORD_TOKENS if kind == "word" else _SPACED_TOKENS
     # As if a space stood before the text: its first word is the same word as further inside.
-    return _WORD_TOKENS.findall(" " + text) if text else []
+    return tokens.findall(" " + text) if text else []
 
 
 def train_symbols(
@@ -143,7 +158,7 @@ def train_symbols(
     """Keeps the most frequent symbols (ties in code point order).
 
     Args:
-      kind: 'word' or 'character'.
+      kind: 'word', 'character', 'space' or 'decomposed'.
       texts: the training texts.
       vocabulary: largest number of entries, the four special ones included.
       minimum_frequency: symbols seen less often are unknown.

@@ -35,7 +35,9 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-KINDS = ("unigram", "bpe", "word", "character", "byte")
+_SUBWORD_KINDS = ("unigram", "bpe")
+_SYMBOL_KINDS = ("word", "character", "space", "decomposed")
+KINDS = ("unigram", "bpe", "word", "character", "byte", "space", "decomposed")
 # More sentences than this hardly change a vocabulary and cost memory.
 MAX_TRAINING_PAIRS = 1_000_000
 _FILE = "tokenizer.json"
@@ -91,25 +93,24 @@ def train_tokenizers(config: ml_collections.ConfigDict, corpus: Corpus) -> Token
       corpus: the training split; of a very large one an evenly drawn part is read.
     """
     if config.joint:
-        joint = _train(config, _texts(corpus, ("source", "target")))
+        joint = _train(config, config.kind, _texts(corpus, ("source", "target")))
         return Tokenizers(joint, joint)
     return Tokenizers(
-        _train(config, _texts(corpus, ("source",))), _train(config, _texts(corpus, ("target",)))
+        _train(config, config.kind, _texts(corpus, ("source",))),
+        _train(config, config.target_kind or config.kind, _texts(corpus, ("target",))),
     )
 
 
-def _train(config: ml_collections.ConfigDict, texts: Iterator[str]) -> Tokenizer:
-    if config.kind in ("unigram", "bpe"):
-        return train_subwords(
-            config.kind, texts, config.vocabulary, config.lowercase, config.sampling
-        )
-    if config.kind in ("word", "character"):
+def _train(config: ml_collections.ConfigDict, kind: str, texts: Iterator[str]) -> Tokenizer:
+    if kind in _SUBWORD_KINDS:
+        return train_subwords(kind, texts, config.vocabulary, config.lowercase, config.sampling)
+    if kind in _SYMBOL_KINDS:
         return train_symbols(
-            config.kind, texts, config.vocabulary, config.minimum_frequency, config.lowercase
+            kind, texts, config.vocabulary, config.minimum_frequency, config.lowercase
         )
-    if config.kind == "byte":
+    if kind == "byte":
         return Bytes(config.lowercase)
-    raise UserError(f"tokenizer.kind={config.kind!r} is unknown; known are {', '.join(KINDS)}")
+    raise UserError(f"tokenizer.kind={kind!r} is unknown; known are {', '.join(KINDS)}")
 
 
 def _texts(corpus: Corpus, sides: tuple[str, ...]) -> Iterator[str]:
@@ -162,7 +163,7 @@ def load_tokenizers(directory: str | os.PathLike[str]) -> Tokenizers:
 
 def _load(fields: dict, directory: pathlib.Path) -> Tokenizer:
     kind, lowercase = fields["kind"], fields["lowercase"]
-    if kind in ("unigram", "bpe"):
+    if kind in _SUBWORD_KINDS:
         model = (directory / fields["model"]).read_bytes()
         return Subwords(kind, model, lowercase, fields["sampling"])
     if kind == "byte":

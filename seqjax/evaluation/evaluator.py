@@ -1,6 +1,7 @@
 """Evaluation of a whole split: every example once, in loss and in text."""
 
 import math
+import time
 from typing import NamedTuple
 
 import jax
@@ -17,12 +18,20 @@ from seqjax.tasks.text_to_text import TextToText
 
 
 class Evaluation(NamedTuple):
-    """Metrics of a split and, where it was translated, the texts in corpus order."""
+    """Metrics of a split and, where it was translated, the texts in corpus order.
+
+    Attributes:
+      metrics, sources, references, hypotheses: what their names say.
+      output_tokens: tokens of the hypotheses, each with its end of sentence.
+      decoding_seconds: search and detokenization, without compiling.
+    """
 
     metrics: dict[str, float | str]
     sources: list[str]
     references: list[str]
     hypotheses: list[str]
+    output_tokens: int = 0
+    decoding_seconds: float = 0.0
 
 
 class Evaluator:
@@ -57,19 +66,24 @@ class Evaluator:
         """Returns `loss` (nats per target token), `perplexity`, `accuracy` (percent), and the
         metrics of `config.evaluation.metrics` where `translate` is true."""
         metrics: dict[str, float | str] = dict(self._loss(params))
-        hypotheses: list[str] = []
-        if translate:
-            rows = [self.tokenized.source(i).tolist() for i in range(self.count)]
-            hypotheses = [best[0].text for best in self._translator(params, rows)]
-            evaluation = self.task.config.evaluation
-            metrics |= translation_metrics(
-                hypotheses,
-                self.references,
-                evaluation.metrics,
-                evaluation.lowercase,
-                evaluation.tokenize,
-            )
-        return Evaluation(metrics, self.sources, self.references, hypotheses)
+        if not translate:
+            return Evaluation(metrics, self.sources, self.references, [])
+        rows = [self.tokenized.source(i).tolist() for i in range(self.count)]
+        self._translator.compile(params, rows)
+        started = time.perf_counter()
+        best = [found[0] for found in self._translator(params, rows)]
+        seconds = time.perf_counter() - started
+        hypotheses = [translation.text for translation in best]
+        evaluation = self.task.config.evaluation
+        metrics |= translation_metrics(
+            hypotheses,
+            self.references,
+            evaluation.metrics,
+            evaluation.lowercase,
+            evaluation.tokenize,
+        )
+        tokens = sum(len(translation.tokens) for translation in best)
+        return Evaluation(metrics, self.sources, self.references, hypotheses, tokens, seconds)
 
     def _loss(self, params: dict) -> dict[str, float]:
         sums = {"nll": 0.0, "tokens": 0.0, "correct": 0.0}

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 
 from seqjax.errors import UserError
 
-_LOWER_IS_BETTER = ("loss", "perplexity", "ter")
+_LOWER_IS_BETTER = ("loss", "perplexity", "ter", "error_rate")
 _HIGHER_IS_BETTER = ("accuracy", "bleu", "chrf", "exact_match")
-_TRANSLATION_METRICS = ("bleu", "chrf", "ter", "exact_match")
+_TRANSLATION_METRICS = ("bleu", "chrf", "ter", "exact_match", "error_rate")
 
 
 def translation_metrics(
@@ -19,14 +19,16 @@ def translation_metrics(
 ) -> dict[str, float | str]:
     """Scores a corpus of translations, detokenized text on both sides.
 
-    All values are over the whole corpus and in percent; only `ter` may exceed 100. An empty
-    hypothesis counts as a translation without words.
+    All values are over the whole corpus and in percent; only `ter` and `error_rate` may exceed 100.
+    An empty hypothesis counts as a translation without words.
 
     Args:
       hypotheses: one translation for each reference.
       references: one reference translation for each source.
       metrics: which of 'bleu' (Papineni et al., 2002), 'chrf' (Popović, 2015), 'ter' (Snover et
-        al., 2006) and 'exact_match' (equal strings, surrounding whitespace aside) to compute.
+        al., 2006), 'exact_match' (equal strings, surrounding whitespace aside) and 'error_rate'
+        (insertions, deletions and substitutions of what stands between spaces, over what the
+        references hold: word error rate of sentences, phoneme error rate of phonemes) to compute.
       lowercase: compares without regard to case, in every metric.
       tokenize: sacreBLEU's tokenizer for BLEU. chrF reads characters, TER words between spaces.
 
@@ -45,8 +47,8 @@ def translation_metrics(
 
     scores: dict[str, float | str] = {}
     for name in metrics:
-        if name == "exact_match":
-            scores[name] = _exact_match(hypotheses, references, lowercase)
+        if name in _OWN_METRICS:
+            scores[name] = _OWN_METRICS[name](hypotheses, references, lowercase)
             continue
         metric = _sacrebleu_metric(name, lowercase, tokenize)
         scores[name] = float(metric.corpus_score(list(hypotheses), [list(references)]).score)
@@ -74,6 +76,30 @@ def _exact_match(hypotheses: Sequence[str], references: Sequence[str], lowercase
     pairs = zip(hypotheses, references, strict=True)
     matches = sum(normalize(hypothesis) == normalize(reference) for hypothesis, reference in pairs)
     return 100.0 * matches / len(references)
+
+
+def _error_rate(hypotheses: Sequence[str], references: Sequence[str], lowercase: bool) -> float:
+    edits = tokens = 0
+    for pair in zip(hypotheses, references, strict=True):
+        hypothesis, reference = ((text.lower() if lowercase else text).split() for text in pair)
+        edits += _edits(hypothesis, reference)
+        tokens += len(reference)
+    return 100.0 * edits / max(tokens, 1)
+
+
+def _edits(hypothesis: Sequence[str], reference: Sequence[str]) -> int:
+    """Returns the distance of Levenshtein (1966) between two sequences."""
+    # Entry j: edits from the first tokens of the hypothesis to the first j of the reference.
+    row = list(range(len(reference) + 1))
+    for i, token in enumerate(hypothesis, start=1):
+        diagonal, row[0] = row[0], i
+        for j, other in enumerate(reference, start=1):
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (token != other))
+    return row[-1]
+
+
+# What sacreBLEU does not compute, without a signature.
+_OWN_METRICS = {"exact_match": _exact_match, "error_rate": _error_rate}
 
 
 def _sacrebleu_metric(name: str, lowercase: bool, tokenize: str):

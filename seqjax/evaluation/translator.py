@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from seqjax.data.batching import PlannedBatch, Shape, evaluation_batches, evaluation_shapes, padded
-from seqjax.data.tokenizer import EOS
+from seqjax.data.tokenizer import EOS, PAD
 from seqjax.errors import UserError
 from seqjax.parallel.mesh import by_row, replicated
 from seqjax.search.hypotheses import Hypotheses
@@ -55,14 +55,25 @@ class Translator:
           UserError: nothing could be found, since the model's outputs are no numbers.
         """
         results: list[list[Translation]] = [[Translation("", 0.0, 0.0, ())] for _ in sources]
-        real = [i for i, ids in enumerate(sources) if list(ids) != [EOS]]
-        if not real:
-            return results
-        lengths = np.array([len(sources[i]) for i in real], np.int32)
-        plan = evaluation_batches(lengths, lengths, self._shapes_for(lengths))
+        real, plan = self._plan(sources)
         for planned, found in zip(plan, self._search_all(params, sources, real, plan), strict=True):
             self._collect(found, planned, real, results)
         return results
+
+    def compile(self, params: dict, sources: Sequence[Sequence[int]]) -> None:
+        """Compiles what translating these sources needs, so that a clock can start after it."""
+        for shape in {planned.shape for planned in self._plan(sources)[1]}:
+            # Rows of padding end a search before its first step.
+            nothing = np.full((shape.rows, shape.source), PAD, np.int32)
+            jax.block_until_ready(self._search(params, nothing))
+
+    def _plan(self, sources: Sequence[Sequence[int]]) -> tuple[list[int], list[PlannedBatch]]:
+        """Returns the sources that are not empty, by number, and the batches of them."""
+        real = [i for i, ids in enumerate(sources) if list(ids) != [EOS]]
+        if not real:
+            return [], []
+        lengths = np.array([len(sources[i]) for i in real], np.int32)
+        return real, evaluation_batches(lengths, lengths, self._shapes_for(lengths))
 
     def _shapes_for(self, lengths: np.ndarray) -> list[Shape]:
         """Returns the shapes so far, which are compiled, and such as longer sources need."""

@@ -1,9 +1,11 @@
 import json
+import math
 import shutil
 
 import pytest
 
 from seqjax.commands.command_line import main
+from seqjax.data.tokenizer import load_tokenizers
 
 
 @pytest.fixture
@@ -17,13 +19,17 @@ def evaluate(trained, capfd):
     return run
 
 
-def test_metrics_of_a_split_are_json_and_nothing_else(evaluate, trained):
+def test_metrics_of_a_split_are_json_and_nothing_else(evaluate, trained, saved):
     code, out, error = evaluate("--split=test")
     assert code == 0
     found = json.loads(out)
     assert found["split"] == "test" and found["workdir"] == str(trained)
     assert (found["examples"], found["beam_size"], found["averaged"]) == (40, 3, 1)
     assert found["step"] in (75, 150)
+    arrays = saved(trained, found["step"]).items()
+    sizes = [math.prod(array[0]) for name, array in arrays if name.startswith("params")]
+    assert found["parameters"] == sum(sizes)
+    assert found["decoding_seconds"] > 0
     assert found["bleu_signature"].startswith(
         "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:"
     )
@@ -34,6 +40,10 @@ def test_metrics_of_a_split_are_json_and_nothing_else(evaluate, trained):
     lines = path.read_text().split("\n")
     assert len(lines) == 41 and lines[-1] == ""
     assert len(set(lines)) > 20
+    tokenizer = load_tokenizers(trained / "tokenizer").target
+    tokens = [len(tokenizer.encode(line)) for line in lines[:-1]]
+    # Each with its end of sentence.
+    assert found["output_tokens"] == sum(tokens) + 40
     assert error == f"hypotheses: {path}\n"
 
 

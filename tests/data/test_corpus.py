@@ -59,6 +59,24 @@ def test_limit_holds_for_training_only(texts):
     assert len(open_corpus(texts, "train")) == 5
 
 
+def test_the_corpora_of_the_studies(real_data):
+    """Lines of another form would be an error of the line that is read."""
+    command = "IN: (?P<command>.*) OUT: (?P<actions>.*)"
+    scan = config("pattern", directory=str(real_data / "scan" / "length_split"), pattern=command)
+    scan.update(files="tasks_{split}_length.txt", source="command", target="actions")
+    corpus = open_corpus(scan, "test")
+    assert len(corpus) == 3920
+    assert all(
+        set(target.split()) <= {"I_RUN", "I_JUMP", "I_LOOK", "I_WALK", "I_TURN_LEFT"}
+        | {"I_TURN_RIGHT"} and source == source.strip()
+        for source, target in (corpus[i] for i in range(len(corpus)))
+    )  # fmt: skip
+    phonemes = config("tsv", directory=str(real_data / "sigmorphon2021_g2p_medium"))
+    phonemes.update(files="dut_{split}.tsv", validation="dev", source="0", target="1")
+    corpus = open_corpus(phonemes, "validation")
+    assert len(corpus) == 1000 and corpus[0] == ("aanbesteding", "aː n b ə s t eː d ɪ ŋ")
+
+
 def test_unknown_corpus():
     message = error_of(config("txt"))
     assert "did you mean 'text'" in message and "tfds:NAME" in message and "jsonl" in message

@@ -5,7 +5,7 @@ import pytest
 
 from seqjax.config import default_config
 from seqjax.data import line_files
-from seqjax.data.line_files import AlignedTexts, JsonLines, Lines, TabSeparated
+from seqjax.data.line_files import AlignedTexts, JsonLines, Lines, PatternLines, TabSeparated
 from seqjax.errors import UserError
 
 
@@ -199,3 +199,46 @@ def test_json_lines(tmp_path):
     assert "not JSON" in messages[3]
     data.source = "translation"
     assert "it holds 'en', 'de'" in error_of(JsonLines(data, "train").__getitem__, 0)
+
+
+def pattern(tmp_path, **fields):
+    fields = {"files": "{split}.txt", "source": "command", "target": "actions"} | fields
+    expression = "IN: (?P<command>.*) OUT: (?P<actions>.*)"
+    return config(tmp_path, "pattern", **({"pattern": expression} | fields))
+
+
+def test_pattern_lines(tmp_path):
+    write(tmp_path / "train.txt", "IN: jump twice OUT: I_JUMP I_JUMP\r\nIN: OUT: OUT: \nIN: jump\n")
+    data = pattern(tmp_path)
+    corpus = PatternLines(data, "train")
+    assert len(corpus) == 3
+    assert corpus[0] == ("jump twice", "I_JUMP I_JUMP")
+    assert corpus[1] == ("OUT:", "")
+    message = error_of(corpus.__getitem__, 2)
+    assert message.startswith(f"{tmp_path / 'train.txt'} line 3: 'IN: jump' does not match")
+    assert "data.pattern='IN: (?P<command>" in message
+    with pytest.raises(IndexError):
+        corpus[3]
+    data.files = "{split}.{language}"
+    assert "'{split}.txt'" in error_of(PatternLines, data, "train")
+
+
+def test_a_pattern_matches_whole_lines_and_may_leave_a_group_out(tmp_path):
+    write(tmp_path / "train.txt", "a=b\na\n=b!\n")
+    data = pattern(tmp_path, pattern="(?P<command>[a-z]*)(=(?P<actions>[a-z]*))?")
+    corpus = PatternLines(data, "train")
+    assert [corpus[0], corpus[1]] == [("a", "b"), ("a", "")]
+    assert "'=b!' does not match" in error_of(corpus.__getitem__, 2)
+
+
+def test_fingerprint_follows_the_pattern_and_its_groups(tmp_path):
+    write(tmp_path / "train.txt", "IN: a OUT: b\n")
+    seen = {
+        PatternLines(pattern(tmp_path, **fields), "train").fingerprint
+        for fields in (
+            {},
+            {"source": "actions", "target": "command"},
+            {"pattern": "IN: (?P<command>.) OUT: (?P<actions>.)"},
+        )
+    }
+    assert len(seen) == 3

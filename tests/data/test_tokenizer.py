@@ -24,6 +24,7 @@ from seqjax.data.tokenizer import (
     train_tokenizers,
 )
 from seqjax.errors import UserError
+from seqjax.validation import RULES
 
 COMBINING = "e\u0301\u0308 n\u0303 \u0915\u094d\u0937\u093f"
 EMOJI = "😀 👩\u200d👩\u200d👧 ☃\ufe0f 🇩🇪"
@@ -68,26 +69,28 @@ def of_kind():
     return {kind: trained(kind).source for kind in KINDS}
 
 
-@pytest.mark.parametrize("kind", ["unigram", "bpe", "character", "byte"])
+@pytest.mark.parametrize("kind", ["unigram", "bpe", "character", "byte", "decomposed"])
 @CHECKS
 @given(text=LANGUAGE | SENTENCE)
 def test_decoding_inverts_encoding(of_kind, kind, text):
     tokenizer = of_kind[kind]
     ids = tokenizer.encode(text)
     assert all(UNK < token < tokenizer.vocabulary_size for token in ids)
-    assert tokenizer.decode(ids) == text
-    assert tokenizer.decode([BOS, PAD, *ids, EOS, PAD, *ids]) == text
+    expected = unicodedata.normalize("NFC", text) if kind == "decomposed" else text
+    assert tokenizer.decode(ids) == expected
+    assert tokenizer.decode([BOS, PAD, *ids, EOS, PAD, *ids]) == expected
 
 
+@pytest.mark.parametrize("kind", ["word", "space"])
 @CHECKS
 @given(
     texts=st.lists(
         st.text(st.characters(codec="utf-8"), max_size=40) | SENTENCE, min_size=1, max_size=8
     )
 )
-def test_words_invert_whatever_they_have_seen(texts):
+def test_words_invert_whatever_they_have_seen(kind, texts):
     texts.append("x")
-    tokenizer = trained("word", pairs(texts, texts), vocabulary=10_000).source
+    tokenizer = trained(kind, pairs(texts, texts), vocabulary=10_000).source
     for text in texts:
         ids = tokenizer.encode(text)
         assert UNK not in ids
@@ -129,7 +132,31 @@ def test_special_ids(of_kind, kind):
     assert not {PAD, BOS, EOS} & set(tokenizer.encode("<s> a </s> <pad>"))
 
 
-@pytest.mark.parametrize("kind", ["unigram", "bpe", "word", "character"])
+def test_the_kinds_are_those_that_a_config_may_name():
+    assert set(RULES["tokenizer.kind"].known) == set(KINDS)
+    assert set(RULES["tokenizer.target_kind"].known) == {"", *KINDS}
+
+
+def test_what_stands_between_spaces_is_one_token():
+    """As words, I_TURN_RIGHT would be five."""
+    texts = ["I_TURN_RIGHT I_JUMP", "t͡ɕ͈ a̠ bː", "don't stop."]
+    tokenizer = trained("space", pairs(texts, texts)).source
+    assert [len(tokenizer.encode(text)) for text in texts] == [2, 3, 2]
+    assert tokenizer.pieces(tokenizer.encode(texts[0])) == ["▁I_TURN_RIGHT", "▁I_JUMP"]
+    assert len(trained("word", pairs(texts, texts)).source.encode(texts[0])) == 8
+
+
+def test_a_decomposed_syllable_is_known_by_its_letters():
+    """Hangul and accents that were never seen together are composed again."""
+    known = pairs(["가꾼 né"], ["x"])
+    tokenizer = trained("decomposed", known).source
+    ids = tokenizer.encode("간 ń")
+    assert len(ids) == 6 and UNK not in ids
+    assert tokenizer.decode(ids) == "간 ń"
+    assert UNK in trained("character", known).source.encode("간")
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe", "word", "character", "space", "decomposed"])
 def test_unknown_symbols(of_kind, kind):
     tokenizer = of_kind[kind]
     assert UNK in tokenizer.encode("hello Ω world")
@@ -156,12 +183,34 @@ def test_saved_tokenizers_are_the_same(tmp_path, kind, joint):
             assert after.encode(text) == after.encode(text.lower())
 
 
+def test_sides_of_different_kinds(tmp_path):
+    """Letters to phonemes: each side has its kind, trained on its texts, saved and found again."""
+    corpus = pairs(["aab ab", "ba"], ["aː b", "b aː"])
+    letters = trained("character", corpus, joint=False)
+    tokenizers = trained("character", corpus, joint=False, target_kind="space")
+    assert (tokenizers.source.kind, tokenizers.target.kind) == ("character", "space")
+    assert tokenizers.source.fingerprint == letters.source.fingerprint
+    assert tokenizers.fingerprint != letters.fingerprint
+    assert len(tokenizers.source.encode("aab ab")) == 6
+    assert len(tokenizers.target.encode("aː b")) == 2
+    save_tokenizers(tokenizers, tmp_path)
+    loaded = load_tokenizers(tmp_path)
+    assert loaded.fingerprint == tokenizers.fingerprint
+    assert loaded.target.decode(tokenizers.target.encode("b aː")) == "b aː"
+    mixed = trained("bpe", covering(), joint=False, target_kind="byte")
+    save_tokenizers(mixed, tmp_path / "mixed")
+    assert load_tokenizers(tmp_path / "mixed").fingerprint == mixed.fingerprint
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_fingerprint_follows_settings_and_contents(kind):
     plain = trained(kind)
     assert trained(kind).fingerprint == plain.fingerprint
     assert trained(kind, lowercase=True).fingerprint != plain.fingerprint
     assert trained(kind, joint=False).fingerprint != plain.fingerprint
+    other = "byte" if kind != "byte" else "character"
+    mixed = trained(kind, joint=False, target_kind=other)
+    assert mixed.fingerprint != trained(kind, joint=False).fingerprint
     if kind != "byte":
         smaller = 170 if kind in ("unigram", "bpe") else 60
         assert trained(kind, vocabulary=smaller).fingerprint != plain.fingerprint
@@ -195,7 +244,7 @@ def error_of(function, *arguments, **fields):
 
 
 def test_errors(tmp_path):
-    assert "unigram, bpe, word, character, byte" in error_of(trained, "wordpiece")
+    assert "unigram, bpe, word, character, byte, space" in error_of(trained, "wordpiece")
     missing = tmp_path / "nothing"
     assert str(missing) in error_of(load_tokenizers, missing)
     save_tokenizers(trained("bpe"), tmp_path)

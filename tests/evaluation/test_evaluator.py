@@ -71,6 +71,11 @@ def test_every_pair_counts_once_whatever_the_batches(devices, limit, tokens, mak
     assert result.metrics["perplexity"] == pytest.approx(math.exp(loss), rel=1e-4)
     assert result.metrics["accuracy"] == pytest.approx(accuracy, rel=1e-6)
     assert result.hypotheses == texts
+    # Characters, and the end of each output that was searched for; two sources are blank.
+    ends = sum(bool(source.strip()) for source, _ in PAIRS[:count])
+    assert result.output_tokens <= sum(map(len, texts)) + ends
+    assert result.output_tokens > sum(map(len, texts))
+    assert result.decoding_seconds > 0
     assert result.sources == [source for source, _ in PAIRS[:count]]
     assert result.references == [target for _, target in PAIRS[:count]]
     assert {"bleu", "bleu_signature", "chrf", "ter", "exact_match"} <= result.metrics.keys()
@@ -89,4 +94,4 @@ def test_loss_alone_translates_nothing_and_scores_targets_beyond_learned_positio
     result = evaluator(tiny_params(task), translate=False)
     assert result.metrics.keys() == {"loss", "perplexity", "accuracy"}
     assert all(math.isfinite(value) for value in result.metrics.values())
-    assert result.hypotheses == []
+    assert (result.hypotheses, result.output_tokens, result.decoding_seconds) == ([], 0, 0.0)

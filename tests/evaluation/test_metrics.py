@@ -9,7 +9,7 @@ import pytest
 from seqjax.errors import UserError
 from seqjax.evaluation.metrics import best_is_higher, translation_metrics
 
-ALL = ("bleu", "chrf", "ter", "exact_match")
+ALL = ("bleu", "chrf", "ter", "exact_match", "error_rate")
 REFERENCES = [
     "Der alte Mann sieht zwei rote Häuser.",
     "Wir haben gestern, trotz des Regens, lange gewartet .",
@@ -64,6 +64,7 @@ def test_lowercase_applies_to_every_metric():
         100,
     )
     assert mixed["bleu"] == 0 and mixed["ter"] == 100 and mixed["exact_match"] == 0
+    assert (mixed["error_rate"], lower["error_rate"]) == (100, 0)
     for name in ("bleu", "chrf", "ter"):
         assert "case:mixed" in mixed[f"{name}_signature"]
         assert "case:lc" in lower[f"{name}_signature"]
@@ -78,6 +79,33 @@ def test_only_the_metrics_asked_for_in_plain_types():
 def test_exact_match_ignores_surrounding_whitespace_only():
     scores = score(["a b ", "a  b", "", "A b"], ["a b", "a b", "", "a b"], ["exact_match"])
     assert scores == {"exact_match": 50.0}
+
+
+@pytest.mark.parametrize(
+    ("hypothesis", "reference", "edits"),
+    [
+        ("k a t", "k a t", 0),
+        ("k  a t ", "k a t", 0),
+        ("kitten", "sitting", 1),
+        (" ".join("kitten"), " ".join("sitting"), 3),
+        (" ".join("sunday"), " ".join("saturday"), 3),
+        # A phrase that has moved is deleted and inserted, not shifted as by TER.
+        ("c d a b", "a b c d", 4),
+        ("", "a b c", 3),
+        ("a b c", "", 3),
+        ("A b", "a b", 1),
+    ],
+)
+def test_error_rate_counts_edits_between_spaces(hypothesis, reference, edits):
+    """Beside a right sentence of ten tokens, over the tokens of both references."""
+    right = " ".join("x" * 10)
+    scores = score([hypothesis, right], [reference, right], ["error_rate"])
+    assert scores == {"error_rate": pytest.approx(100 * edits / (10 + len(reference.split())))}
+
+
+def test_error_rate_of_references_without_tokens():
+    assert score([""], [""], ["error_rate"]) == {"error_rate": 0.0}
+    assert score(["a"], [""], ["error_rate"]) == {"error_rate": 100.0}
 
 
 def test_empty_hypotheses_score_nothing():
@@ -123,7 +151,7 @@ def test_a_tokenizer_that_is_not_installed_is_a_users_mistake(name, package):
 
 
 def test_direction_of_every_metric():
-    names = ["accuracy", "bleu", "chrf", "exact_match", "loss", "perplexity", "ter"]
-    assert [best_is_higher(name) for name in names] == [True] * 4 + [False] * 3
+    names = ["accuracy", "bleu", "chrf", "exact_match", "loss", "perplexity", "ter", "error_rate"]
+    assert [best_is_higher(name) for name in names] == [True] * 4 + [False] * 4
     with pytest.raises(UserError, match="did you mean 'chrf'"):
         best_is_higher("chrF")

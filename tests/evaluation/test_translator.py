@@ -61,6 +61,17 @@ def test_what_comes_later_takes_the_shapes_that_are_compiled(expected, tiny_task
     assert compiled == [1, 2, 2, 2]
 
 
+def test_nothing_is_left_to_compile_for_a_clock(tiny_task, tiny_params):
+    task = tiny_task(beam_size=3, tokens=64, shapes=2)
+    translator, params = setup(task, tiny_params)
+    sources = task.encode_sources(TEXTS)
+    translator.compile(params, sources)
+    compiled = translator._search._cache_size()
+    assert compiled
+    translator(params, sources)
+    assert translator._search._cache_size() == compiled
+
+
 def test_hypotheses_are_distinct_best_first_and_as_long_as_they_say(expected, tiny_task):
     task = tiny_task(beam_size=3)
     for text, found in zip(TEXTS, expected, strict=True):

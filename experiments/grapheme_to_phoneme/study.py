@@ -1,0 +1,95 @@
+"""Letters to phonemes in four languages by four architectures, SIGMORPHON 2021, medium resource."""
+
+import ml_collections
+
+from seqjax.config import default_config
+from seqjax.studies.study import Study
+
+LANGUAGES = ("dut", "fre", "hun", "kor")
+
+
+def get_study() -> Study:
+    """Returns a trial for each language and architecture, `dut-lstm` to `kor-transformer`."""
+    models = {
+        "lstm": _lstm,
+        "gru": _gru,
+        "convolutional": _convolutional,
+        "transformer": _transformer,
+    }
+    trials = {}
+    for language in LANGUAGES:
+        for name, change in models.items():
+            trials[f"{language}-{name}"] = config = _protocol(language)
+            change(config)
+    columns = ("parameters", "updates", "training_seconds", "loss", "exact_match", "error_rate")
+    return Study(
+        "Grapheme to phoneme",
+        trials,
+        splits=("validation", "test"),
+        columns=(*columns, "output_tokens_per_second"),
+    )
+
+
+def _protocol(language: str) -> ml_collections.ConfigDict:
+    config = default_config()
+    config.data.update(
+        corpus="tsv",
+        directory="$SEQJAX_DATA/sigmorphon2021_g2p_medium",
+        files=f"{language}_{{split}}.tsv",
+        source="0",
+        target="1",
+        validation="dev",
+        max_source_length=64,
+        max_target_length=64,
+    )
+    # 8,000 words do not show every syllable of Hangul, but all of its letters.
+    kind = "decomposed" if language == "kor" else "character"
+    config.tokenizer.update(kind=kind, target_kind="space", joint=False)
+    config.model.share_embeddings = False
+    config.model.tie_output = False
+    config.loss.label_smoothing = 0.1
+    config.optimizer.update(kind="adam", learning_rate=1e-3, clip=1.0)
+    config.schedule.update(kind="cosine", warmup="5%")
+    config.batching.update(kind="sentences", sentences=128, shapes=4, multiple=1)
+    config.train.duration = "60 epochs"
+    # The word error rate is what is left to 100 %; phonemes are what stands between spaces.
+    config.evaluation.update(every="5%", metrics=("exact_match", "error_rate"))
+    config.checkpoint.update(every="5%", best_metric="exact_match")
+    config.decode.update(beam_size=5, checkpoint="best", shapes=2)
+    return config
+
+
+def _stacks(config: ml_collections.ConfigDict, **fields) -> None:
+    config.model.encoder.update(fields)
+    config.model.decoder.update(fields)
+
+
+def _lstm(config: ml_collections.ConfigDict) -> None:
+    """Luong et al. (2015): general attention after the update, fed to the next position."""
+    _stacks(config, kind="lstm", layers=2, width=256, embedding_width=128, dropout=0.3)
+    config.model.encoder.direction = "both"
+    config.model.decoder.update(
+        attention="general", attention_order="update_first", input_feeding=True
+    )
+
+
+def _gru(config: ml_collections.ConfigDict) -> None:
+    """Bahdanau et al. (2015): additive attention before the update."""
+    _stacks(config, kind="gru", layers=1, width=256, embedding_width=128, dropout=0.3)
+    config.model.encoder.direction = "both"
+    config.model.decoder.update(
+        attention="additive", attention_order="attend_first", readout="deep"
+    )
+
+
+def _convolutional(config: ml_collections.ConfigDict) -> None:
+    """ConvS2S (Gehring et al., 2017)."""
+    _stacks(config, kind="convolutional", layers=4, width=256, embedding_width=128, kernel=3)
+    _stacks(config, positions="learned", max_positions=128, dropout=0.3)
+    config.model.decoder.attention = "dot"
+
+
+def _transformer(config: ml_collections.ConfigDict) -> None:
+    """Vaswani et al. (2017), with normalization before each sublayer."""
+    _stacks(config, kind="transformer", layers=3, width=256, heads=4, feed_forward=512)
+    _stacks(config, normalization="pre", positions="sinusoidal", dropout=0.3)

@@ -1,0 +1,1 @@
+"""Studies: many runs, compared in one table."""

@@ -1,0 +1,116 @@
+import contextlib
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from seqjax.commands import sweep as verb
+from seqjax.commands.command_line import main
+from seqjax.studies.processes import Outcome
+
+_DEMO = Path(__file__).parents[2] / "configs" / "demo.py"
+# Of the two trials one diverges in its first updates.
+_STUDY = f"""
+from seqjax.config_files import load_config_file
+from seqjax.studies.study import Study
+
+def get_study():
+    good, bad = load_config_file("{_DEMO}"), load_config_file("{_DEMO}")
+    bad.optimizer.learning_rate, bad.optimizer.clip = 1e30, 0.0
+    return Study("rates", {{"bad": bad, "good": good}}, columns=("updates", "bleu", "loss"))
+"""
+
+
+@pytest.fixture
+def sweep(tmp_path, tiny, monkeypatch, capsys):
+    """Returns a function that sweeps in `tmp_path`/runs: exit code, output, standard error.
+
+    `sweep.launched` holds the verbs that ran, in this process.
+    """
+    path = tmp_path / "study.py"
+    path.write_text(_STUDY)
+    launched = []
+
+    def launch(arguments):
+        launched.append((arguments[0], Path(arguments[2 if arguments[0] == "train" else 1]).name))
+        out, error = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
+            code = main(arguments)
+        return Outcome(code, out.getvalue(), (error.getvalue().splitlines() or [""])[-1])
+
+    def run(*options, fields=None, study=path):
+        fields = {"train.duration": 3, "evaluation.every": 0} | (fields or {})
+        workdir = f"--workdir={tmp_path / 'runs'}"
+        code = main(["sweep", f"--study={study}", workdir, *options, *tiny(fields)])
+        return code, *capsys.readouterr()
+
+    monkeypatch.setattr(verb, "launch", launch)
+    run.launched, run.workdir = launched, tmp_path / "runs"
+    return run
+
+
+def test_a_study_from_its_file_to_its_table(sweep):
+    code, out, error = sweep("--dry_run")
+    assert (code, error, sweep.launched) == (0, "", [])
+    assert out.startswith("bad: to train\n  python launch.py train --config=")
+    assert "\ngood: to train\n" in out and "--config.train.duration=3" in out
+    assert not sweep.workdir.exists()
+
+    code, out, error = sweep()
+    assert code == 1
+    assert sweep.launched == [("train", "bad"), ("train", "good"), ("evaluate", "good")]
+    assert "[1/2] bad: failed: the loss is " in error or "failed: the gradient is " in error
+    assert error.endswith("[2/2] good: done\n1 of 2 trials failed\n")
+    assert out == (sweep.workdir / "results.md").read_text()
+    assert out.splitlines()[2] == "| trial | updates | bleu | loss | outcome |"
+    bad, good = csv.DictReader((sweep.workdir / "results.csv").open(encoding="utf-8"))
+    assert bad["outcome"].startswith("failed: the ") and "training diverged" in bad["outcome"]
+    assert (good["trial"], good["split"], good["outcome"]) == ("good", "test", "done")
+    assert good["updates"] == "3" and 0 < float(good["training_seconds"]) < 100
+    found = json.loads((sweep.workdir / "good" / "results.json").read_text())["splits"]["test"]
+    assert float(good["loss"]) == found["loss"]
+    assert int(good["parameters"]) == found["parameters"] > 1000
+    assert good["bleu_signature"].startswith("nrefs:1|case:mixed")
+    # The run is one that every other verb can take.
+    assert (sweep.workdir / "good" / "config.json").exists()
+
+    sweep.launched.clear()
+    code, out, error = sweep("--trial=good")
+    assert (code, sweep.launched) == (0, [])
+    assert error == "[1/1] good: done before\n"
+
+    # A longer budget continues the trial, and only those named run.
+    code, out, _ = sweep("--trial=good", fields={"train.duration": 4})
+    assert code == 0
+    assert sweep.launched == [("train", "good"), ("evaluate", "good")]
+    assert "| good | 4 | " in out and "| bad | – | – | – | not run |" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--trial=god"], "--trial=god: expected one of bad, good; did you mean 'good'?"),
+        (
+            ["--config.train.duratio=3"],
+            "error: train.duratio: the config has no such field; did you mean 'train.duration'?",
+        ),
+        (["--config.train.patience=0"], "trial 'bad': train.patience = 0: expected at least 1"),
+        (["--workdir="], "--workdir is empty"),
+        (["--config=x.py"], "unrecognized arguments: --config=x.py"),
+    ],
+)
+def test_mistakes_are_one_line_before_any_work(sweep, options, message):
+    code, out, error = sweep(*options)
+    assert (code, out, sweep.launched) == (2, "", [])
+    assert message in error
+    assert error.startswith("seqjax: error: ") and error.count("\n") == 1
+    assert not sweep.workdir.exists()
+
+
+def test_a_study_must_be_there(sweep, tmp_path):
+    code, out, error = sweep(study=tmp_path / "none.py")
+    assert (code, out) == (2, "")
+    assert error.startswith("seqjax: error: --study: no file ") and error.count("\n") == 1
+    assert main(["sweep", f"--workdir={tmp_path}"]) == 2

@@ -1,0 +1,55 @@
+"""The studies under experiments/: every trial is a valid config and finds its corpus."""
+
+from pathlib import Path
+
+import pytest
+
+from seqjax.data.corpus import open_corpus
+from seqjax.studies.study import load_study
+
+_ROOT = Path(__file__).parents[2]
+_STUDIES = {"multi30k_architectures": 5, "grapheme_to_phoneme": 16, "scan": 9}
+
+
+def _load(name):
+    return load_study(str(_ROOT / "experiments" / name / "study.py"))
+
+
+def test_every_study_is_tested():
+    found = {path.parent.name for path in (_ROOT / "experiments").glob("*/study.py")}
+    assert found == set(_STUDIES)
+
+
+@pytest.mark.parametrize("name", _STUDIES)
+def test_every_trial_is_valid_also_with_a_small_budget(name):
+    study = _load(name)
+    assert len(study.trials) == _STUDIES[name]
+    assert list(study.configs([])) == list(study.trials)
+    study.configs([("train.duration", "1 step")])
+
+
+@pytest.mark.parametrize("name", _STUDIES)
+def test_the_readme_tells_the_command_and_every_kind_of_trial(name):
+    text = (_ROOT / "experiments" / name / "README.md").read_text(encoding="utf-8")
+    assert f"python launch.py sweep --study=experiments/{name}/study.py" in text
+    for part in {trial.partition("-")[0] for trial in _load(name).trials}:
+        assert f"`{part}`" in text
+
+
+@pytest.mark.parametrize("name", _STUDIES)
+def test_every_trial_finds_its_corpus(name, real_data, monkeypatch):
+    monkeypatch.setenv("SEQJAX_DATA", str(real_data))
+    for config in _load(name).trials.values():
+        for split in ("train", "validation", "test"):
+            corpus = open_corpus(config.data, split)
+            assert len(corpus) >= 1000
+            assert all(corpus[len(corpus) - 1])
+
+
+def test_no_command_of_scan_is_cut_short(real_data, monkeypatch):
+    monkeypatch.setenv("SEQJAX_DATA", str(real_data))
+    for config in _load("scan").trials.values():
+        corpus = open_corpus(config.data, "test")
+        longest = max(len(corpus[i].target.split()) for i in range(len(corpus)))
+        assert longest + 1 <= config.decode.max_length_extra
+        assert config.decode.max_length_ratio == 0
