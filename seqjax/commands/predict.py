@@ -91,7 +91,7 @@ def _as_json(source: str, found: "list[Translation]") -> str:
             "text": translation.text,
             "score": translation.score,
             "log_probability": translation.log_probability,
-            "length": len(translation.tokens),
+            "length": translation.length,
         }
         for translation in found
     ]

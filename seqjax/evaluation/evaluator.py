@@ -82,7 +82,7 @@ class Evaluator:
             evaluation.lowercase,
             evaluation.tokenize,
         )
-        tokens = sum(len(translation.tokens) for translation in best)
+        tokens = sum(translation.length for translation in best)
         return Evaluation(metrics, self.sources, self.references, hypotheses, tokens, seconds)
 
     def _loss(self, params: dict) -> dict[str, float]:

@@ -31,6 +31,11 @@ class Translation(NamedTuple):
     log_probability: float
     tokens: tuple[int, ...]
 
+    @property
+    def length(self) -> int:
+        """Number of tokens."""
+        return len(self.tokens)
+
 
 class Translator:
     """Runs a task's search over many sources."""
