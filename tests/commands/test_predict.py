@@ -149,3 +149,18 @@ def test_as_a_filter_in_a_plain_locale(trained, alone):
     process.stdout.close()
     _, error = process.communicate(_bytes(_LINES))
     assert (process.returncode, error) == (141, b"")
+
+
+def test_attention_is_drawn_for_every_line_that_is_not_empty(predict, alone, tmp_path):
+    lines = [_LINES[1], "", _LINES[3]]
+    code, out, _ = predict(_bytes(lines), f"--attention={tmp_path / 'maps'}")
+    assert code == 0
+    assert out.split("\n")[:-1] == [alone[1], "", alone[3]]
+    names = sorted(path.name for path in (tmp_path / "maps").iterdir())
+    assert names == ["1.json", "1.png", "3.json", "3.png"]
+    for name, line in (("1", lines[0]), ("3", lines[2])):
+        content = json.loads((tmp_path / "maps" / f"{name}.json").read_text(encoding="utf-8"))
+        assert "".join(content["source"]).replace("▁", " ") == f" {line}</s>"
+        (weights,) = content["weights"]
+        assert len(weights[0]) == len(content["output"])
+        assert all(abs(sum(row) - 1) < 1e-4 for head in weights for row in head)
