@@ -6,9 +6,9 @@ import jax.numpy as jnp
 
 from seqjax.architectures.contract import Carry, Memory, remember
 from seqjax.layers.dropout import Dropout
-from seqjax.layers.embedding import Positions
 from seqjax.layers.multi_head_attention import causal_mask
 from seqjax.layers.normalization import layer_norm
+from seqjax.layers.positions import Positions
 from seqjax.layers.transformer import TransformerDecoderLayer, TransformerEncoderLayer
 
 
