@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from seqjax.architectures.contract import Carry, Memory, remember
 from seqjax.layers.dropout import Dropout
 from seqjax.layers.multi_head_attention import causal_mask
-from seqjax.layers.normalization import layer_norm
+from seqjax.layers.normalization import NORMS
 from seqjax.layers.positions import Positions
 from seqjax.layers.transformer import TransformerDecoderLayer, TransformerEncoderLayer
 
@@ -21,6 +21,7 @@ class _Stack(nn.Module):
     feed_forward: int
     activation: str = "relu"
     normalization: str = "pre"
+    norm: str = "layer"
     positions: str = "sinusoidal"
     max_positions: int = 512
     dropout: float = 0.0
@@ -38,6 +39,7 @@ class _Stack(nn.Module):
                 feed_forward=self.feed_forward,
                 activation=self.activation,
                 normalization=self.normalization,
+                norm=self.norm,
                 dropout=self.dropout,
                 attention_dropout=self.attention_dropout,
                 activation_dropout=self.activation_dropout,
@@ -45,8 +47,9 @@ class _Stack(nn.Module):
             )
             for _ in range(self.layers)
         ]
-        # Pre-normalized layers leave their sum unnormalized.
-        self.norm = layer_norm(self.dtype) if self.normalization == "pre" else lambda x: x
+        # Pre-normalized layers leave their sum unnormalized. The field `norm` holds a word already.
+        pre = self.normalization == "pre"
+        self.normalize = NORMS[self.norm](self.dtype, name="norm") if pre else lambda x: x
 
 
 class TransformerEncoder(_Stack):
@@ -63,7 +66,7 @@ class TransformerEncoder(_Stack):
         x_BxSxD = self.drop(self.position(inputs_BxSxD), deterministic)
         for layer in self.block:
             x_BxSxD = layer(x_BxSxD, mask_BxS[:, None, None], deterministic)
-        return remember(self.norm(x_BxSxD), mask_BxS)
+        return remember(self.normalize(x_BxSxD), mask_BxS)
 
 
 class TransformerDecoder(_Stack):
@@ -89,7 +92,7 @@ class TransformerDecoder(_Stack):
         read = (memory.states, memory.values)
         for layer in self.block:
             x_BxTxD = layer(x_BxTxD, read, mask, memory.mask[:, None, None], deterministic)
-        return self.output(self.norm(x_BxTxD))
+        return self.output(self.normalize(x_BxTxD))
 
     def start(self, memory: Memory, hypotheses: int, max_length: int) -> Carry:
         """Returns the carry of K hypotheses before their first token, for `max_length` of them."""
@@ -131,4 +134,4 @@ class TransformerDecoder(_Stack):
             moving={"ancestry": ancestry},
             position=position + 1,
         )
-        return carry, self.output(self.norm(x_BxKxD))
+        return carry, self.output(self.normalize(x_BxKxD))

@@ -10,7 +10,7 @@ from seqjax.layers.attention import tell
 from seqjax.layers.dropout import Dropout
 from seqjax.layers.feed_forward import FeedForward
 from seqjax.layers.multi_head_attention import MultiHeadAttention
-from seqjax.layers.normalization import layer_norm
+from seqjax.layers.normalization import NORMS
 
 
 class Residual(nn.Module):
@@ -22,18 +22,20 @@ class Residual(nn.Module):
     Attributes:
       normalization: 'pre' or 'post'.
       dropout: rate on the sublayer's output.
+      kind: a key of `NORMS`.
       dtype: numbers of the computation.
     """
 
     normalization: str
     dropout: float
+    kind: str = "layer"
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(
         self, x: jax.Array, sublayer: Callable[[jax.Array], jax.Array], deterministic: bool
     ) -> jax.Array:
-        norm = layer_norm(self.dtype, name="norm")
+        norm = NORMS[self.kind](self.dtype, name="norm")
         drop = Dropout(self.dropout)
         if self.normalization == "pre":
             return x + drop(sublayer(norm(x)), deterministic)
@@ -48,6 +50,7 @@ class _Layer(nn.Module):
     feed_forward: int
     activation: str = "relu"
     normalization: str = "pre"
+    norm: str = "layer"
     dropout: float = 0.0
     attention_dropout: float = 0.0
     activation_dropout: float = 0.0
@@ -57,7 +60,7 @@ class _Layer(nn.Module):
         return MultiHeadAttention(self.width, self.heads, self.attention_dropout, self.dtype)
 
     def _residual(self) -> Residual:
-        return Residual(self.normalization, self.dropout, self.dtype)
+        return Residual(self.normalization, self.dropout, self.norm, self.dtype)
 
     def _feed_forward(self) -> FeedForward:
         return FeedForward(
