@@ -3,12 +3,13 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from seqjax.architectures.contract import Carry, Memory, remember
 from seqjax.layers.dropout import Dropout
-from seqjax.layers.multi_head_attention import causal_mask
+from seqjax.layers.multi_head_attention import causal_mask, window_mask
 from seqjax.layers.normalization import NORMS
-from seqjax.layers.positions import Positions
+from seqjax.layers.positions import Positions, RelativePositions
 from seqjax.layers.transformer import TransformerDecoderLayer, TransformerEncoderLayer
 
 
@@ -19,6 +20,8 @@ class _Stack(nn.Module):
     width: int
     heads: int
     feed_forward: int
+    key_value_heads: int = 0
+    window: int = 0
     activation: str = "relu"
     normalization: str = "pre"
     norm: str = "layer"
@@ -29,13 +32,15 @@ class _Stack(nn.Module):
     activation_dropout: float = 0.0
     dtype: jnp.dtype = jnp.float32
 
-    def _build(self, layer: type[nn.Module]) -> None:
+    def _build(self, layer: type[nn.Module], causal: bool) -> None:
         self.position = Positions(self.positions, self.max_positions)
+        self.relative = RelativePositions(self.positions, self.width, self.heads, causal)
         self.drop = Dropout(self.dropout)
         self.block = [
             layer(
                 width=self.width,
                 heads=self.heads,
+                key_value_heads=self.key_value_heads,
                 feed_forward=self.feed_forward,
                 activation=self.activation,
                 normalization=self.normalization,
@@ -51,21 +56,28 @@ class _Stack(nn.Module):
         pre = self.normalization == "pre"
         self.normalize = NORMS[self.norm](self.dtype, name="norm") if pre else lambda x: x
 
+    def _in_window(self, mask: jax.Array, queries_T: jax.Array, keys_S: jax.Array) -> jax.Array:
+        """Takes from a mask [..., T, S] what is too far away."""
+        return mask & window_mask(queries_T, keys_S, self.window) if self.window else mask
+
 
 class TransformerEncoder(_Stack):
     """A stack of self-attention layers over the whole source."""
 
     def setup(self):
-        self._build(TransformerEncoderLayer)
+        self._build(TransformerEncoderLayer, causal=False)
 
     def __call__(
         self, inputs_BxSxD: jax.Array, lengths_B: jax.Array, deterministic: bool = True
     ) -> Memory:
         """Encodes vectors [B, S, D] of which the first `lengths` positions are real."""
-        mask_BxS = jnp.arange(inputs_BxSxD.shape[1]) < lengths_B[:, None]
+        steps = jnp.arange(inputs_BxSxD.shape[1])
+        mask_BxS = steps < lengths_B[:, None]
+        mask = self._in_window(mask_BxS[:, None, None], steps, steps)
         x_BxSxD = self.drop(self.position(inputs_BxSxD), deterministic)
+        relation = self.relative(steps, steps)
         for layer in self.block:
-            x_BxSxD = layer(x_BxSxD, mask_BxS[:, None, None], deterministic)
+            x_BxSxD = layer(x_BxSxD, mask, deterministic, relation)
         return remember(self.normalize(x_BxSxD), mask_BxS)
 
 
@@ -81,17 +93,20 @@ class TransformerDecoder(_Stack):
     output: nn.Module = None
 
     def setup(self):
-        self._build(TransformerDecoderLayer)
+        self._build(TransformerDecoderLayer, causal=True)
 
     def __call__(
         self, memory: Memory, targets_BxT: jax.Array, deterministic: bool = True
     ) -> jax.Array:
         """Returns logits [B, T, V]; those at t depend on the targets up to t only."""
         x_BxTxD = self.drop(self.position(self.embedding(targets_BxT)), deterministic)
-        mask = causal_mask(targets_BxT.shape[1])
-        read = (memory.states, memory.values)
+        length = targets_BxT.shape[1]
+        steps = np.arange(length)
+        mask = self._in_window(causal_mask(length), steps, steps)
+        relation = self.relative(steps, steps)
+        read, memory_mask = (memory.states, memory.values), memory.mask[:, None, None]
         for layer in self.block:
-            x_BxTxD = layer(x_BxTxD, read, mask, memory.mask[:, None, None], deterministic)
+            x_BxTxD = layer(x_BxTxD, read, mask, memory_mask, deterministic, relation)
         return self.output(self.normalize(x_BxTxD))
 
     def start(self, memory: Memory, hypotheses: int, max_length: int) -> Carry:
@@ -117,16 +132,20 @@ class TransformerDecoder(_Stack):
         own = ancestry[..., None] == slots
         past = (jnp.arange(capacity) <= position)[:, None]
         mask_BxKxLK = (own & past).reshape(batch, hypotheses, capacity * hypotheses)
+        now, times = position[None], np.repeat(np.arange(capacity), hypotheses)
+        mask_BxKxLK = self._in_window(mask_BxKxLK, now, times)
+        relation = self.relative(now, times)
 
         # All hypotheses stand at the same position: K takes the place of the batch in `Positions`.
         x_BxKxD = self.embedding(tokens_BxK)
         x_BxKxD = self.position(
             x_BxKxD.reshape(-1, 1, self.width), start=position, capacity=capacity
         ).reshape(x_BxKxD.shape)
+        memory_mask = carry.fixed["mask"][:, None, None]
         caches = []
         for layer, cache in zip(self.block, carry.fixed["layers"], strict=True):
             cache, x_BxKxD = layer.step(
-                cache, x_BxKxD, position, mask_BxKxLK, carry.fixed["mask"][:, None, None]
+                cache, x_BxKxD, position, mask_BxKxLK, memory_mask, relation
             )
             caches.append(cache)
         carry = Carry(
