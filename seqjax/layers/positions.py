@@ -124,7 +124,7 @@ class RelativePositions(nn.Module):
         if self.kind == "rotary":
             half = self.width // self.heads // 2
             frequencies = (10000.0 ** (-np.arange(half) / half)).astype(np.float32)
-            return Relation(angles=queries_T[:, None] * frequencies)
+            return Relation(angles=jnp.asarray(queries_T, jnp.float32)[:, None] * frequencies)
         return NO_RELATION
 
 
