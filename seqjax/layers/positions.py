@@ -109,23 +109,20 @@ class RelativePositions(nn.Module):
     @nn.compact
     def __call__(self, queries_T: jax.Array, keys_S: jax.Array) -> Relation:
         """Returns the relation of queries at some positions to keys; int32, maybe traced."""
-
-        def distances_TxS():
-            return keys_S - queries_T[:, None]
-
-        if self.kind == "relative":
-            init = nn.initializers.normal(self.width**-0.5)
-            table = self.param("table", init, (BUCKETS, self.heads), jnp.float32)
-            bias_TxSxH = table[relative_buckets(distances_TxS(), self.causal)]
-            return Relation(bias=bias_TxSxH.transpose(2, 0, 1)[None])
-        if self.kind == "alibi":
-            slopes_Hx1x1 = jnp.asarray(alibi_slopes(self.heads), jnp.float32)[:, None, None]
-            return Relation(bias=(-slopes_Hx1x1 * jnp.abs(distances_TxS()))[None])
         if self.kind == "rotary":
             half = self.width // self.heads // 2
             frequencies = (10000.0 ** (-np.arange(half) / half)).astype(np.float32)
             return Relation(angles=jnp.asarray(queries_T, jnp.float32)[:, None] * frequencies)
-        return NO_RELATION
+        if self.kind not in ("relative", "alibi"):
+            return NO_RELATION
+        distance_TxS = keys_S - queries_T[:, None]
+        if self.kind == "alibi":
+            slopes_Hx1x1 = jnp.asarray(alibi_slopes(self.heads), jnp.float32)[:, None, None]
+            return Relation(bias=(-slopes_Hx1x1 * jnp.abs(distance_TxS))[None])
+        init = nn.initializers.normal(self.width**-0.5)
+        table = self.param("table", init, (BUCKETS, self.heads), jnp.float32)
+        bias_TxSxH = table[relative_buckets(distance_TxS, self.causal)]
+        return Relation(bias=bias_TxSxH.transpose(2, 0, 1)[None])
 
 
 def relative_buckets(distance: jax.Array, causal: bool) -> jax.Array:

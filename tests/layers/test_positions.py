@@ -155,6 +155,11 @@ def test_turns_by_the_angles_of_the_paper():
     turned = turn(jnp.array([1.0, 1, 0, 0]), angles[2])
     expected = [math.cos(5), math.cos(0.05), math.sin(5), math.sin(0.05)]
     np.testing.assert_allclose(turned, expected, rtol=1e-5)
+    # In bfloat16 only the result is rounded, where 301 would be 302.
+    x, angles = jnp.array([1.0, 1, 0.5, 2], jnp.bfloat16), relation("rotary", [301], [0]).angles[0]
+    expected = turn(x.astype(jnp.float32), angles).astype(jnp.bfloat16)
+    np.testing.assert_array_equal(turn(x, angles), expected)
+    assert turn(x, angles).dtype == jnp.bfloat16
 
 
 @pytest.mark.parametrize("kind", ["relative", "rotary", "alibi"])
