@@ -3,12 +3,13 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from seqjax.architectures.contract import Carry, Memory, remember
 from seqjax.layers.dropout import Dropout
-from seqjax.layers.embedding import Positions
-from seqjax.layers.multi_head_attention import causal_mask
-from seqjax.layers.normalization import layer_norm
+from seqjax.layers.multi_head_attention import causal_mask, window_mask
+from seqjax.layers.normalization import NORMS
+from seqjax.layers.positions import Positions, RelativePositions
 from seqjax.layers.transformer import TransformerDecoderLayer, TransformerEncoderLayer
 
 
@@ -19,8 +20,11 @@ class _Stack(nn.Module):
     width: int
     heads: int
     feed_forward: int
+    key_value_heads: int = 0
+    window: int = 0
     activation: str = "relu"
     normalization: str = "pre"
+    norm: str = "layer"
     positions: str = "sinusoidal"
     max_positions: int = 512
     dropout: float = 0.0
@@ -28,16 +32,19 @@ class _Stack(nn.Module):
     activation_dropout: float = 0.0
     dtype: jnp.dtype = jnp.float32
 
-    def _build(self, layer: type[nn.Module]) -> None:
+    def _build(self, layer: type[nn.Module], causal: bool) -> None:
         self.position = Positions(self.positions, self.max_positions)
+        self.relative = RelativePositions(self.positions, self.width, self.heads, causal)
         self.drop = Dropout(self.dropout)
         self.block = [
             layer(
                 width=self.width,
                 heads=self.heads,
+                key_value_heads=self.key_value_heads,
                 feed_forward=self.feed_forward,
                 activation=self.activation,
                 normalization=self.normalization,
+                norm=self.norm,
                 dropout=self.dropout,
                 attention_dropout=self.attention_dropout,
                 activation_dropout=self.activation_dropout,
@@ -45,25 +52,33 @@ class _Stack(nn.Module):
             )
             for _ in range(self.layers)
         ]
-        # Pre-normalized layers leave their sum unnormalized.
-        self.norm = layer_norm(self.dtype) if self.normalization == "pre" else lambda x: x
+        # Pre-normalized layers leave their sum unnormalized. The field `norm` holds a word already.
+        pre = self.normalization == "pre"
+        self.normalize = NORMS[self.norm](self.dtype, name="norm") if pre else lambda x: x
+
+    def _in_window(self, mask: jax.Array, queries_T: jax.Array, keys_S: jax.Array) -> jax.Array:
+        """Takes from a mask [..., T, S] what is too far away."""
+        return mask & window_mask(queries_T, keys_S, self.window) if self.window else mask
 
 
 class TransformerEncoder(_Stack):
     """A stack of self-attention layers over the whole source."""
 
     def setup(self):
-        self._build(TransformerEncoderLayer)
+        self._build(TransformerEncoderLayer, causal=False)
 
     def __call__(
         self, inputs_BxSxD: jax.Array, lengths_B: jax.Array, deterministic: bool = True
     ) -> Memory:
         """Encodes vectors [B, S, D] of which the first `lengths` positions are real."""
-        mask_BxS = jnp.arange(inputs_BxSxD.shape[1]) < lengths_B[:, None]
+        steps = jnp.arange(inputs_BxSxD.shape[1])
+        mask_BxS = steps < lengths_B[:, None]
+        mask = self._in_window(mask_BxS[:, None, None], steps, steps)
         x_BxSxD = self.drop(self.position(inputs_BxSxD), deterministic)
+        relation = self.relative(steps, steps)
         for layer in self.block:
-            x_BxSxD = layer(x_BxSxD, mask_BxS[:, None, None], deterministic)
-        return remember(self.norm(x_BxSxD), mask_BxS)
+            x_BxSxD = layer(x_BxSxD, mask, deterministic, relation)
+        return remember(self.normalize(x_BxSxD), mask_BxS)
 
 
 class TransformerDecoder(_Stack):
@@ -78,18 +93,21 @@ class TransformerDecoder(_Stack):
     output: nn.Module = None
 
     def setup(self):
-        self._build(TransformerDecoderLayer)
+        self._build(TransformerDecoderLayer, causal=True)
 
     def __call__(
         self, memory: Memory, targets_BxT: jax.Array, deterministic: bool = True
     ) -> jax.Array:
         """Returns logits [B, T, V]; those at t depend on the targets up to t only."""
         x_BxTxD = self.drop(self.position(self.embedding(targets_BxT)), deterministic)
-        mask = causal_mask(targets_BxT.shape[1])
-        read = (memory.states, memory.values)
+        length = targets_BxT.shape[1]
+        steps = np.arange(length)
+        mask = self._in_window(causal_mask(length), steps, steps)
+        relation = self.relative(steps, steps)
+        read, memory_mask = (memory.states, memory.values), memory.mask[:, None, None]
         for layer in self.block:
-            x_BxTxD = layer(x_BxTxD, read, mask, memory.mask[:, None, None], deterministic)
-        return self.output(self.norm(x_BxTxD))
+            x_BxTxD = layer(x_BxTxD, read, mask, memory_mask, deterministic, relation)
+        return self.output(self.normalize(x_BxTxD))
 
     def start(self, memory: Memory, hypotheses: int, max_length: int) -> Carry:
         """Returns the carry of K hypotheses before their first token, for `max_length` of them."""
@@ -114,16 +132,20 @@ class TransformerDecoder(_Stack):
         own = ancestry[..., None] == slots
         past = (jnp.arange(capacity) <= position)[:, None]
         mask_BxKxLK = (own & past).reshape(batch, hypotheses, capacity * hypotheses)
+        now, times = position[None], np.repeat(np.arange(capacity), hypotheses)
+        mask_BxKxLK = self._in_window(mask_BxKxLK, now, times)
+        relation = self.relative(now, times)
 
         # All hypotheses stand at the same position: K takes the place of the batch in `Positions`.
         x_BxKxD = self.embedding(tokens_BxK)
         x_BxKxD = self.position(
             x_BxKxD.reshape(-1, 1, self.width), start=position, capacity=capacity
         ).reshape(x_BxKxD.shape)
+        memory_mask = carry.fixed["mask"][:, None, None]
         caches = []
         for layer, cache in zip(self.block, carry.fixed["layers"], strict=True):
             cache, x_BxKxD = layer.step(
-                cache, x_BxKxD, position, mask_BxKxLK, carry.fixed["mask"][:, None, None]
+                cache, x_BxKxD, position, mask_BxKxLK, memory_mask, relation
             )
             caches.append(cache)
         carry = Carry(
@@ -131,4 +153,4 @@ class TransformerDecoder(_Stack):
             moving={"ancestry": ancestry},
             position=position + 1,
         )
-        return carry, self.output(self.norm(x_BxKxD))
+        return carry, self.output(self.normalize(x_BxKxD))

@@ -1,4 +1,9 @@
-"""Attention in several subspaces at once."""
+"""Attention in several subspaces at once.
+
+Shape suffixes: B batch, T queries, S source, H heads of queries, N groups of them, each with one
+head of keys and values, G = H / N heads in a group, K hypotheses, D width, E width of the memory,
+P width of a head.
+"""
 
 import flax.linen as nn
 import jax
@@ -7,11 +12,17 @@ import jax.numpy as jnp
 from seqjax.layers.dense import Dense, together
 from seqjax.layers.dropout import Dropout
 from seqjax.layers.masked_softmax import masked_softmax
+from seqjax.layers.positions import NO_RELATION, Relation, turn
 
 
 def causal_mask(length: int) -> jax.Array:
     """Returns bool [1, 1, T, T], true where a position may read: itself and the past."""
     return jnp.tril(jnp.ones((length, length), bool))[None, None]
+
+
+def window_mask(queries_T: jax.Array, keys_S: jax.Array, window: int) -> jax.Array:
+    """Returns bool [T, S], true where keys stand at most `window` positions away."""
+    return jnp.abs(keys_S - queries_T[:, None]) <= window
 
 
 class MultiHeadAttention(nn.Module):
@@ -20,23 +31,27 @@ class MultiHeadAttention(nn.Module):
         head_h = softmax(Q_h K_h^T / sqrt(P)) V_h,   Q_h = q W^Q_h, K_h = m W^K_h, V_h = m W^V_h
         output = [head_1, ..., head_H] W^O
 
-    The softmax is computed in float32.
+    The softmax is computed in float32. In N groups, G neighbouring heads read the same K and V
+    (Ainslie et al., 2023; all of them where N = 1: Shazeer, 2019).
 
     Attributes:
       width: size D of queries and outputs.
       heads: number H of heads; the width P of a head is D / H.
+      key_value_heads: number N of groups, a divisor of H; 0: every head is one.
       dropout: rate on the attention weights.
       dtype: numbers of the computation.
     """
 
     width: int
     heads: int
+    key_value_heads: int = 0
     dropout: float = 0.0
     dtype: jnp.dtype = jnp.float32
 
     def setup(self):
+        narrow = self.width // self.heads * (self.key_value_heads or self.heads)
         self.query, self.key, self.value, self.output = (
-            Dense(self.width, self.dtype) for _ in range(4)
+            Dense(size, self.dtype) for size in (self.width, narrow, narrow, self.width)
         )
         self.drop = Dropout(self.dropout)
 
@@ -46,10 +61,13 @@ class MultiHeadAttention(nn.Module):
         memory_BxSxE: jax.Array,
         mask: jax.Array,
         deterministic: bool = True,
+        relation: Relation = NO_RELATION,
     ) -> jax.Array:
         """Reads the memory at every target position; mask is bool, broadcast to [B, H, T, S]."""
-        query = self.project_query(query_BxTxD)
-        return self.read(query, *self.project_memory(memory_BxSxE), mask, deterministic)[0]
+        query = turn(self.project_query(query_BxTxD), relation.angles)
+        keys, values = self.project_memory(memory_BxSxE)
+        keys = turn(keys, relation.angles)
+        return self.read(query, keys, values, mask, deterministic, relation.bias)[0]
 
     def project_query(self, query_BxTxD: jax.Array) -> jax.Array:
         """Returns the queries [B, H, T, P]."""
@@ -58,7 +76,7 @@ class MultiHeadAttention(nn.Module):
     def project_memory(
         self, memory_BxSxE: jax.Array, values_BxSxE: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
-        """Returns the keys and values [B, H, S, P] of a memory, to be read many times.
+        """Returns the keys and values [B, N, S, P] of a memory, to be read many times.
 
         Args:
           memory_BxSxE: what is compared with queries.
@@ -67,33 +85,51 @@ class MultiHeadAttention(nn.Module):
         values_BxSxE = memory_BxSxE if values_BxSxE is None else values_BxSxE
         return self._split(self.key(memory_BxSxE)), self._split(self.value(values_BxSxE))
 
-    def project_own(self, x_BxKxD: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Returns queries, keys and values [B, H, K, P] of few positions, in one product."""
-        projected = together((self.query, self.key, self.value), x_BxKxD)
-        return tuple(self._split(projected[:, :, i]) for i in range(3))
+    def project_own(
+        self, x_BxKxD: jax.Array, relation: Relation = NO_RELATION
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Returns queries [B, H, K, P], and keys and values [B, N, K, P], of few positions."""
+        if self.key.features == self.width:
+            projected = together((self.query, self.key, self.value), x_BxKxD)
+            query, key, value = (self._split(projected[:, :, i]) for i in range(3))
+        else:
+            query = self.project_query(x_BxKxD)
+            projected = together((self.key, self.value), x_BxKxD)
+            key, value = (self._split(projected[:, :, i]) for i in range(2))
+        return turn(query, relation.angles), turn(key, relation.angles), value
 
     def read(
         self,
         query_BxHxTxP: jax.Array,
-        keys_BxHxSxP: jax.Array,
-        values_BxHxSxP: jax.Array,
+        keys_BxNxSxP: jax.Array,
+        values_BxNxSxP: jax.Array,
         mask: jax.Array,
         deterministic: bool = True,
+        bias: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """Attends from queries to keys and values, all projected.
 
-        Returns outputs [B, T, D] and the weights [B, H, T, S] before dropout.
+        A bias, broadcast to [B, H, T, S], is added to the scaled scores. Returns outputs [B, T, D]
+        and the weights [B, H, T, S] before dropout.
         """
+        batch, heads, length, size = query_BxHxTxP.shape
+        groups, source = keys_BxNxSxP.shape[1:3]
+        # The queries of a group stand below one another: no keys are repeated for them.
+        query_BxNxGTxP = query_BxHxTxP.reshape(batch, groups, -1, size)
         scores = jnp.einsum(
-            "bhtp,bhsp->bhts", query_BxHxTxP, keys_BxHxSxP, preferred_element_type=jnp.float32
+            "bntp,bnsp->bnts", query_BxNxGTxP, keys_BxNxSxP, preferred_element_type=jnp.float32
         )
-        weights = masked_softmax(scores * (self.width // self.heads) ** -0.5, mask, self.dtype)
-        kept = self.drop(weights, deterministic)
+        scores = scores.reshape(batch, heads, length, source) * size**-0.5
+        scores = scores if bias is None else scores + bias
+        weights = masked_softmax(scores, mask, self.dtype)
+        kept = self.drop(weights, deterministic).reshape(batch, groups, -1, source)
+        found = jnp.einsum("bnts,bnsp->bntp", kept, values_BxNxSxP)
         # The transposition stands apart: as part of the product, XLA leaves its fast path on a CPU.
-        heads = jnp.einsum("bhts,bhsp->bhtp", kept, values_BxHxSxP).transpose(0, 2, 1, 3)
-        return self.output(heads.reshape(*heads.shape[:2], self.width)), weights
+        found = found.reshape(batch, heads, length, size).transpose(0, 2, 1, 3)
+        return self.output(found.reshape(batch, length, self.width)), weights
 
     def _split(self, x_BxSxD: jax.Array) -> jax.Array:
-        """Turns [B, S, D] into [B, H, S, P]."""
+        """Turns [B, S, heads P] into [B, heads, S, P]."""
         batch, length, _ = x_BxSxD.shape
-        return x_BxSxD.reshape(batch, length, self.heads, -1).transpose(0, 2, 1, 3)
+        size = self.width // self.heads
+        return x_BxSxD.reshape(batch, length, -1, size).transpose(0, 2, 1, 3)

@@ -1,12 +1,27 @@
-"""Normalization of vectors, with torch's epsilon."""
+"""Normalization of vectors, with statistics in float32."""
 
 import flax.linen as nn
 import jax.numpy as jnp
 
-# flax would take 1e-6.
+# Torch's; flax would take 1e-6.
 NORM_EPSILON = 1e-5
 
 
 def layer_norm(dtype: jnp.dtype, name: str | None = None) -> nn.LayerNorm:
-    """Returns layer normalization (Ba et al., 2016) with statistics in float32."""
+    """Returns layer normalization (Ba et al., 2016).
+
+    y = (x - mean(x)) / sqrt(variance(x) + 1e-5) * scale + bias
+    """
     return nn.LayerNorm(epsilon=NORM_EPSILON, dtype=dtype, name=name)
+
+
+def rms_norm(dtype: jnp.dtype, name: str | None = None) -> nn.RMSNorm:
+    """Returns root mean square normalization (Zhang and Sennrich, 2019).
+
+    y = x / sqrt(mean(x^2) + 1e-6) * scale
+    """
+    return nn.RMSNorm(epsilon=1e-6, dtype=dtype, name=name)
+
+
+# The names in `config.model.encoder.norm`.
+NORMS = {"layer": layer_norm, "rms": rms_norm}

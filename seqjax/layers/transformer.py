@@ -10,7 +10,8 @@ from seqjax.layers.attention import tell
 from seqjax.layers.dropout import Dropout
 from seqjax.layers.feed_forward import FeedForward
 from seqjax.layers.multi_head_attention import MultiHeadAttention
-from seqjax.layers.normalization import layer_norm
+from seqjax.layers.normalization import NORMS
+from seqjax.layers.positions import NO_RELATION, Relation
 
 
 class Residual(nn.Module):
@@ -22,18 +23,20 @@ class Residual(nn.Module):
     Attributes:
       normalization: 'pre' or 'post'.
       dropout: rate on the sublayer's output.
+      kind: a key of `NORMS`.
       dtype: numbers of the computation.
     """
 
     normalization: str
     dropout: float
+    kind: str = "layer"
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(
         self, x: jax.Array, sublayer: Callable[[jax.Array], jax.Array], deterministic: bool
     ) -> jax.Array:
-        norm = layer_norm(self.dtype, name="norm")
+        norm = NORMS[self.kind](self.dtype, name="norm")
         drop = Dropout(self.dropout)
         if self.normalization == "pre":
             return x + drop(sublayer(norm(x)), deterministic)
@@ -46,18 +49,22 @@ class _Layer(nn.Module):
     width: int
     heads: int
     feed_forward: int
+    key_value_heads: int = 0
     activation: str = "relu"
     normalization: str = "pre"
+    norm: str = "layer"
     dropout: float = 0.0
     attention_dropout: float = 0.0
     activation_dropout: float = 0.0
     dtype: jnp.dtype = jnp.float32
 
     def _attention(self) -> MultiHeadAttention:
-        return MultiHeadAttention(self.width, self.heads, self.attention_dropout, self.dtype)
+        return MultiHeadAttention(
+            self.width, self.heads, self.key_value_heads, self.attention_dropout, self.dtype
+        )
 
     def _residual(self) -> Residual:
-        return Residual(self.normalization, self.dropout, self.dtype)
+        return Residual(self.normalization, self.dropout, self.norm, self.dtype)
 
     def _feed_forward(self) -> FeedForward:
         return FeedForward(
@@ -72,10 +79,16 @@ class TransformerEncoderLayer(_Layer):
         self.attention, self.attention_residual = self._attention(), self._residual()
         self.inner, self.inner_residual = self._feed_forward(), self._residual()
 
-    def __call__(self, x_BxSxD: jax.Array, mask: jax.Array, deterministic: bool = True):
+    def __call__(
+        self,
+        x_BxSxD: jax.Array,
+        mask: jax.Array,
+        deterministic: bool = True,
+        relation: Relation = NO_RELATION,
+    ) -> jax.Array:
         """Maps [B, S, D] to [B, S, D]; mask is bool, broadcast to [B, H, S, S]."""
         x_BxSxD = self.attention_residual(
-            x_BxSxD, lambda x: self.attention(x, x, mask, deterministic), deterministic
+            x_BxSxD, lambda x: self.attention(x, x, mask, deterministic, relation), deterministic
         )
         return self.inner_residual(x_BxSxD, lambda x: self.inner(x, deterministic), deterministic)
 
@@ -95,13 +108,14 @@ class TransformerDecoderLayer(_Layer):
         mask: jax.Array,
         memory_mask: jax.Array,
         deterministic: bool = True,
+        relation: Relation = NO_RELATION,
     ) -> jax.Array:
         """Maps [B, T, D] to [B, T, D]; masks broadcast to [B, H, T, T] and [B, H, T, S].
 
         The memory is two arrays [B, S, E], what is compared and what is read.
         """
         x_BxTxD = self.attention_residual(
-            x_BxTxD, lambda x: self.attention(x, x, mask, deterministic), deterministic
+            x_BxTxD, lambda x: self.attention(x, x, mask, deterministic, relation), deterministic
         )
         keys, values = self.cross.project_memory(*memory)
         return self._rest(x_BxTxD, keys, values, memory_mask, deterministic)
@@ -109,16 +123,16 @@ class TransformerDecoderLayer(_Layer):
     def start(self, memory: tuple[jax.Array, jax.Array], hypotheses: int, capacity: int) -> dict:
         """Returns the projected memory, and empty caches for `capacity` L positions.
 
-        Keys are kept as [B, H, P, L K], the form that a product with queries reads row by row, and
-        values as [B, H, L K, P]: slot (t, k) is t K + k.
+        Keys are kept as [B, N, P, L K], the form that a product with queries reads row by row, and
+        values as [B, N, L K, P]: slot (t, k) is t K + k, and N the heads of keys and values.
         """
         keys, values = self.cross.project_memory(*memory)
-        batch, heads, _, size = keys.shape
+        batch, groups, _, size = keys.shape
         slots = capacity * hypotheses
         return {
             "cross": (keys, values),
-            "keys": jnp.zeros((batch, heads, size, slots), keys.dtype),
-            "values": jnp.zeros((batch, heads, slots, size), keys.dtype),
+            "keys": jnp.zeros((batch, groups, size, slots), keys.dtype),
+            "values": jnp.zeros((batch, groups, slots, size), keys.dtype),
         }
 
     def step(
@@ -128,8 +142,9 @@ class TransformerDecoderLayer(_Layer):
         position: jax.Array,
         mask_BxKxLK: jax.Array,
         memory_mask: jax.Array,
+        relation: Relation = NO_RELATION,
     ) -> tuple[dict, jax.Array]:
-        """Advances K hypotheses by one position.
+        """Advances K hypotheses by one position, whose relation is that to all L K slots.
 
         The keys and values of hypothesis k at position t lie in slot (t, k) for good; the mask
         says which slots are in a hypothesis' own past, so reordering a beam moves no cache.
@@ -139,11 +154,13 @@ class TransformerDecoderLayer(_Layer):
 
         def attend(x):
             nonlocal keys, values
-            query, key, value = self.attention.project_own(x)
+            query, key, value = self.attention.project_own(x, relation)
             update = jax.lax.dynamic_update_slice_in_dim
             keys = update(keys, key.swapaxes(2, 3), slot, axis=3)
             values = update(values, value, slot, axis=2)
-            return self.attention.read(query, keys.swapaxes(2, 3), values, mask_BxKxLK[:, None])[0]
+            mask = mask_BxKxLK[:, None]
+            read = self.attention.read
+            return read(query, keys.swapaxes(2, 3), values, mask, bias=relation.bias)[0]
 
         x_BxKxD = self.attention_residual(x_BxKxD, attend, True)
         x_BxKxD = self._rest(x_BxKxD, *cache["cross"], memory_mask, True)

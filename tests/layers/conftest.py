@@ -1,7 +1,11 @@
-"""The layers once more in plain NumPy, float64, one sentence and one head at a time."""
+"""The layers once more in plain NumPy, float64, one sentence and one head at a time; and what torch
+has for them, written by tests/goldens/torch/transformer.py."""
 
 import math
+from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -53,6 +57,86 @@ class Reference:
 @pytest.fixture(scope="session")
 def reference():
     return Reference
+
+
+class Torch:
+    """Goldens of torch's Transformer layers; turns weights, or their gradients, into our names."""
+
+    arrays = np.load(Path(__file__).parents[1] / "goldens" / "torch" / "transformer.npz")
+    lengths = arrays["lengths"]
+
+    @staticmethod
+    def dense(weights, name):
+        return {"kernel": weights[f"{name}.weight"].T, "bias": weights[f"{name}.bias"]}
+
+    @staticmethod
+    def norm(weights, name):
+        return {"norm": {"scale": weights[f"{name}.weight"], "bias": weights[f"{name}.bias"]}}
+
+    @classmethod
+    def attention(cls, weights, name=""):
+        if f"{name}q_proj_weight" in weights:
+            kernels = [weights[f"{name}{part}_proj_weight"] for part in "qkv"]
+        else:
+            kernels = np.split(weights[f"{name}in_proj_weight"], 3)
+        parts = zip(kernels, np.split(weights[f"{name}in_proj_bias"], 3), strict=True)
+        query, key, value = ({"kernel": kernel.T, "bias": bias} for kernel, bias in parts)
+        output = cls.dense(weights, f"{name}out_proj")
+        return {"query": query, "key": key, "value": value, "output": output}
+
+    @classmethod
+    def layer(cls, weights):
+        inner = {"inner": cls.dense(weights, "linear1"), "outer": cls.dense(weights, "linear2")}
+        params = {
+            "attention": cls.attention(weights, "self_attn."),
+            "attention_residual": cls.norm(weights, "norm1"),
+            "inner": inner,
+        }
+        if "norm3.weight" not in weights:
+            return params | {"inner_residual": cls.norm(weights, "norm2")}
+        return params | {
+            "cross": cls.attention(weights, "multihead_attn."),
+            "cross_residual": cls.norm(weights, "norm2"),
+            "inner_residual": cls.norm(weights, "norm3"),
+        }
+
+    @classmethod
+    def check(cls, case, convert, inputs, forward):
+        """Compares outputs and gradients of `forward(params, *inputs)`.
+
+        Args:
+          case: name of the golden.
+          convert: `attention` or `layer`.
+          inputs: names of the inputs in the golden.
+        """
+        values, gradients = {}, {}
+        for path in cls.arrays:
+            if path.startswith(f"{case}/"):
+                name = path.removeprefix(f"{case}/")
+                side = gradients if name.endswith("_gradient") else values
+                side[name.removesuffix("_gradient")] = cls.arrays[path]
+
+        def loss(params, *arrays):
+            output = forward(params, *arrays)
+            weights = 0.7 * np.sin((np.arange(output.size) + 500) ** 1.3).reshape(output.shape)
+            return jnp.sum(output * weights), output
+
+        params = jax.tree.map(jnp.asarray, convert(values))
+        arrays = [values[name] for name in inputs]
+        places = tuple(range(1 + len(inputs)))
+        ours, output = jax.jit(jax.grad(loss, places, has_aux=True))(params, *arrays)
+        np.testing.assert_allclose(output, values["output"], rtol=1e-5, atol=1e-5)
+        theirs = (convert(gradients), *(gradients[name] for name in inputs))
+        jax.tree.map(
+            lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5),
+            ours,
+            theirs,
+        )
+
+
+@pytest.fixture(scope="session")
+def torch_layers():
+    return Torch
 
 
 @pytest.fixture(scope="session")

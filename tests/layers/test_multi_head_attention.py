@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax.layers.multi_head_attention import MultiHeadAttention, causal_mask
+from seqjax.layers.multi_head_attention import MultiHeadAttention, causal_mask, window_mask
 
 BATCH, TARGET, SOURCE, WIDTH, MEMORY_WIDTH = 3, 4, 5, 8, 6
 LENGTHS = np.array([5, 2, 3])
@@ -47,6 +47,71 @@ def test_causal_attention_equals_plain_numpy(inputs, filled, reference):
     for row in range(BATCH):
         expected = reference.attention(variables["params"], query[row], query[row], past, 2)
         np.testing.assert_allclose(output[row], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_equals_torch_forward_and_backward(torch_layers):
+    layer = MultiHeadAttention(WIDTH, 2)
+    mask = np.arange(SOURCE) < torch_layers.lengths[:, None, None, None]
+
+    def forward(params, query, key, value):
+        def read(module):
+            projected = module.project_query(query), *module.project_memory(key, value)
+            return module.read(*projected, mask)[0]
+
+        return layer.apply({"params": params}, method=read)
+
+    inputs = ("query_input", "key_input", "value_input")
+    torch_layers.check("attention", torch_layers.attention, inputs, forward)
+
+
+def test_as_many_key_heads_as_heads_are_plain_attention(inputs, filled):
+    plain, grouped = MultiHeadAttention(WIDTH, 4), MultiHeadAttention(WIDTH, 4, 4)
+    variables = parameters(plain, filled, *inputs)
+    np.testing.assert_array_equal(
+        grouped.apply(variables, *inputs), plain.apply(variables, *inputs)
+    )
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_groups_equal_plain_attention_with_repeated_keys_and_values(groups, inputs, filled):
+    heads, size = 4, WIDTH // 4
+    plain, grouped = MultiHeadAttention(WIDTH, heads), MultiHeadAttention(WIDTH, heads, groups)
+    variables = parameters(grouped, filled, *inputs)
+    keys, values = grouped.apply(variables, inputs[1], method="project_memory")
+    assert keys.shape == values.shape == (BATCH, groups, SOURCE, size)
+
+    def repeat(leaf):
+        split = leaf.reshape(*leaf.shape[:-1], groups, size)
+        return split.repeat(heads // groups, axis=-2).reshape(*leaf.shape[:-1], WIDTH)
+
+    params = dict(variables["params"])
+    params |= {name: jax.tree.map(repeat, params[name]) for name in ("key", "value")}
+    expected = plain.apply({"params": params}, *inputs)
+    np.testing.assert_allclose(grouped.apply(variables, *inputs), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("groups", [0, 1])
+def test_own_positions_are_projected_as_others_are(groups, inputs, filled):
+    x = inputs[0]
+    layer = MultiHeadAttention(WIDTH, 4, groups)
+    variables = parameters(layer, filled, x, x, causal_mask(TARGET))
+    own = layer.apply(variables, x, method="project_own")
+    expected = (
+        layer.apply(variables, x, method="project_query"),
+        *layer.apply(variables, x, method="project_memory"),
+    )
+    for ours, theirs in zip(own, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_window_mask_golden():
+    assert window_mask(np.arange(4), np.arange(4), 1).astype(int).tolist() == [
+        [1, 1, 0, 0],
+        [1, 1, 1, 0],
+        [0, 1, 1, 1],
+        [0, 0, 1, 1],
+    ]
+    assert window_mask(jnp.array([3]), np.arange(6), 2).tolist() == [[False] + [True] * 5]
 
 
 def test_causal_mask_golden():

@@ -91,3 +91,27 @@ def test_decoder_layer_equals_plain_numpy(normalization, filled, reference, wave
         ):
             y = residual(reference, normalization, params[f"{name}_residual"], y, sublayer)
         np.testing.assert_allclose(output[row], y, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_encoder_layer_equals_torch_forward_and_backward(normalization, torch_layers):
+    layer = TransformerEncoderLayer(8, 2, 12, normalization=normalization)
+    mask = np.arange(5) < torch_layers.lengths[:, None, None, None]
+
+    def forward(params, source):
+        return layer.apply({"params": params}, source, mask)
+
+    torch_layers.check(f"encoder_{normalization}", torch_layers.layer, ("source",), forward)
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_decoder_layer_equals_torch_forward_and_backward(normalization, torch_layers):
+    layer = TransformerDecoderLayer(8, 2, 12, normalization=normalization)
+    mask = np.arange(5) < torch_layers.lengths[:, None, None, None]
+
+    def forward(params, target, memory):
+        inputs = (target, (memory, memory), causal_mask(4), mask)
+        return layer.apply({"params": params}, *inputs)
+
+    inputs = ("target", "memory")
+    torch_layers.check(f"decoder_{normalization}", torch_layers.layer, inputs, forward)

@@ -1,0 +1,173 @@
+"""Where in a sequence a vector stands: added to it, or told to self-attention.
+
+Shape suffixes: B batch, T queries, S keys, H heads, P width of a head.
+"""
+
+import math
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+# Buckets of relative positions, as in T5; beyond the last distance all share one.
+BUCKETS, LAST_DISTANCE = 32, 128
+
+
+def sinusoids(length: int, width: int) -> np.ndarray:
+    """Returns the position vectors [length, width] of Vaswani et al. (2017), section 3.5.
+
+        p[t, i] = sin(t / 10000^(i / (D/2 - 1))),   p[t, D/2 + i] = cos(of the same),   i < D/2
+
+    Sines and cosines stand in two halves, as in fairseq; interleaving them, as the paper does, is a
+    permutation of the width.
+    """
+    half = width // 2
+    frequencies = np.exp(-np.log(10000.0) * np.arange(half) / max(half - 1, 1))
+    angles = np.arange(length)[:, None] * frequencies[None, :]
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)
+
+
+class Positions(nn.Module):
+    """Adds absolute positions to vectors, if its kind is one that adds any.
+
+    Beyond a learned table, which only padding and targets that are scored can be, its last vector
+    is repeated.
+
+    Attributes:
+      kind: 'sinusoidal' (fixed) or 'learned' (Gehring et al., 2017); any other adds nothing.
+      max_positions: entries of a learned table.
+    """
+
+    kind: str
+    max_positions: int = 512
+
+    @nn.compact
+    def __call__(self, x: jax.Array, start: jax.Array | int = 0, capacity: int | None = None):
+        """Adds the vectors of positions start, start+1, ... along axis 1 of x [B, T, D].
+
+        Args:
+          x: float [B, T, D].
+          start: position of x[:, 0]; may be traced.
+          capacity: positions that can occur when `start` is traced; T by default.
+        """
+        if self.kind not in ("sinusoidal", "learned"):
+            return x
+        length, width = x.shape[1], x.shape[2]
+        capacity = capacity or length
+        if self.kind == "learned":
+            table = self.param(
+                "table",
+                nn.initializers.normal(width**-0.5),
+                (self.max_positions, width),
+                jnp.float32,
+            )
+        else:
+            table = jnp.asarray(sinusoids(capacity, width))
+        rows = jnp.minimum(start + jnp.arange(length), table.shape[0] - 1)
+        return x + table[rows].astype(x.dtype)
+
+
+class Relation(NamedTuple):
+    """What self-attention knows of the distance between its queries and keys.
+
+    Attributes:
+      bias: float32 [1, H, T, S], added to the scores; None adds nothing.
+      angles: float32 [T, P / 2] of the positions, for `turn`; None turns nothing.
+    """
+
+    bias: jax.Array | None = None
+    angles: jax.Array | None = None
+
+
+NO_RELATION = Relation()
+
+
+class RelativePositions(nn.Module):
+    """The relation between positions of one stack, shared by all its layers.
+
+        relative: score = q . k / sqrt(P) + table[bucket(j - i), h]     (Raffel et al., 2020)
+        alibi:    score = q . k / sqrt(P) - slope_h |j - i|             (Press et al., 2022)
+        rotary:   score = turn(q, i) . turn(k, j) / sqrt(P)             (Su et al., 2021)
+
+    T5 leaves 1/sqrt(P) to the initial weights; here it stays in all kinds. Press et al. have only
+    j <= i; an encoder takes the same slopes on both sides.
+
+    Attributes:
+      kind: 'relative', 'alibi' or 'rotary'; any other knows nothing.
+      width: size of the vectors.
+      heads: heads H of the queries.
+      causal: whether keys stand before their queries only, as in a decoder.
+    """
+
+    kind: str
+    width: int
+    heads: int
+    causal: bool
+
+    @nn.compact
+    def __call__(self, queries_T: jax.Array, keys_S: jax.Array) -> Relation:
+        """Returns the relation of queries at some positions to keys; int32, maybe traced."""
+        if self.kind == "rotary":
+            half = self.width // self.heads // 2
+            frequencies = (10000.0 ** (-np.arange(half) / half)).astype(np.float32)
+            return Relation(angles=jnp.asarray(queries_T, jnp.float32)[:, None] * frequencies)
+        if self.kind not in ("relative", "alibi"):
+            return NO_RELATION
+        distance_TxS = keys_S - queries_T[:, None]
+        if self.kind == "alibi":
+            slopes_Hx1x1 = jnp.asarray(alibi_slopes(self.heads), jnp.float32)[:, None, None]
+            return Relation(bias=(-slopes_Hx1x1 * jnp.abs(distance_TxS))[None])
+        init = nn.initializers.normal(self.width**-0.5)
+        table = self.param("table", init, (BUCKETS, self.heads), jnp.float32)
+        bias_TxSxH = table[relative_buckets(distance_TxS, self.causal)]
+        return Relation(bias=bias_TxSxH.transpose(2, 0, 1)[None])
+
+
+def relative_buckets(distance: jax.Array, causal: bool) -> jax.Array:
+    """Returns the bucket of each distance j - i from a query to a key (Raffel et al., 2020).
+
+    Half of a side's buckets hold one distance each, the others ranges that grow in proportion to
+    it. Where keys stand on both sides, those after the query have the upper half of the buckets.
+    """
+    side = BUCKETS if causal else BUCKETS // 2
+    exact = side // 2
+    buckets = list(range(exact))
+    for far in range(exact, LAST_DISTANCE + 1):
+        share = math.log(far / exact) / math.log(LAST_DISTANCE / exact)
+        buckets.append(min(exact + int(share * (side - exact)), side - 1))
+    # A table, since logarithms on a device may fall on the other side of an edge.
+    before = jnp.asarray(buckets, jnp.int32)[jnp.clip(-distance, 0, LAST_DISTANCE)]
+    if causal:
+        return before
+    after = jnp.asarray(buckets, jnp.int32)[jnp.clip(distance, 0, LAST_DISTANCE)]
+    return jnp.where(distance > 0, side + after, before)
+
+
+def alibi_slopes(heads: int) -> list[float]:
+    """Returns the slopes of Press et al. (2022): 2^(-8/H), 2^(-16/H), ... if H is a power of two.
+
+    For other H, those of the power below come first, then every other of the power above.
+    """
+    power = 1 << heads.bit_length() - 1
+    slopes = [2 ** (-8 * (head + 1) / power) for head in range(power)]
+    return slopes + (alibi_slopes(2 * power)[::2][: heads - power] if heads > power else [])
+
+
+def turn(x_BxHxTxP: jax.Array, angles_TxP: jax.Array | None) -> jax.Array:
+    """Turns the pairs of queries or keys by angles in proportion to their position.
+
+        y[i]       = x[i] cos a[i]       - x[P/2 + i] sin a[i],   a[i] = position / 10000^(2i/P)
+        y[P/2 + i] = x[P/2 + i] cos a[i] + x[i] sin a[i]
+
+    The product of two turned vectors depends on the distance of their positions only (Su et al.,
+    2021). A pair are the same places of the two halves, as in GPT-NeoX; neighbours, as in the
+    paper, are a permutation of the head.
+    """
+    if angles_TxP is None:
+        return x_BxHxTxP
+    cos, sin = jnp.cos(angles_TxP), jnp.sin(angles_TxP)
+    first, second = jnp.split(x_BxHxTxP.astype(jnp.float32), 2, axis=-1)
+    turned = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+    return turned.astype(x_BxHxTxP.dtype)

@@ -1,0 +1,169 @@
+"""The contract over what only Transformers have: relations of positions, norms, groups, windows.
+
+All models see arrays of the same few shapes, so that operations are compiled once for all tests.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqjax.architectures.contract import reorder
+from seqjax.architectures.encoder_decoder import build
+from seqjax.config import default_config
+from seqjax.data.tokenizer import BOS, EOS, PAD
+
+VOCABULARY, ROWS, HYPOTHESES, LENGTH = 13, 3, 3, 6
+SOURCE = np.array([[5, 9, 4, 7, EOS], [8, EOS, PAD, PAD, PAD], [6, 6, 10, EOS, PAD]], np.int32)
+SOURCES = SOURCE.repeat(HYPOTHESES, axis=0)
+# Nine sentences without padding, and nine targets, in which all words of either side occur.
+FULL = np.arange(45, dtype=np.int32).reshape(9, 5) * 7 % 12 + 1
+TARGETS = np.arange(54, dtype=np.int32).reshape(9, 6) * 5 % 12 + 1
+RELATIONS = ("none", "relative", "rotary", "alibi")
+OPTIONS = {
+    **{kind: {"positions": kind} for kind in RELATIONS},
+    "rms": {"norm": "rms", "normalization": "post"},
+    "one_key_head": {"key_value_heads": 1},
+    "window": {"window": 2},
+    "all": {"layers": 2, "positions": "rotary", "norm": "rms", "key_value_heads": 1, "window": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def models(filled):
+    """Returns a function that gives a model of some options, and fixed parameters."""
+    made = {}
+
+    def make(options):
+        if options not in made:
+            config = default_config().model
+            for stack in (config.encoder, config.decoder):
+                stack.update(layers=1, width=8, heads=2, feed_forward=12, dropout=0.0)
+                stack.update(OPTIONS[options])
+            model = build(config, VOCABULARY, VOCABULARY)
+            shapes = jax.eval_shape(model.init, jax.random.key(0), SOURCES, TARGETS)["params"]
+            made[options] = model, {"params": filled(shapes)}
+        return made[options]
+
+    return make
+
+
+def close(actual, expected):
+    np.testing.assert_allclose(actual, expected, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_both_views_agree_also_when_beams_are_reordered(options, models):
+    model, variables = models(options)
+    random = np.random.default_rng(0)
+    memory = model.apply(variables, SOURCE, method="encode")
+    carry = model.apply(variables, memory, HYPOTHESES, 8, method="start")
+    # What each hypothesis has read, and the logits that it and its ancestors have had for it.
+    targets = np.full((ROWS, HYPOTHESES, LENGTH), PAD, np.int32)
+    stepped = np.zeros((ROWS, HYPOTHESES, LENGTH, VOCABULARY), np.float32)
+    for t in range(LENGTH):
+        targets[:, :, t] = random.integers(4, VOCABULARY, (ROWS, HYPOTHESES)) if t else BOS
+        carry, stepped[:, :, t] = model.apply(variables, carry, targets[:, :, t], method="step")
+        parents = random.integers(0, HYPOTHESES, (ROWS, HYPOTHESES))
+        carry = reorder(carry, jnp.asarray(parents))
+        targets = np.take_along_axis(targets, parents[..., None], axis=1)
+        stepped = np.take_along_axis(stepped, parents[..., None, None], axis=1)
+    logits = model.apply(variables, SOURCES, targets.reshape(-1, LENGTH))
+    close(stepped, np.reshape(logits, stepped.shape))
+    # The hypotheses differ, or reordering would not matter.
+    assert np.ptp(stepped[:, :, -1], axis=1).max() > 0.1
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_padding_changes_nothing_and_nothing_looks_ahead(options, models):
+    model, variables = models(options)
+    logits = np.asarray(model.apply(variables, SOURCES, TARGETS))
+
+    # Two of the rows are empty.
+    source, target = (np.pad(x, ((0, 2), (0, 3))) for x in (SOURCES, TARGETS))
+    padded = model.apply(variables, source, target)
+    assert np.isfinite(padded).all()
+    close(padded[:9, :LENGTH], logits)
+
+    # Each row changes from another position on.
+    starts, places = np.arange(9) % 5 + 1, np.arange(LENGTH)
+    later = places >= starts[:, None]
+    changed = np.asarray(
+        model.apply(variables, SOURCES, np.where(later, TARGETS % 12 + 1, TARGETS))
+    )
+    # Identical to the last bit: there is not even a small leak.
+    np.testing.assert_array_equal(changed[~later], logits[~later])
+    assert np.abs(changed - logits)[places == starts[:, None]].max(axis=-1).min() > 0.01
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_gradients_reach_every_parameter(options, models):
+    model, variables = models(options)
+    weights = np.cos(np.arange(54 * VOCABULARY) ** 1.3).reshape(9, LENGTH, VOCABULARY)
+
+    def objective(params):
+        return jnp.sum(model.apply({"params": params}, FULL, TARGETS) * weights)
+
+    for path, gradient in jax.tree.leaves_with_path(jax.grad(objective)(variables["params"])):
+        name = jax.tree_util.keystr(path)
+        reached = np.abs(np.asarray(gradient)) > 1e-7
+        if name.endswith("['relative']['table']"):
+            # One bucket for each distance: from -4 to 4 in a source, from 0 to 5 in a target.
+            assert reached.all(axis=1).sum() == (9 if "encoder" in name else 6)
+        elif "embedding']['table" in name:
+            assert reached[1:13].any(axis=1).all()
+        elif not name.endswith("['key']['bias']"):  # Softmax takes it out, where nothing is turned.
+            assert reached.mean() > 0.6, f"{name}: {reached.mean():.0%} reached"
+
+
+@pytest.mark.parametrize("positions", RELATIONS)
+def test_positions_are_known_in_a_stack_but_not_in_the_memory(positions, models):
+    model, variables = models(positions)
+    for stack in ("encoder", "decoder"):
+        # One table for all layers.
+        names = {path for path in variables["params"][stack] if not path.startswith("block")}
+        assert names == {"norm"} | ({"relative"} if positions == "relative" else set())
+
+    def encode(source):
+        return model.apply(variables, source, method="encode")
+
+    def decode(memory, target):
+        read = model.apply(variables, method=lambda module: module.decoder(memory, target))
+        return np.asarray(read)
+
+    shuffle = np.array([2, 0, 4, 1, 3])
+    memory = encode(FULL)
+    shuffled = np.asarray(memory.states)[:, shuffle]
+    difference = np.abs(encode(FULL[:, shuffle]).states - shuffled).max()
+    assert difference < 1e-5 if positions == "none" else difference > 1e-2
+    logits = decode(memory, TARGETS)
+    close(decode(memory.replace(states=shuffled, values=shuffled), TARGETS), logits)
+    # The last position reads those before it in another order.
+    last = decode(memory, TARGETS[:, [3, 1, 0, 4, 2, 5]])[:, -1] - logits[:, -1]
+    assert np.abs(last).max() < 1e-5 if positions == "none" else np.abs(last).max() > 1e-2
+
+
+def test_a_window_ends_where_it_says(models):
+    model, variables = models("window")
+    source, target = FULL.copy(), TARGETS.copy()
+    source[:, 0], target[:, 1] = source[:, 0] % 12 + 1, target[:, 1] % 12 + 1
+
+    def changed(one, other):
+        return (np.abs(np.asarray(one) - np.asarray(other)).max(axis=(0, 2)) > 1e-6).tolist()
+
+    states = [model.apply(variables, x, method="encode").states for x in (FULL, source)]
+    assert changed(*states) == [True, True, True, False, False]
+    logits = [model.apply(variables, FULL, x) for x in (TARGETS, target)]
+    assert changed(*logits) == [False, True, True, True, False, False]
+
+
+def test_a_search_keeps_the_key_heads_only(models):
+    model, variables = models("one_key_head")
+
+    def start():
+        memory = model.apply(variables, SOURCE, method="encode")
+        return model.apply(variables, memory, 4, 7, method="start")
+
+    for cache in jax.eval_shape(start).fixed["layers"]:
+        assert [x.shape for x in cache["cross"]] == [(3, 1, 5, 4)] * 2
+        assert (cache["keys"].shape, cache["values"].shape) == ((3, 1, 4, 28), (3, 1, 28, 4))
