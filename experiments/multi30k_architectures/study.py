@@ -10,6 +10,9 @@ import ml_collections
 from seqjax.config import default_config
 from seqjax.studies.study import Study
 
+# Tokens in a sentence, end included; longer ones are dropped.
+LONGEST = 100
+
 
 def get_study() -> Study:
     """Returns one trial for each architecture, from the oldest to the newest."""
@@ -36,6 +39,8 @@ def _protocol() -> ml_collections.ConfigDict:
         train="train",
         validation="val",
         test="test_2016_flickr",
+        max_source_length=LONGEST,
+        max_target_length=LONGEST,
     )
     config.tokenizer.update(kind="word", joint=False, lowercase=True, minimum_frequency=2)
     # Out of reach, so that the frequency alone decides.
@@ -62,7 +67,8 @@ def _stacks(config: ml_collections.ConfigDict, **fields) -> None:
 def _lstm(config: ml_collections.ConfigDict) -> None:
     """A vector between two LSTMs (Sutskever et al., 2014)."""
     _stacks(config, kind="lstm", layers=2, width=512, embedding_width=256, dropout=0.5)
-    config.model.encoder.direction = "forward"
+    # The source is read from its end, as in the paper.
+    config.model.encoder.direction = "backward"
     config.model.decoder.update(attention="none", bridge="last", readout="state")
 
 
@@ -87,7 +93,7 @@ def _gru_attention(config: ml_collections.ConfigDict) -> None:
 def _convolutional(config: ml_collections.ConfigDict) -> None:
     """ConvS2S (Gehring et al., 2017)."""
     _stacks(config, kind="convolutional", layers=10, width=512, embedding_width=256, kernel=3)
-    _stacks(config, positions="learned", dropout=0.25)
+    _stacks(config, positions="learned", max_positions=LONGEST, dropout=0.25)
     config.model.decoder.attention = "dot"
     config.optimizer.clip = 0.1
 
@@ -95,7 +101,8 @@ def _convolutional(config: ml_collections.ConfigDict) -> None:
 def _transformer(config: ml_collections.ConfigDict) -> None:
     """Vaswani et al. (2017), with learned positions and a constant rate."""
     _stacks(config, kind="transformer", layers=3, width=256, heads=8, feed_forward=512)
-    _stacks(config, activation="relu", normalization="post", positions="learned")
+    _stacks(config, activation="relu", normalization="post")
+    _stacks(config, positions="learned", max_positions=LONGEST)
     _stacks(config, dropout=0.1, attention_dropout=0.1, activation_dropout=0.1)
     config.model.embedding_initializer = "xavier"
     config.optimizer.learning_rate = 5e-4
