@@ -6,12 +6,13 @@ import jax.numpy as jnp
 import ml_collections
 
 from seqjax.architectures.contract import Carry, Memory
+from seqjax.architectures.convolutional import ConvolutionalDecoder, ConvolutionalEncoder
 from seqjax.architectures.transformer import TransformerDecoder, TransformerEncoder
 from seqjax.layers.dense import Dense
 from seqjax.layers.embedding import Embedding
 
-ENCODERS = {"transformer": TransformerEncoder}
-DECODERS = {"transformer": TransformerDecoder}
+ENCODERS = {"transformer": TransformerEncoder, "convolutional": ConvolutionalEncoder}
+DECODERS = {"transformer": TransformerDecoder, "convolutional": ConvolutionalDecoder}
 
 
 class EncoderDecoder(nn.Module):
