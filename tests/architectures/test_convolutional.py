@@ -28,11 +28,10 @@ TOLERANCES = {"float32": 2e-5, "bfloat16": 6e-2}
 # Every kind of attention, dilation, kernels, positions; token vectors narrower than states.
 OPTIONS = {
     "paper": {"attention": "dot", "positions": "learned"},
-    "bfloat16": {"attention": "dot", "dtype": "bfloat16"},
-    "dilated": {"attention": "general", "layers": 3, "max_dilation": 2},
+    "dilated": {"attention": "general", "max_dilation": 2},
     "additive": {"attention": "additive", "attention_width": 6, "positions": "none"},
     "heads": {"attention": "multi_head", "kernel": 5, "max_dilation": 4},
-    "pointwise": {"attention": "scaled_dot", "kernel": 1},
+    "bfloat16": {"attention": "scaled_dot", "kernel": 1, "dtype": "bfloat16"},
 }
 
 
@@ -114,7 +113,7 @@ def test_both_views_agree_also_when_beams_are_reordered(name, filled):
     assert np.abs(stepped[:, 0, -1] - stepped[:, 1, -1]).max() > 0.1
 
 
-@pytest.mark.parametrize("name", ["paper", "dilated", "heads"])
+@pytest.mark.parametrize("name", ["paper", "heads"])
 def test_padding_and_company_never_change_a_result_and_nothing_looks_ahead(name, filled):
     model = make(**OPTIONS[name])
     apply = jax.jit(functools.partial(model.apply, with_parameters(model, filled)))
@@ -142,7 +141,7 @@ def test_padding_and_company_never_change_a_result_and_nothing_looks_ahead(name,
     assert np.abs(np.asarray(apply(source, TARGET)) - logits).max() > 0.01
 
 
-@pytest.mark.parametrize("name", ["paper", "additive", "heads"])
+@pytest.mark.parametrize("name", ["paper", "heads"])
 def test_gradients_reach_every_parameter(name, filled):
     model = make(**OPTIONS[name])
     variables = with_parameters(model, filled)
@@ -201,30 +200,28 @@ def test_both_stacks_equal_torch_forward_and_backward():
 
 
 def test_gradients_into_any_other_memory_are_scaled_whole(filled):
-    """By 1/4 at two layers; without values of its own a memory is read as it is compared."""
+    """By 1/4 at two layers, both what is compared and what is read."""
     fields = {"layers": 2, "width": 8, "embedding": nn.Embed(VOCABULARY, 8), "output": nn.Dense(3)}
     decoder = ConvolutionalDecoder(**fields)
-    states = jnp.asarray(np.random.RandomState(0).standard_normal((3, 5, 8)), jnp.float32)
-    mask = SOURCE != PAD
-    memory = Memory(states=states, values=jnp.sin(states), mask=mask, summary=states[:, 0])
+    states = np.random.RandomState(0).standard_normal((3, 5, 8)).astype(np.float32)
+    values = np.sin(5 * states)
+    memory = Memory(states=states, values=values, mask=SOURCE != PAD, summary=states[:, 0])
     shapes = jax.eval_shape(decoder.init, jax.random.key(0), memory, TARGET)["params"]
     variables = {"params": filled(shapes)}
 
-    def loss(states, values, scale):
+    def loss(states, values):
         given = memory.replace(states=states, values=values)
-        return jnp.sum(jnp.sin(decoder.apply(variables, given, TARGET))) * scale
+        return jnp.sum(jnp.sin(decoder.apply(variables, given, TARGET)))
 
-    derivative = jax.jit(jax.grad(loss, argnums=(0, 1)))
-    direction = jnp.cos(7 * states)
-    step = 1e-2
-    for argument, gradient in enumerate(derivative(states, memory.values, 1.0)):
-        moved = [states, memory.values]
-        found = []
-        for sign in (1, -1):
-            moved[argument] = (states, memory.values)[argument] + sign * step * direction
-            found.append(loss(*moved, 1.0))
-        slope = (found[0] - found[1]) / (2 * step)
-        np.testing.assert_allclose(jnp.vdot(gradient, direction), slope / 4, rtol=2e-2)
+    derive = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
+    direction = 1e-2 * np.cos(7 * states)
+    _, gradients = derive(states, values)
+    for argument, gradient in enumerate(gradients):
+        shift = [direction * (argument == i) for i in range(2)]
+        after, _ = derive(states + shift[0], values + shift[1])
+        before, _ = derive(states - shift[0], values - shift[1])
+        change = after - before
+        np.testing.assert_allclose(2 * np.vdot(gradient, direction), change / 4, rtol=2e-2)
 
 
 def test_scaling_a_gradient_leaves_the_value_to_the_last_bit():
@@ -255,9 +252,9 @@ def test_dropout_acts_and_only_when_asked_for(filled):
 
 
 def test_parameters_are_float32_and_have_the_shapes_of_the_paper(filled):
-    params = jax.eval_shape(make(**OPTIONS["bfloat16"]).init, jax.random.key(0), SOURCE, TARGET)[
-        "params"
-    ]
+    params = jax.eval_shape(
+        make(**{**OPTIONS["paper"], "dtype": "bfloat16"}).init, jax.random.key(0), SOURCE, TARGET
+    )["params"]
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
     decoder = jax.tree.map(lambda leaf: leaf.shape, params["decoder"])
     assert decoder["enter"] == {"kernel": (6, 8), "scale": (8,), "bias": (8,)}
