@@ -2,8 +2,8 @@
 
 Beyond the paper, convolutions can be dilated as in ByteNet (Kalchbrenner et al., 2016), and any
 attention serves. Where fairseq's `fconv` is more exact than the paper, its order is taken. Other
-than there, token vectors are sqrt(E) times their table (see `Embedding`), positions may also be
-sinusoids or none, and the output projection is not weight-normalized.
+than there, positions may also be sinusoids or none, the output projection is not weight-normalized,
+and token vectors are a multiple of their table, which starts at another size (see `Embedding`).
 """
 
 import functools
@@ -23,6 +23,9 @@ from seqjax.layers.convolutional import (
 from seqjax.layers.dropout import Dropout
 from seqjax.layers.embedding import Positions
 from seqjax.layers.weight_normalization import NormalizedDense
+
+# Standard deviation of token vectors at the start (Gehring et al., 2017, section 3.5).
+EMBEDDING_DEVIATION = 0.1
 
 
 @flax.struct.dataclass
@@ -68,10 +71,14 @@ class _Stack(nn.Module):
         self.leave = NormalizedDense(self.embedding_width or self.width, dtype=self.dtype)
 
     def _place(self, x_BxTxE: jax.Array, start: jax.Array | int = 0, capacity: int | None = None):
-        """Adds positions, if there are any."""
-        if self.positions == "none":
-            return x_BxTxE
-        return self.position(x_BxTxE, start=start, capacity=capacity)
+        """Adds positions, if there are any, and brings vectors to the size that layers start from.
+
+        `Embedding` gives vectors of unit variance. With those, scores by 'dot' would be so far
+        apart that each query reads a single position, and attention hardly learns.
+        """
+        if self.positions != "none":
+            x_BxTxE = self.position(x_BxTxE, start=start, capacity=capacity)
+        return x_BxTxE * EMBEDDING_DEVIATION
 
 
 class ConvolutionalEncoder(_Stack):
@@ -102,7 +109,7 @@ class ConvolutionalDecoder(_Stack):
     """A stack of causal gated convolutions, each of which reads the memory.
 
     What flows back into an encoder is divided by twice the number of layers, since each of them
-    has an attention (section 3.5). As in the paper, embeddings that a convolutional encoder hands
+    has an attention (section 3.4). As in the paper, embeddings that a convolutional encoder hands
     on beside its states get their gradient whole; of another encoder's memory all is scaled.
 
     Attributes:

@@ -38,7 +38,7 @@ OPTIONS = {
 def make(dtype="float32", **changes):
     """Returns a model; `encoder` and `decoder` among the changes are for that stack alone."""
     config = default_config().model
-    config.share_embeddings = False
+    config.share_embeddings = config.tie_output = False
     config.dtype = dtype
     own = {name: changes.pop(name, {}) for name in ("encoder", "decoder")}
     for name, stack in (("encoder", config.encoder), ("decoder", config.decoder)):
@@ -50,8 +50,11 @@ def make(dtype="float32", **changes):
 
 
 def with_parameters(model, filled):
-    shapes = jax.eval_shape(model.init, jax.random.key(0), SOURCE, TARGET)["params"]
-    return {"params": filled(shapes)}
+    """Returns parameters with large token vectors, of which the stacks take a tenth."""
+    params = filled(jax.eval_shape(model.init, jax.random.key(0), SOURCE, TARGET)["params"])
+    for name in ("source_embedding", "target_embedding"):
+        params[name]["table"] *= 10
+    return {"params": params}
 
 
 def close(actual, expected, dtype="float32"):

@@ -92,8 +92,10 @@ class Model(nn.Module):
         self.encoder, self.decoder = Stack(EncoderLayer), Stack(DecoderLayer)
 
     def forward(self, source, target):
+        # Vectors of unit variance get the size of the paper's, section 3.5.
+        source, target = 0.1 * source, 0.1 * target
         states = self.encoder(source)
-        # Section 3.5: what flows back into the layers, but not what does into the embeddings.
+        # Section 3.4: what flows back into the layers, but not what does into the embeddings.
         share = 1 / (2 * len(DILATIONS))
         states = share * states + (1 - share) * states.detach()
         return self.decoder(target, states, halve(states, source))
@@ -111,11 +113,12 @@ def layout(name: str, weight: torch.Tensor) -> tuple[str, np.ndarray]:
     return "/".join([*path, last]), array
 
 
-def run(case: str, module: nn.Module, **inputs: tuple[int, ...]) -> dict[str, np.ndarray]:
+def run(case: str, module: nn.Module, size: float = 1, **inputs) -> dict[str, np.ndarray]:
+    """Returns the arrays of a case, whose inputs are given by their shapes."""
     for seed, (name, weight) in enumerate(module.named_parameters(), start=10):
         weight.data = wave(*weight.shape, seed=seed) + float(name.endswith("original0"))
     arrays = {
-        name: wave(*shape, seed=seed).requires_grad_()
+        name: (size * wave(*shape, seed=seed)).requires_grad_()
         for seed, (name, shape) in enumerate(inputs.items(), start=1)
     }
     output = module(*arrays.values())
@@ -143,6 +146,6 @@ if __name__ == "__main__":
             states=source,
             values=source,
         ),
-        **run("model", Model(), source=source, target=target),
+        **run("model", Model(), size=10, source=source, target=target),
     }
     np.savez_compressed(Path(__file__).with_suffix(".npz"), lengths=np.array(LENGTHS), **everything)
