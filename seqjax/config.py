@@ -192,6 +192,9 @@ def _stack() -> ml_collections.ConfigDict:
 
     # Convolutional: positions that one convolution sees.
     stack.kernel = 3
+    # Convolutional: largest distance between them; layers have 1, 2, 4, ... up to it, then again
+    # (ByteNet: Kalchbrenner et al., 2016).
+    stack.max_dilation = 1
 
     # Recurrent: layer normalization of the products in the cells.
     stack.cell_normalization = False

@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from seqjax.rules import ANYTHING, PROBABILITY, Relation, Rule, at_least, one_of, quoted
+from seqjax.rules import ANYTHING, PROBABILITY, Relation, Rule, at_least, one_of, quoted, where
 
 _RECURRENT = ("elman", "lstm", "gru")
 _ATTENTIONS = (
@@ -38,6 +38,7 @@ _STACK_RULES = {
     "positions": one_of(*_POSITIONS),
     "max_positions": at_least(1),
     "kernel": at_least(1),
+    "max_dilation": where(lambda value: value >= 1 and value.bit_count() == 1, "1, 2, 4, 8, ..."),
     "cell_normalization": ANYTHING,
     "residual": ANYTHING,
     "variational": ANYTHING,

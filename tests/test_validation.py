@@ -73,6 +73,8 @@ def _edges():
     yield "schedule.final", 1.0, 1.1
     yield "tokenizer.vocabulary", 5, 4
     yield "decode.min_length", 0, -1
+    yield "model.encoder.max_dilation", 1, 0
+    yield "model.decoder.max_dilation", 8, 6
     yield "decode.checkpoint", "8000", "-1"
     yield "decode.checkpoint", "latest", "last"
     yield "data.corpus", "tfds:wmt16_translate", "tfds:"

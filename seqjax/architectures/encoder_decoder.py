@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import ml_collections
 
 from seqjax.architectures.contract import Carry, Memory
+from seqjax.architectures.convolutional import ConvolutionalDecoder, ConvolutionalEncoder
 from seqjax.architectures.recurrent import RecurrentDecoder, RecurrentEncoder
 from seqjax.architectures.transformer import TransformerDecoder, TransformerEncoder
 from seqjax.layers.attention import SOURCE_ATTENTION
@@ -16,8 +17,16 @@ from seqjax.layers.embedding import Embedding
 from seqjax.layers.recurrent import CELLS
 
 # The names in `config.model.encoder.kind` and `config.model.decoder.kind`.
-ENCODERS = {**dict.fromkeys(CELLS, RecurrentEncoder), "transformer": TransformerEncoder}
-DECODERS = {**dict.fromkeys(CELLS, RecurrentDecoder), "transformer": TransformerDecoder}
+ENCODERS = {
+    **dict.fromkeys(CELLS, RecurrentEncoder),
+    "convolutional": ConvolutionalEncoder,
+    "transformer": TransformerEncoder,
+}
+DECODERS = {
+    **dict.fromkeys(CELLS, RecurrentDecoder),
+    "convolutional": ConvolutionalDecoder,
+    "transformer": TransformerDecoder,
+}
 
 
 class EncoderDecoder(nn.Module):

@@ -1,0 +1,197 @@
+"""Convolutional encoder and decoder stacks, ConvS2S (Gehring et al., 2017).
+
+Beyond the paper, convolutions can be dilated as in ByteNet (Kalchbrenner et al., 2016), and any
+attention serves. Where fairseq's `fconv` is more exact than the paper, its order is taken. Other
+than there, positions may also be sinusoids or none, the output projection is not weight-normalized,
+and token vectors are a multiple of their table, which starts at another size (see `Embedding`).
+"""
+
+import functools
+
+import flax
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from seqjax.architectures.contract import Carry, Memory, remember
+from seqjax.layers.convolutional import (
+    ConvolutionalDecoderLayer,
+    ConvolutionalEncoderLayer,
+    average,
+    dilations,
+)
+from seqjax.layers.dropout import Dropout
+from seqjax.layers.positions import Positions
+from seqjax.layers.weight_normalization import NormalizedDense
+
+# Standard deviation of token vectors at the start (Gehring et al., 2017, section 3.5).
+EMBEDDING_DEVIATION = 0.1
+
+
+@flax.struct.dataclass
+class ConvolutionalMemory(Memory):
+    """A memory with values (states + embedded) sqrt(1/2).
+
+    Attributes:
+      embedded: float [B, S, E], source vectors with their positions.
+    """
+
+    embedded: jax.Array = None
+
+
+class _Stack(nn.Module):
+    """Fields of `config.model.encoder` and `config.model.decoder`."""
+
+    layers: int
+    width: int
+    embedding_width: int = 0
+    kernel: int = 3
+    max_dilation: int = 1
+    positions: str = "sinusoidal"
+    max_positions: int = 512
+    dropout: float = 0.0
+    dtype: jnp.dtype = jnp.float32
+
+    def _build(self, layer: type[nn.Module], **fields) -> None:
+        self.position = Positions(self.positions, self.max_positions)
+        self.drop = Dropout(self.dropout)
+        self.enter = NormalizedDense(self.width, dropout=self.dropout, dtype=self.dtype)
+        self.block = [
+            layer(
+                width=self.width,
+                kernel=self.kernel,
+                dilation=dilation,
+                dropout=self.dropout,
+                dtype=self.dtype,
+                **fields,
+            )
+            for dilation in dilations(self.layers, self.max_dilation)
+        ]
+        self.leave = NormalizedDense(self.embedding_width or self.width, dtype=self.dtype)
+
+    def _place(self, x_BxTxE: jax.Array, start: jax.Array | int = 0, capacity: int | None = None):
+        """Adds positions, if there are any, and brings vectors to the size that layers start from.
+
+        `Embedding` gives vectors of unit variance. With those, scores by 'dot' would be so far
+        apart that each query reads a single position, and attention hardly learns.
+        """
+        if self.positions == "learned":
+            # They start about as small as the vectors then are.
+            return self.position(x_BxTxE * EMBEDDING_DEVIATION, start, capacity)
+        return self.position(x_BxTxE, start, capacity) * EMBEDDING_DEVIATION
+
+
+class ConvolutionalEncoder(_Stack):
+    """A stack of gated convolutions over the whole source.
+
+    states = layers(embedded W + b) V + d         what is compared
+    values = (states + embedded) sqrt(1/2)        what is read
+    """
+
+    def setup(self):
+        self._build(ConvolutionalEncoderLayer)
+
+    def __call__(
+        self, inputs_BxSxE: jax.Array, lengths_B: jax.Array, deterministic: bool = True
+    ) -> ConvolutionalMemory:
+        """Encodes vectors [B, S, E] of which the first `lengths` positions are real."""
+        mask_BxS = jnp.arange(inputs_BxSxE.shape[1]) < lengths_B[:, None]
+        embedded_BxSxE = self.drop(self._place(inputs_BxSxE), deterministic)
+        x_BxSxD = self.enter(embedded_BxSxE)
+        for layer in self.block:
+            x_BxSxD = layer(x_BxSxD, mask_BxS, deterministic)
+        states_BxSxE = self.leave(x_BxSxD)
+        memory = remember(states_BxSxE, mask_BxS, values=average(states_BxSxE, embedded_BxSxE))
+        return ConvolutionalMemory(**vars(memory), embedded=embedded_BxSxE)
+
+
+class ConvolutionalDecoder(_Stack):
+    """A stack of causal gated convolutions, each of which reads the memory.
+
+    What flows back into an encoder is divided by twice the number of layers, since each of them
+    has an attention (section 3.4). As in the paper, embeddings that a convolutional encoder hands
+    on beside its states get their gradient whole; of another encoder's memory all is scaled.
+
+    Attributes:
+      attention: a key of `ATTENTIONS`; the paper's is 'dot'.
+      attention_width: inner size of those kinds that have one; 0: that of the embeddings.
+      heads: heads, of 'multi_head' only.
+      embedding: maps target tokens [...] to vectors [..., E].
+      output: maps vectors [..., E] to float32 logits [..., V].
+    """
+
+    attention: str = "dot"
+    attention_width: int = 0
+    heads: int = 1
+    embedding: nn.Module = None
+    output: nn.Module = None
+
+    def setup(self):
+        self._build(
+            ConvolutionalDecoderLayer,
+            embedding_width=self.embedding_width or self.width,
+            attention=self.attention,
+            attention_width=self.attention_width,
+            heads=self.heads,
+        )
+
+    def __call__(
+        self, memory: Memory, targets_BxT: jax.Array, deterministic: bool = True
+    ) -> jax.Array:
+        """Returns logits [B, T, V]; those at t depend on the targets up to t only."""
+        embedded_BxTxE = self.drop(self._place(self.embedding(targets_BxT)), deterministic)
+        x_BxTxD = self.enter(embedded_BxTxE)
+        for layer, prepared in zip(self.block, self._prepare(memory), strict=True):
+            x_BxTxD = layer(x_BxTxD, embedded_BxTxE, prepared, deterministic)
+        return self.output(self.drop(self.leave(x_BxTxD), deterministic))
+
+    def start(self, memory: Memory, hypotheses: int, max_length: int) -> Carry:
+        """Returns the carry of K hypotheses before their first token, for `max_length` of them."""
+        batch = memory.states.shape[0]
+        return Carry(
+            fixed={
+                "memory": self._prepare(memory),
+                # Tells by its length which positions can occur.
+                "positions": jnp.zeros((batch, max_length), bool),
+            },
+            moving=[layer.start(batch, hypotheses) for layer in self.block],
+            position=jnp.zeros((), jnp.int32),
+        )
+
+    def step(self, carry: Carry, tokens_BxK: jax.Array) -> tuple[Carry, jax.Array]:
+        """Reads one token for each hypothesis; returns the next carry and logits [B, K, V]."""
+        vectors_BxKxE = self.embedding(tokens_BxK)
+        # All hypotheses stand at the same position: K takes the place of the batch in `Positions`.
+        embedded_BxKxE = self._place(
+            vectors_BxKxE.reshape(-1, 1, vectors_BxKxE.shape[-1]),
+            start=carry.position,
+            capacity=carry.fixed["positions"].shape[1],
+        ).reshape(vectors_BxKxE.shape)
+        x_BxKxD = self.enter(embedded_BxKxE)
+        moving = []
+        for layer, past, prepared in zip(
+            self.block, carry.moving, carry.fixed["memory"], strict=True
+        ):
+            past, x_BxKxD = layer.step(past, x_BxKxD, embedded_BxKxE, prepared)
+            moving.append(past)
+        carry = carry.replace(moving=moving, position=carry.position + 1)
+        return carry, self.output(self.leave(x_BxKxD))
+
+    def _prepare(self, memory: Memory) -> list:
+        """Returns the memory as each layer reads it."""
+        share = 1 / (2 * self.layers)
+        states = scale_gradient(memory.states, share)
+        if isinstance(memory, ConvolutionalMemory):
+            values = average(states, memory.embedded)
+        else:
+            values = scale_gradient(memory.values, share)
+        return [layer.prepare(states, values, memory.mask) for layer in self.block]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def scale_gradient(x: jax.Array, share: float) -> jax.Array:
+    """Returns x, whose gradient is then `share` times what it would be."""
+    return x
+
+
+scale_gradient.defvjp(lambda x, share: (x, None), lambda share, _, gradient: (gradient * share,))

@@ -1,0 +1,44 @@
+"""Affine maps whose kernels have their lengths apart from their directions.
+
+Shape suffixes: I inputs, O outputs.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from seqjax.layers.dense import product
+
+
+class NormalizedDense(nn.Module):
+    """An affine map of the last axis with weight normalization (Salimans and Kingma, 2016).
+
+        y_o = x . w_o + b_o,   w_o = g_o v_o / |v_o|
+
+    The directions v start at N(0, gain (1 - dropout) / I), which keeps the variance of the inputs
+    (Gehring et al., 2017, section 3.5), and the lengths g at |v|, so that w starts at v.
+
+    Attributes:
+      features: outputs.
+      gain: what the variance of the outputs is to be, times that of the inputs: 4 in front of a
+        gated linear unit, which leaves about a quarter of it.
+      dropout: rate of the dropout that the inputs come from, which has raised their variance.
+      dtype: numbers of the computation; v, g, b and the norm are float32.
+    """
+
+    features: int
+    gain: float = 1.0
+    dropout: float = 0.0
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps [..., I] to [..., O]."""
+        inputs = x.shape[-1]
+        init = nn.initializers.normal((self.gain * (1 - self.dropout) / inputs) ** 0.5)
+        kernel_IxO = self.param("kernel", init, (inputs, self.features), jnp.float32)
+        norm_O = jnp.linalg.norm(kernel_IxO, axis=0)
+        scale_O = self.param("scale", lambda key: norm_O)
+        bias_O = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+        weights_IxO = kernel_IxO * (scale_O / norm_O)
+        return product(x, weights_IxO, self.dtype, self.dtype) + bias_O.astype(self.dtype)

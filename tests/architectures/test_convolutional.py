@@ -1,0 +1,267 @@
+"""ConvS2S: equality with torch, the contract over its options, and its way with other families."""
+
+import functools
+from pathlib import Path
+
+import flax
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqjax.architectures.contract import Memory, reorder
+from seqjax.architectures.convolutional import (
+    ConvolutionalDecoder,
+    ConvolutionalEncoder,
+    scale_gradient,
+)
+from seqjax.architectures.encoder_decoder import build
+from seqjax.config import default_config
+from seqjax.data.tokenizer import BOS, EOS, PAD
+
+GOLDENS = np.load(Path(__file__).parents[1] / "goldens" / "torch" / "convolutional.npz")
+VOCABULARY = 13
+SOURCE = np.array([[5, 9, 4, 7, EOS], [8, EOS, PAD, PAD, PAD], [6, 6, 10, EOS, PAD]], np.int32)
+TARGET = np.array([[BOS, 4, 12, 5, 7, 6], [BOS, 9, 9, 4, 11, 8], [BOS, 5, 4, 8, 10, 10]], np.int32)
+TOLERANCES = {"float32": 2e-5, "bfloat16": 6e-2}
+# Every kind of attention, dilation, kernels, positions; token vectors narrower than states.
+OPTIONS = {
+    "paper": {"attention": "dot", "positions": "learned"},
+    "dilated": {"attention": "general", "max_dilation": 2},
+    "additive": {"attention": "additive", "attention_width": 6, "positions": "none"},
+    "heads": {"attention": "multi_head", "kernel": 5, "max_dilation": 4},
+    "bfloat16": {"attention": "scaled_dot", "kernel": 1, "dtype": "bfloat16"},
+}
+
+
+def make(dtype="float32", **changes):
+    """Returns a model; `encoder` and `decoder` among the changes are for that stack alone."""
+    config = default_config().model
+    config.share_embeddings = config.tie_output = False
+    config.dtype = dtype
+    own = {name: changes.pop(name, {}) for name in ("encoder", "decoder")}
+    for name, stack in (("encoder", config.encoder), ("decoder", config.decoder)):
+        stack.update(kind="convolutional", layers=2, width=8, embedding_width=6, heads=2)
+        stack.update(feed_forward=12, max_positions=9, dropout=0.1)
+        stack.update({key: value for key, value in changes.items() if key in stack})
+        stack.update(own[name])
+    return build(config, VOCABULARY, VOCABULARY)
+
+
+def with_parameters(model, filled):
+    """Returns parameters with large token vectors, of which the stacks take a tenth."""
+    params = filled(jax.eval_shape(model.init, jax.random.key(0), SOURCE, TARGET)["params"])
+    for name in ("source_embedding", "target_embedding"):
+        params[name]["table"] *= 10
+    return {"params": params}
+
+
+def close(actual, expected, dtype="float32"):
+    np.testing.assert_allclose(actual, expected, rtol=TOLERANCES[dtype], atol=TOLERANCES[dtype])
+
+
+def walk(model, variables, targets_BxKxT, parents_TxBxK):
+    """Returns logits [B, K, T, V] of the recurrent view; each beam is reordered after step t."""
+    rows, hypotheses, length = targets_BxKxT.shape
+
+    @jax.jit
+    def start(variables):
+        memory = model.apply(variables, SOURCE, method="encode")
+        return model.apply(variables, memory, hypotheses, 8, method="start")
+
+    @jax.jit
+    def step(variables, carry, tokens_BxK, parents_BxK):
+        carry, logits = model.apply(variables, carry, tokens_BxK, method="step")
+        return reorder(carry, parents_BxK), logits
+
+    carry, logits = start(variables), []
+    for t in range(length):
+        carry, new = step(variables, carry, targets_BxKxT[:, :, t], parents_TxBxK[t])
+        logits.append(new)
+    assert int(carry.position) == length
+    return np.stack(logits, axis=2)
+
+
+def histories(tokens_BxKxT, parents_TxBxK):
+    """Returns [T, B, K, T]: what hypothesis k has read by step t, its ancestors' tokens first."""
+    rows, hypotheses, length = tokens_BxKxT.shape
+    found = np.full((length, rows, hypotheses, length), BOS, np.int32)
+    for t in range(length):
+        slots = np.broadcast_to(np.arange(hypotheses), (rows, hypotheses))
+        for past in range(t, -1, -1):
+            found[t, :, :, past] = np.take_along_axis(tokens_BxKxT[:, :, past], slots, axis=1)
+            if past:
+                slots = np.take_along_axis(parents_TxBxK[past - 1], slots, axis=1)
+    return found
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_both_views_agree_also_when_beams_are_reordered(name, filled):
+    model = make(**OPTIONS[name])
+    variables = with_parameters(model, filled)
+    rows, hypotheses, length = 3, 2, TARGET.shape[1]
+    random = np.random.default_rng(0)
+    parents = random.integers(0, hypotheses, (length, rows, hypotheses))
+    tokens = random.integers(4, VOCABULARY, (rows, hypotheses, length))
+    stepped = walk(model, variables, tokens, parents)
+    read = histories(tokens, parents)
+    sources = np.tile(np.repeat(SOURCE, hypotheses, axis=0), (length, 1))
+    logits = jax.jit(model.apply)(variables, sources, read.reshape(-1, length))
+    assert logits.dtype == stepped.dtype == jnp.float32
+    logits = np.asarray(logits).reshape(*read.shape, VOCABULARY)
+    for t in range(length):
+        close(stepped[:, :, t], logits[t, :, :, t], OPTIONS[name].get("dtype", "float32"))
+    # The hypotheses differ, or reordering would not matter.
+    assert np.abs(stepped[:, 0, -1] - stepped[:, 1, -1]).max() > 0.1
+
+
+@pytest.mark.parametrize("name", ["paper", "heads"])
+def test_padding_and_company_never_change_a_result_and_nothing_looks_ahead(name, filled):
+    model = make(**OPTIONS[name])
+    apply = jax.jit(functools.partial(model.apply, with_parameters(model, filled)))
+    logits = np.asarray(apply(SOURCE, TARGET))
+
+    empty = np.zeros((2, SOURCE.shape[1] + 3), np.int32)
+    source = np.concatenate([np.pad(SOURCE, ((0, 0), (0, 3))), empty])
+    padded = apply(source, np.pad(TARGET, ((0, 2), (0, 2))))
+    assert np.isfinite(padded).all()
+    close(padded[:3, : TARGET.shape[1]], logits)
+
+    source, target = SOURCE.copy(), TARGET.copy()
+    source[[0, 2]], target[[0, 2]] = PAD, PAD
+    np.testing.assert_array_equal(apply(source, target)[1], logits[1])
+
+    for t in (1, 4):
+        target = TARGET.copy()
+        target[:, t:] = 16 - target[:, t:]
+        changed = np.asarray(apply(SOURCE, target))
+        # Identical to the last bit: there is not even a small leak.
+        np.testing.assert_array_equal(changed[:, :t], logits[:, :t])
+        assert np.abs(changed[:, t] - logits[:, t]).max() > 0.1
+    source = SOURCE.copy()
+    source[:, 0] += 1
+    assert np.abs(np.asarray(apply(source, TARGET)) - logits).max() > 0.01
+
+
+@pytest.mark.parametrize("name", ["paper", "heads"])
+def test_gradients_reach_every_parameter(name, filled):
+    model = make(**OPTIONS[name])
+    variables = with_parameters(model, filled)
+    # Every word once on either side, and every learned position.
+    source = np.arange(2 * 9, dtype=np.int32).reshape(2, 9) % 12 + 1
+    target = source[::-1]
+    weights = np.cos(np.arange(2 * 9 * VOCABULARY) ** 1.3).reshape(2, 9, VOCABULARY)
+
+    def objective(params):
+        return jnp.sum(model.apply({"params": params}, source, target) * weights)
+
+    gradients = jax.jit(jax.grad(objective))(variables["params"])
+    for path, gradient in jax.tree_util.tree_leaves_with_path(gradients):
+        name = jax.tree_util.keystr(path)
+        if name.endswith("['source']['attention']['key']['bias']"):
+            continue  # It adds the same to all scores of a query, which softmax takes out again.
+        reached = np.abs(np.asarray(gradient)) > 1e-7
+        if "embedding']['table" in name:
+            reached = reached[1:13].any(axis=1)
+        assert reached.mean() > 0.6, f"{name}: {reached.mean():.0%} reached"
+
+
+def golden(start):
+    """Returns the tree of arrays whose names start so."""
+    start += "/"
+    found = {key[len(start) :]: GOLDENS[key] for key in GOLDENS if key.startswith(start)}
+    return jax.tree.map(jnp.asarray, flax.traverse_util.unflatten_dict(found, sep="/"))
+
+
+def test_both_stacks_equal_torch_forward_and_backward():
+    """That includes which gradients are scaled: those into layers, not those into embeddings."""
+    fields = {"layers": 2, "width": 5, "embedding_width": 4, "max_dilation": 2, "positions": "none"}
+    encoder = ConvolutionalEncoder(**fields)
+    decoder = ConvolutionalDecoder(
+        **fields, embedding=nn.Embed(18, 4), output=nn.Sequential([lambda x: x])
+    )
+    expected = GOLDENS["model/output"]
+    weights = 0.7 * np.sin((np.arange(expected.size) + 500) ** 1.3).reshape(expected.shape)
+    params, inputs = golden("model/params"), golden("model/inputs")
+
+    def loss(params, inputs):
+        memory = encoder.apply({"params": params["encoder"]}, inputs["source"], GOLDENS["lengths"])
+        # Each position is a word of its own, whose vector is what torch was given.
+        own = {"embedding": {"embedding": inputs["target"].reshape(18, 4)}}
+        variables = {"params": params["decoder"] | own}
+        output = decoder.apply(variables, memory, np.arange(18).reshape(3, 6))
+        return jnp.sum(output * weights), output
+
+    gradients, output = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))(params, inputs)
+    np.testing.assert_allclose(output, expected, rtol=1e-5, atol=1e-5)
+    jax.tree.map(
+        lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6),
+        gradients,
+        (golden("model/gradients"), golden("model/input_gradients")),
+    )
+
+
+def test_gradients_into_any_other_memory_are_scaled_whole(filled):
+    """By 1/4 at two layers, both what is compared and what is read."""
+    fields = {"layers": 2, "width": 8, "embedding": nn.Embed(VOCABULARY, 8), "output": nn.Dense(3)}
+    decoder = ConvolutionalDecoder(**fields)
+    states = np.random.RandomState(0).standard_normal((3, 5, 8)).astype(np.float32)
+    values = np.sin(5 * states)
+    memory = Memory(states=states, values=values, mask=SOURCE != PAD, summary=states[:, 0])
+    shapes = jax.eval_shape(decoder.init, jax.random.key(0), memory, TARGET)["params"]
+    variables = {"params": filled(shapes)}
+
+    def loss(states, values):
+        given = memory.replace(states=states, values=values)
+        return jnp.sum(jnp.sin(decoder.apply(variables, given, TARGET)))
+
+    derive = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
+    direction = 1e-2 * np.cos(7 * states)
+    _, gradients = derive(states, values)
+    for argument, gradient in enumerate(gradients):
+        shift = [direction * (argument == i) for i in range(2)]
+        after, _ = derive(states + shift[0], values + shift[1])
+        before, _ = derive(states - shift[0], values - shift[1])
+        change = after - before
+        np.testing.assert_allclose(2 * np.vdot(gradient, direction), change / 4, rtol=2e-2)
+
+
+def test_scaling_a_gradient_leaves_the_value_to_the_last_bit():
+    x = jnp.asarray([0.1, -3.3], jnp.bfloat16)
+    value, back = jax.vjp(lambda x: scale_gradient(x, 0.25), x)
+    np.testing.assert_array_equal(value, x)
+    np.testing.assert_array_equal(back(jnp.ones_like(x))[0], jnp.full_like(x, 0.25))
+
+
+@pytest.mark.parametrize("other", ["encoder", "decoder"])
+def test_either_stack_works_with_a_transformer(other, filled):
+    model = make(attention="multi_head", **{other: {"kind": "transformer", "embedding_width": 0}})
+    variables = with_parameters(model, filled)
+    tokens = np.repeat(TARGET[:, None], 2, axis=1)
+    stay = np.broadcast_to(np.arange(2), (6, 3, 2))
+    logits = jax.jit(model.apply)(variables, SOURCE, TARGET)
+    close(walk(model, variables, tokens, stay)[:, 1], logits)
+
+
+def test_dropout_acts_and_only_when_asked_for(filled):
+    model = make(attention="dot", dropout=0.5)
+    variables = with_parameters(model, filled)
+    still = jax.jit(model.apply)(variables, SOURCE, TARGET)
+    shake = jax.jit(lambda v, key: model.apply(v, SOURCE, TARGET, False, rngs={"dropout": key}))
+    shaken = shake(variables, jax.random.key(1))
+    np.testing.assert_array_equal(shaken, shake(variables, jax.random.key(1)))
+    assert np.abs(np.asarray(shaken - still)).max() > 0.1
+
+
+def test_parameters_are_float32_and_have_the_shapes_of_the_paper(filled):
+    params = jax.eval_shape(
+        make(**{**OPTIONS["paper"], "dtype": "bfloat16"}).init, jax.random.key(0), SOURCE, TARGET
+    )["params"]
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+    decoder = jax.tree.map(lambda leaf: leaf.shape, params["decoder"])
+    assert decoder["enter"] == {"kernel": (6, 8), "scale": (8,), "bias": (8,)}
+    assert decoder["block_1"]["convolution"]["map"]["kernel"] == (3 * 8, 2 * 8)
+    assert decoder["block_1"]["query"]["kernel"] == (8, 6)
+    assert decoder["block_1"]["context"]["kernel"] == (6, 8)
+    assert decoder["leave"]["kernel"] == (8, 6)
