@@ -1,7 +1,281 @@
+"""The contract, over every pair of an encoder and a decoder, and over every option of them.
+
+Both views of a decoder agree, also when beams are reordered; padding, company and order never
+change a result; nothing looks ahead; a beam of one is greedy search; gradients reach every
+parameter; and attention to the source sums to one over it.
+"""
+
+import functools
+
+import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from seqjax.architectures.contract import Carry, reorder
+from seqjax.architectures.encoder_decoder import build, source_attention
+from seqjax.config import default_config
+from seqjax.data.tokenizer import BOS, EOS, PAD
+from seqjax.model_rules import ATTENTIONS_OF, MODEL_RELATIONS
+from seqjax.search.beam import beam_search
+
+VOCABULARY = 13
+SOURCE = np.array([[5, 9, 4, 7, EOS], [8, EOS, PAD, PAD, PAD], [6, 6, 10, EOS, PAD]], np.int32)
+TARGET = np.array([[BOS, 4, 12, 5, 7, 6], [BOS, 9, 9, 4, 11, 8], [BOS, 5, 4, 8, 10, 10]], np.int32)
+ROWS, LENGTH, HYPOTHESES = 3, 6, 3
+# Where the order of additions may differ.
+TOLERANCES = {"float32": 2e-5, "bfloat16": 6e-2}
+KINDS = ("elman", "lstm", "gru", "convolutional", "transformer")
+SUTSKEVER = {"attention": "none", "bridge": "last", "readout": "state"}
+CHO = {"attention": "none", "feed_summary": True, "readout": "deep"}
+BAHDANAU = {"attention": "additive", "attention_order": "attend_first", "readout": "deep"}
+LUONG = {"attention": "general", "input_feeding": True, "bridge": "zeros"}
+LOCATION = {"attention": "location", "attention_order": "attend_first", "readout": "state"}
+# What recurrent decoders of the pairs have, in turn, and convolutional ones.
+RECURRENT = [
+    BAHDANAU,
+    LUONG | {"residual": True},
+    CHO,
+    {"attention": "multi_head", "cell_normalization": True},
+    LOCATION,
+]
+CONVOLUTIONAL = [{"attention": name} for name in ("general", "additive", "multi_head")]
+# Kinds of attention and of decoder beside those.
+OTHERS = [
+    ("lstm", "lstm", SUTSKEVER | {"direction": "backward"}),
+    ("lstm", "lstm", CHO | {"residual": True, "cell_normalization": True}),
+    ("gru", "gru", {"attention": "dot", "direction": "forward"}),
+    ("gru", "gru", {"attention": "scaled_dot", "direction": "backward", "readout": "deep"}),
+    ("elman", "lstm", {"attention": "additive_normalized", "input_feeding": True}),
+    ("lstm", "gru", {"attention": "concat", "attention_width": 5}),
+    ("transformer", "lstm", {"attention": "location", "input_feeding": True}),
+    ("transformer", "lstm", BAHDANAU | {"attention": "multi_head", "readout": "attentional"}),
+    ("convolutional", "convolutional", {"attention": "dot"}),
+    ("convolutional", "convolutional", {"attention": "scaled_dot", "kernel": 1}),
+    ("lstm", "convolutional", {"attention": "additive_normalized", "embedding_width": 6}),
+    ("gru", "convolutional", {"attention": "concat", "kernel": 5, "positions": "none"}),
+    ("convolutional", "convolutional", {"attention": "general", "max_dilation": 4}),
+    ("transformer", "transformer", {"normalization": "post", "positions": "learned"}),
+    ("transformer", "transformer", {"positions": "relative", "activation": "gelu"}),
+    ("transformer", "transformer", {"positions": "rotary", "key_value_heads": 1, "window": 2}),
+    ("transformer", "transformer", {"positions": "alibi", "norm": "rms", "activation": "swiglu"}),
+    ("transformer", "transformer", {"positions": "none", "activation": "geglu", "window": 1}),
+    ("transformer", "transformer", {"norm": "rms", "normalization": "post", "window": 3}),
+]
+
+
+def cases():
+    """Yields (encoder, decoder, changes, dtype): all pairs, then `OTHERS`."""
+    for i, encoder in enumerate(KINDS):
+        for j, decoder in enumerate(KINDS):
+            options = {"transformer": [{}], "convolutional": CONVOLUTIONAL}.get(decoder, RECURRENT)
+            dtype = "bfloat16" if i == (j + 1) % len(KINDS) else "float32"
+            yield encoder, decoder, options[(i + j) % len(options)], dtype
+    yield from ((*other, "float32") for other in OTHERS)
+
+
+def name(case):
+    encoder, decoder, changes, dtype = case
+    words = [
+        value if isinstance(value, str) else f"{key}_{value}" for key, value in changes.items()
+    ]
+    return "-".join([encoder, decoder, *words, dtype])
+
+
+CASES = list(cases())
+FAST = [case for case in CASES if case[0] == case[1]][:5]
+
+
+def make(encoder, decoder, changes, dtype="float32"):
+    """Returns a small model, which a user could have configured."""
+    # Compilation is what these tests take; two equal stacks show that layers stand on layers.
+    layers = 2 if encoder == decoder else 1
+    config = default_config()
+    model = config.model
+    index = KINDS.index(encoder)
+    # Tables of their own, one that serves the output too, and one for everything.
+    model.tie_output, model.share_embeddings = index % 3 > 0, index % 3 > 1
+    model.dtype = dtype
+    config.data.update(max_source_length=9, max_target_length=9)
+    for stack, kind in ((model.encoder, encoder), (model.decoder, decoder)):
+        stack.update(kind=kind, layers=layers, width=8, heads=2, feed_forward=12, max_positions=9)
+        stack.update({key: value for key, value in changes.items() if key in stack})
+    if "direction" not in changes:
+        model.encoder.direction = ("both", "forward", "backward")[index % 3]
+    for relation in MODEL_RELATIONS:
+        assert relation.holds(config), relation.told(config)
+    return build(model, VOCABULARY + (0 if model.share_embeddings else 3), VOCABULARY)
+
+
+def with_parameters(model, filled):
+    shapes = jax.eval_shape(model.init, jax.random.key(0), SOURCE, TARGET)
+    assert shapes.keys() == {"params"}
+    return {"params": filled(shapes["params"])}
+
+
+def histories(tokens_BxKxT, parents_TxBxK):
+    """Returns what each hypothesis has read by step t, [T, K, B, T]: its ancestors, then itself."""
+    seen = np.full((LENGTH, HYPOTHESES, ROWS, LENGTH), PAD, np.int32)
+    for t in range(LENGTH):
+        slots = np.broadcast_to(np.arange(HYPOTHESES), (ROWS, HYPOTHESES))
+        for past in range(t, -1, -1):
+            seen[t, :, :, past] = np.take_along_axis(tokens_BxKxT[:, :, past], slots, axis=1).T
+            if past:
+                slots = np.take_along_axis(parents_TxBxK[past - 1], slots, axis=1)
+    return seen
+
+
+def walk(model, variables, source, tokens_BxKxT, parents_TxBxK):
+    """Returns logits [T, B, K, V] of the recurrent view; each beam is reordered after step t."""
+    memory = model.apply(variables, source, method="encode")
+    carry = model.apply(variables, memory, HYPOTHESES, 8, method="start")
+
+    def step(carry, tokens_and_parents):
+        tokens, parents = tokens_and_parents
+        carry, logits = model.apply(variables, carry, tokens, method="step")
+        return reorder(carry, parents), logits
+
+    tokens_TxBxK = jnp.asarray(tokens_BxKxT).transpose(2, 0, 1)
+    carry, logits = jax.lax.scan(step, carry, (tokens_TxBxK, jnp.asarray(parents_TxBxK)))
+    return logits
+
+
+def check_views(model, variables, forward, tolerance):
+    """The recurrent view gives the logits of the parallel one, while beams are reordered."""
+    random = np.random.default_rng(0)
+    parents = random.integers(0, HYPOTHESES, (LENGTH, ROWS, HYPOTHESES))
+    tokens = random.integers(4, VOCABULARY, (ROWS, HYPOTHESES, LENGTH))
+    tokens[:, :, 0] = BOS
+    stepped = jax.jit(functools.partial(walk, model))(variables, SOURCE, tokens, parents)
+    seen = histories(tokens, parents)
+    sources = np.tile(SOURCE, (LENGTH * HYPOTHESES, 1))
+    logits = np.asarray(forward(variables, sources, seen.reshape(-1, LENGTH))[0])
+    logits = logits.reshape(*seen.shape, VOCABULARY)
+    assert stepped.dtype == logits.dtype == np.float32
+    for t in range(LENGTH):
+        expected = logits[t, :, :, t].swapaxes(0, 1)
+        np.testing.assert_allclose(stepped[t], expected, rtol=tolerance, atol=tolerance)
+    # The hypotheses differ, or reordering would not matter.
+    assert np.abs(stepped[-1, :, 0] - stepped[-1, :, 1]).max() > 0.05
+
+
+def check_independence(variables, forward, tolerance):
+    """Padding, company and order change nothing, and nothing looks ahead."""
+    source, target = repeat(SOURCE), repeat(TARGET)
+    logits = np.asarray(forward(variables, source, target)[0])
+    # The same compiled program, all but one sentence replaced, the others changed in the future.
+    others, alone = source.copy(), target.copy()
+    others[:3], alone[:3] = PAD, PAD
+    others[4:9], alone[4:9] = PAD, PAD
+    alone[9:12, 1:], alone[12:15, 4:] = 16 - alone[9:12, 1:], 16 - alone[12:15, 4:]
+    others[15:18, 0] += 1
+    changed = np.asarray(forward(variables, others, alone)[0])
+    np.testing.assert_array_equal(changed[3], logits[3])
+    for rows, t in ((slice(9, 12), 1), (slice(12, 15), 4)):
+        # Identical to the last bit: there is not even a small leak.
+        np.testing.assert_array_equal(changed[rows, :t], logits[rows, :t])
+        assert np.abs(changed[rows, t] - logits[rows, t]).max() > 0.05
+    assert np.abs(changed[15:18] - logits[15:18]).max() > 0.005
+
+    order = np.array([2, 0, 1])
+    source = np.pad(SOURCE[order], ((0, 2), (0, 3)))
+    target = np.pad(TARGET[order], ((0, 2), (0, 2)))
+    padded = np.asarray(forward(variables, source, target)[0])
+    assert np.isfinite(padded).all()
+    expected = logits[:3][order]
+    np.testing.assert_allclose(padded[:3, :LENGTH], expected, rtol=tolerance, atol=tolerance)
+
+
+def repeat(rows):
+    """Returns rows over and over, as many as `check_views` has: one program serves all checks."""
+    return np.resize(rows, (LENGTH * HYPOTHESES * ROWS, rows.shape[1]))
+
+
+def check_greedy(model, variables, forward):
+    """A beam of one takes the most probable token at each position."""
+
+    def search(variables, source):
+        memory = model.apply(variables, source, method="encode")
+        carry = model.apply(variables, memory, 1, LENGTH, method="start")
+        limits = jnp.full(ROWS, LENGTH)
+        step = functools.partial(model.apply, variables, method="step")
+        return beam_search(step, carry, limits, max_length=LENGTH, beam_size=1, min_length=LENGTH)
+
+    found = np.asarray(jax.jit(search)(variables, SOURCE).tokens[:, 0])
+    read = np.concatenate([np.full((ROWS, 1), BOS), found[:, :-1]], axis=1).astype(np.int32)
+    logits = np.array(forward(variables, repeat(SOURCE), repeat(read))[0][:ROWS])
+    logits[..., :3] = -np.inf
+    np.testing.assert_array_equal(found[:, : LENGTH - 1], logits.argmax(-1)[:, : LENGTH - 1])
+
+
+def check_attention(variables, forward, decoder, layers, changes):
+    """Attention is there where it should be, and sums to one over the real source."""
+    found = forward(variables, repeat(SOURCE), repeat(TARGET))[1]
+    kind = changes.get("attention", "multi_head")
+    stacked = decoder in ("convolutional", "transformer")
+    assert len(found) == (0 if kind == "none" else layers if stacked else 1)
+    for weights in found:
+        heads = 2 if kind == "multi_head" else 1
+        weights = np.asarray(weights[:ROWS], np.float32)
+        assert weights.shape == (ROWS, heads, LENGTH, SOURCE.shape[1])
+        np.testing.assert_allclose(weights.sum(-1), 1.0, rtol=1e-2)
+        assert not weights.transpose(0, 3, 1, 2)[SOURCE == PAD].any()
+
+
+def check_gradients(model, variables):
+    """Every part of every parameter has a gradient."""
+    # Every word once on either side.
+    source = np.arange(2 * 9, dtype=np.int32).reshape(2, 9) % 12 + 1
+    target = np.arange(2 * 9, dtype=np.int32).reshape(2, 9)[::-1] % 12 + 1
+    weights = np.cos(np.arange(2 * 9 * VOCABULARY) ** 1.3).reshape(2, 9, VOCABULARY)
+
+    def objective(params):
+        return jnp.sum(model.apply({"params": params}, source, target) * weights)
+
+    gradients = jax.jit(jax.grad(objective))(variables["params"])
+    for path, gradient in jax.tree_util.tree_leaves_with_path(gradients):
+        where = jax.tree_util.keystr(path)
+        if where.endswith("['key']['bias']") and "attend']['key" not in where:
+            continue  # It adds the same to all scores of a query, which softmax takes out again.
+        reached = np.abs(np.asarray(gradient)) > 1e-7
+        if "embedding']['table" in where:
+            reached = reached[1:13].any(axis=1)
+        # Of 32 relative distances 9 occur on a side.
+        least = 0.25 if "relative" in where else 0.6
+        assert reached.mean() > least, f"{where}: {reached.mean():.0%} reached"
+
+
+def check(case, filled):
+    encoder, decoder, changes, dtype = case
+    model = make(*case)
+    variables = with_parameters(model, filled)
+    forward = jax.jit(functools.partial(source_attention, model))
+    check_views(model, variables, forward, TOLERANCES[dtype])
+    check_independence(variables, forward, TOLERANCES[dtype])
+    check_attention(variables, forward, decoder, model.config.decoder.layers, changes)
+    if dtype == "float32":
+        check_greedy(model, variables, forward)
+        check_gradients(model, variables)
+
+
+@pytest.mark.parametrize("case", FAST, ids=name)
+def test_families_hold_the_contract(case, filled):
+    check(case, filled)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [case for case in CASES if case not in FAST], ids=name)
+def test_pairs_and_kinds_of_attention_hold_the_contract(case, filled):
+    check(case, filled)
+
+
+def test_every_pair_and_every_kind_of_attention_occurs():
+    assert {case[:2] for case in CASES} == {(e, d) for e in KINDS for d in KINDS}
+    found = {"recurrent": set(), "convolutional": set(), "transformer": set()}
+    for _, decoder, changes, _ in CASES:
+        family = decoder if decoder in found else "recurrent"
+        found[family].add(changes.get("attention", "multi_head"))
+    assert found == {family: set(kinds) for family, kinds in ATTENTIONS_OF.items()}
 
 
 def test_reorder_moves_what_belongs_to_a_hypothesis_and_nothing_else():
