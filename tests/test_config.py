@@ -11,7 +11,14 @@ from seqjax.validation import validate
 _ROOT = Path(__file__).parents[1]
 _GOLDENS = Path(__file__).parent / "goldens" / "configs"
 # Every variant of every file under configs/.
-_CONFIGS = ["demo.py", "multi30k_transformer.py", "multi30k_transformer.py:tiny"]
+_CLASSICS = (
+    ("sutskever2014", "cho2014", "bahdanau2015", "luong2015", "gehring2017", "vaswani2017")
+    + ("chen2018",)
+)  # fmt: skip
+_CONFIGS = [
+    *("demo.py", "multi30k_transformer.py", "multi30k_transformer.py:tiny"),
+    *(f"classics.py:{name}" for name in _CLASSICS),
+]
 
 
 def _load(name):

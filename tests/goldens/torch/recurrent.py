@@ -1,4 +1,5 @@
-"""Writes recurrent.npz: one bidirectional layer of each of torch's cells, and its gradients.
+"""Writes recurrent.npz: one bidirectional layer of each of torch's cells with its gradients, and
+stacks of one to three layers in one direction and in both.
 
 python tests/goldens/torch/recurrent.py        (needs torch; the tests do not)
 
@@ -51,6 +52,25 @@ def run(name: str) -> dict[str, np.ndarray]:
     return {f"{name}/{key}": array.detach().numpy() for key, array in arrays.items()}
 
 
+def run_stack(name: str, layers: int, both: bool) -> dict[str, np.ndarray]:
+    stack = CELLS[name](INPUTS, HIDDEN, layers, batch_first=True, bidirectional=both)
+    for seed, (_, weight) in enumerate(stack.named_parameters(), start=10):
+        weight.data = wave(*weight.shape, seed=seed)
+    x = wave(ROWS, TIME, INPUTS, seed=1)
+    packed = pack_padded_sequence(x, LENGTHS, batch_first=True, enforce_sorted=False)
+    with torch.no_grad():
+        found, last = stack(packed)
+    output, _ = pad_packed_sequence(found, batch_first=True, total_length=TIME)
+    arrays = dict(stack.named_parameters()) | {"output": output}
+    for i, state in enumerate(last if name == "lstm" else (last,)):
+        arrays[f"last{i}"] = state
+    start = f"stack/{name}/{layers}/{'both' if both else 'forward'}"
+    return {f"{start}/{key}": array.detach().numpy() for key, array in arrays.items()}
+
+
 if __name__ == "__main__":
     everything = {key: array for name in CELLS for key, array in run(name).items()}
+    for name in CELLS:
+        for layers, both in ((1, False), (2, True), (3, False), (3, True)):
+            everything |= run_stack(name, layers, both)
     np.savez_compressed(Path(__file__).with_suffix(".npz"), lengths=np.array(LENGTHS), **everything)
