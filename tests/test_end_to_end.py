@@ -87,7 +87,8 @@ def test_compiled_anew_a_run_ends_bit_for_bit_the_same(tiny, tmp_path, saved, re
 def test_layers_are_right_as_they_are_compiled_for_users():
     """The other tests do without most of XLA's optimizations."""
     environment = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
-    tests = ["layers/test_dense.py", "layers/test_attention.py", "architectures/test_contract.py"]
+    layers = ("dense", "attention", "multi_head_attention", "recurrent")
+    tests = [*(f"layers/test_{name}.py" for name in layers), "architectures/test_contract.py"]
     command = [sys.executable, "-m", "pytest", "-q", *(str(_ROOT / "tests" / t) for t in tests)]
     run = subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout[-3000:]

@@ -89,7 +89,7 @@ def test_hypotheses_are_distinct_best_first_and_as_long_as_they_say(expected, ti
 def test_empty_sources_give_empty_texts_without_a_search(tiny_params, tiny_task):
     task = tiny_task()
     translator, params = setup(task, tiny_params)
-    nothing = [Translation("", 0.0, 0.0, 0)]
+    nothing = [Translation("", 0.0, 0.0, ())]
     assert translator(params, []) == []
     assert translator(params, [[EOS], [EOS]]) == [nothing, nothing]
     found = translator(params, [[EOS], [4, EOS], [EOS]])
