@@ -1,4 +1,4 @@
-"""Seven models of the field on the embedded corpus, each in the form of its paper, small.
+"""Seven models of the field on the embedded corpus, small, in the form that their papers gave them.
 
 Variants: sutskever2014, cho2014, bahdanau2015 (the default), luong2015, gehring2017, vaswani2017
 and chen2018, a Transformer encoder with an LSTM decoder. All but the model is that of demo.py.
@@ -20,6 +20,7 @@ def get_config(variant: str = "bahdanau2015") -> ml_collections.ConfigDict:
     config.tokenizer.kind = "word"
     config.tokenizer.joint = False
     config.model.share_embeddings = False
+    config.model.tie_output = False
     for stack in (config.model.encoder, config.model.decoder):
         stack.update(layers=2, width=128, dropout=0.0)
     config.loss.label_smoothing = 0.0
@@ -63,7 +64,7 @@ def _cho(config: ml_collections.ConfigDict) -> None:
 
 
 def _bahdanau(config: ml_collections.ConfigDict) -> None:
-    """GRUs with additive attention by the state before."""
+    """GRUs with additive attention by the state before; the readout is linear, not a maxout."""
     _stacks(config, kind="gru", layers=1)
     config.model.decoder.update(
         attention="additive", attention_order="attend_first", readout="deep"
@@ -84,7 +85,8 @@ def _gehring(config: ml_collections.ConfigDict) -> None:
 
 
 def _vaswani(config: ml_collections.ConfigDict) -> None:
-    """Self-attention, normalized after each sublayer."""
+    """Self-attention, normalized after each sublayer; the output is the target's embedding."""
+    config.model.tie_output = True
     _stacks(config, kind="transformer", heads=4, feed_forward=512, normalization="post")
 
 

@@ -14,7 +14,7 @@ from seqjax.architectures.contract import Carry, Memory, remember
 from seqjax.layers.attention import ATTENTIONS, Prepared, tell
 from seqjax.layers.dense import Dense
 from seqjax.layers.dropout import Dropout
-from seqjax.layers.recurrent import CELLS, RecurrentLayer, State
+from seqjax.layers.recurrent import CELLS, RecurrentLayer, State, normalize
 
 
 class _Stack(nn.Module):
@@ -65,13 +65,13 @@ class RecurrentEncoder(_Stack):
     ) -> Memory:
         """Encodes vectors [B, S, E] of which the first `lengths` positions are real.
 
-        The summary is the last output of the top layer, of each direction where there are two.
+        The summary is the last state of the top layer, of each direction where there are two.
         """
         mask_BxS = jnp.arange(inputs_BxSxE.shape[1]) < lengths_B[:, None]
         x_BxSxH, last = inputs_BxSxE, []
         for i in range(self.layers):
-            x_BxSxH = self.drop(x_BxSxH, deterministic)
-            both = [side[i](x_BxSxH, mask_BxS) for side in (self.ahead, self.back) if side]
+            dropped = self.drop(x_BxSxH, deterministic)
+            both = [side[i](dropped, mask_BxS) for side in (self.ahead, self.back) if side]
             outputs, states = zip(*both, strict=True)
             x_BxSxH = self._add(i, x_BxSxH, _join(outputs))
             last.append(tuple(_join(parts) for parts in zip(*states, strict=True)))
@@ -86,7 +86,7 @@ class RecurrentDecoder(_Stack):
         attend_first:  c_t = attend(s_(t-1)),  h_t = stack([e_t, c_t])    (Bahdanau et al., 2015)
         update_first:  h_t = stack(e_t),       c_t = attend(h_t)          (Luong et al., 2015)
         attentional:   a_t = tanh(W [h_t, c_t]),  logits from a_t         (Luong et al., 2015)
-        deep:          logits from [h_t, c_t, e_t]                        (Bahdanau et al., 2015)
+        deep:          logits from [h_t, c_t, e_t], without the maxout of Bahdanau et al.
         state:         logits from h_t                                    (Sutskever et al., 2014)
         input feeding: [e_t, a_(t-1)] in place of e_t                     (Luong et al., 2015)
         feed_summary:  [e_t, summary] in place of e_t, and in place of a
@@ -121,6 +121,9 @@ class RecurrentDecoder(_Stack):
         if self._attends_first or self.input_feeding:
             gates = CELLS[self.kind].gates * self.width
             self.feedback = Dense(gates, self.dtype, bias=False)
+            if self.cell_normalization:
+                init = nn.initializers.ones
+                self.feedback_scale = self.param("feedback_scale", init, (gates,), jnp.float32)
         if self.readout == "attentional":
             self.combine = Dense(self.width, self.dtype)
         if self.bridge == "projection":
@@ -210,8 +213,8 @@ class RecurrentDecoder(_Stack):
         mask_BxT = jnp.ones(inputs_BxTxI.shape[:2], bool)
         x_BxTxH = inputs_BxTxI
         for i, layer in enumerate(self.stack):
-            x_BxTxH = self.drop(x_BxTxH, deterministic) if i else x_BxTxH
-            outputs, _ = layer(x_BxTxH, mask_BxT, states[i])
+            dropped = self.drop(x_BxTxH, deterministic) if i else x_BxTxH
+            outputs, _ = layer(dropped, mask_BxT, states[i])
             x_BxTxH = self._add(i, x_BxTxH, outputs)
         found = {"output": x_BxTxH}
         if self.attention != "none":
@@ -253,13 +256,17 @@ class RecurrentDecoder(_Stack):
         if self.input_feeding:
             fed.append(past["fed"])
         if fed:
-            inputs_BxKxG = inputs_BxKxG + self.feedback(_join(fed))
+            product_BxKxG = self.feedback(_join(fed))
+            if self.cell_normalization:
+                # Like the layer's own two products, by itself.
+                product_BxKxG = normalize(product_BxKxG, self.feedback_scale)
+            inputs_BxKxG = inputs_BxKxG + product_BxKxG
 
         x_BxKxH, new = None, []
         for i, layer in enumerate(self.stack):
             if i:
-                x_BxKxH = self.drop_position(x_BxKxH, deterministic)
-                inputs_BxKxG = layer.project(x_BxKxH)
+                dropped = self.drop_position(x_BxKxH, deterministic)
+                inputs_BxKxG = layer.project(dropped)
             new.append(layer.advance(inputs_BxKxG, states[i]))
             x_BxKxH = self._add(i, x_BxKxH, new[i][0])
         found["output"] = x_BxKxH

@@ -13,6 +13,7 @@ from seqjax.errors import UserError
 from seqjax.validation import validate
 
 if TYPE_CHECKING:
+    from seqjax.evaluation.attender import Attender
     from seqjax.evaluation.translator import Translation
     from seqjax.training.trained import Trained
 
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int:
     """Translates until standard input ends."""
+    from seqjax.evaluation.attender import Attender
     from seqjax.evaluation.translator import Translator
     from seqjax.reporting.predictions import one_line
     from seqjax.training.trained import load_trained
@@ -55,23 +57,25 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
         raise UserError("--attention: model.decoder.attention = 'none' has nothing to draw")
     trained = load_trained(arguments.workdir, config)
     translator = Translator(trained.task, trained.mesh, max(arguments.n_best, 1))
+    attender = Attender(trained.task, trained.mesh)
     first = 1
     for lines in _chunks():
         sources = trained.task.encode_sources(lines)
         outputs = translator(trained.params, sources)
-        if arguments.attention:
-            best = [found[0].tokens for found in outputs]
-            _draw(trained, Path(arguments.attention), first, sources, best)
-            first += len(lines)
         for line, found in zip(lines, outputs, strict=True):
             print(_as_json(line, found) if arguments.n_best else one_line(found[0].text))
         sys.stdout.flush()
+        if arguments.attention:
+            best = [found[0].tokens for found in outputs]
+            _draw(trained, attender, Path(arguments.attention), first, sources, best)
+        first += len(lines)
     return 0
 
 
-def _draw(trained: "Trained", folder: Path, first: int, sources, outputs) -> None:
+def _draw(
+    trained: "Trained", attender: "Attender", folder: Path, first: int, sources, outputs
+) -> None:
     """Writes a map of each line that was translated; `first` is the number of the first one."""
-    from seqjax.evaluation.attender import Attender
     from seqjax.reporting.attention_maps import write_map
 
     # An empty line has an empty output without a model.
@@ -79,7 +83,6 @@ def _draw(trained: "Trained", folder: Path, first: int, sources, outputs) -> Non
     sources, outputs = ([side[i] for i in drawn] for side in (sources, outputs))
     folder.mkdir(parents=True, exist_ok=True)
     tokenizers = trained.task.tokenizers
-    attender = Attender(trained.task, trained.mesh)
     for i, layers in attender(trained.params, sources, outputs):
         pieces = tokenizers.source.pieces(sources[i]), tokenizers.target.pieces(outputs[i])
         write_map(folder / str(first + drawn[i]), *pieces, layers)

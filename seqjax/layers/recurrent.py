@@ -136,7 +136,7 @@ class RecurrentLayer(nn.Module):
         if not self.normalize:
             return self.inputs(x)
         kernel, bias = self.inputs.weights(x.shape[-1])
-        normal = _normalize(product(x, kernel, self.dtype, self.dtype), self.input_scale)
+        normal = normalize(product(x, kernel, self.dtype, self.dtype), self.input_scale)
         return normal + bias.astype(self.dtype)
 
     def advance(self, inputs: jax.Array, state: State) -> State:
@@ -163,7 +163,7 @@ def _advance(
     state: State,
 ) -> State:
     if "scale" in adjustment:
-        recurrent = _normalize(recurrent, adjustment["scale"])
+        recurrent = normalize(recurrent, adjustment["scale"])
     if "bias" in adjustment:
         recurrent = recurrent + adjustment["bias"].astype(recurrent.dtype)
     return CELLS[cell].function(inputs, recurrent, state)
@@ -174,7 +174,7 @@ def _advance_where(cell, adjustment, inputs, recurrent, mask, state):
     return tuple(jnp.where(mask, *pair) for pair in zip(new, state, strict=True))
 
 
-def _normalize(x: jax.Array, scale: jax.Array) -> jax.Array:
+def normalize(x: jax.Array, scale: jax.Array) -> jax.Array:
     """Layer normalization without a bias, statistics in float32."""
     wide = x.astype(jnp.float32)
     centered = wide - wide.mean(-1, keepdims=True)

@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-# Inches that a token takes in a picture, and that its axes take.
-_TOKEN = 0.28
-_MARGIN = 1.1
+# Inches that a token takes in a picture, at most, and that a whole side may have.
+_TOKEN, _SIDE = 0.28, 60.0
+# Tokens that lie between two maps, for a title.
+_GAP = 2
+# Points of the letters where a token has `_TOKEN`, and inches that each of them takes.
+_POINTS, _LETTER = 8, 0.075
 
 
 def write_map(
@@ -36,25 +39,52 @@ def write_map(
 
 
 def _draw(source, output, layers) -> Figure:
-    """Draws a row for each layer, a column for each head."""
-    rows, columns = len(layers), max(len(weights) for weights in layers)
-    size = (
-        columns * (_MARGIN + _TOKEN * max(len(source), 5)),
-        rows * (_MARGIN + _TOKEN * max(len(output), 5)),
+    """Draws all maps as one image, a row for each layer, a column for each head.
+
+    Tokens stand beside the outer maps only: text is what takes long to draw.
+    """
+    maps = _tile(layers, len(output), len(source))
+    token = min(_TOKEN, _SIDE / max(maps.shape))
+    points = _POINTS * token / _TOKEN
+    letter = _LETTER * token / _TOKEN
+    left, below = (0.2 + letter * max(map(len, tokens)) for tokens in (output, source))
+    above, right = 0.3, 0.2
+    width = left + token * maps.shape[1] + right
+    height = below + token * maps.shape[0] + above
+    figure = Figure(figsize=(width, height))
+    panel = figure.add_axes(
+        (left / width, below / height, 1 - (left + right) / width, 1 - (below + above) / height)
     )
-    figure = Figure(figsize=size, layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False)
-    for layer, (weights, row) in enumerate(zip(layers, panels, strict=True), start=1):
-        for head, panel in enumerate(row, start=1):
-            if head > len(weights):
-                panel.set_axis_off()
-                continue
-            panel.imshow(weights[head - 1], cmap="Blues", vmin=0, vmax=1, aspect="auto")
-            # A dollar sign would begin a formula.
-            for axis, tokens in ((panel.xaxis, source), (panel.yaxis, output)):
-                names = [token.replace("$", r"\$") for token in tokens]
-                axis.set_ticks(range(len(tokens)), names, fontsize=8)
-            panel.tick_params(axis="x", labelrotation=90)
-            if rows * columns > 1:
-                panel.set_title(f"layer {layer}, head {head}", fontsize=9)
+    panel.imshow(maps, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    panel.set_frame_on(False)
+    panel.tick_params(axis="x", labelrotation=90)
+    rows, columns = len(layers), max(len(weights) for weights in layers)
+    for axis, tokens, times in ((panel.xaxis, source, columns), (panel.yaxis, output, rows)):
+        places = [start + i for start in _starts(len(tokens), times) for i in range(len(tokens))]
+        # A dollar sign would begin a formula.
+        names = [token.replace("$", r"\$") for token in tokens] * times
+        axis.set_ticks(places, names, fontsize=points)
+    for layer, (top, weights) in enumerate(
+        zip(_starts(len(output), rows), layers, strict=True), start=1
+    ):
+        for head, side in enumerate(_starts(len(source), len(weights)), start=1):
+            panel.text(side - 0.5, top - 0.8, f"layer {layer}, head {head}", fontsize=points)
     return figure
+
+
+def _starts(length: int, times: int) -> list[int]:
+    """Returns where each of some maps begins, along one axis."""
+    return [i * (length + _GAP) for i in range(times)]
+
+
+def _tile(layers, rows: int, columns: int) -> np.ndarray:
+    """Returns all maps in one array, nothing (NaN) between them."""
+    heads = max(len(weights) for weights in layers)
+    shape = [
+        times * (size + _GAP) - _GAP for times, size in ((len(layers), rows), (heads, columns))
+    ]
+    tiled = np.full(shape, np.nan, np.float32)
+    for weights, top in zip(layers, _starts(rows, len(layers)), strict=True):
+        for head, side in zip(weights, _starts(columns, len(weights)), strict=True):
+            tiled[top : top + rows, side : side + columns] = head
+    return tiled

@@ -84,7 +84,7 @@ def _batches(prepared: Prepared, update: Update, state: TrainState) -> list[dict
             "target": shape.target,
             "steps": steps,
             "padding": waste,
-            "flops": update.step.estimated_flops(state, abstract_batch(shape)),
+            "flops": update.step.flops(state, abstract_batch(shape)),
         }
         for shape, steps, waste in zip(plan.shapes, plan.steps_per_shape, padding, strict=True)
     ]

@@ -9,6 +9,7 @@ from jax.sharding import Mesh
 
 from seqjax.parallel.mesh import by_row, replicated
 from seqjax.training.state import TrainState
+from seqjax.training.work import product_flops
 
 Sums = dict[str, jax.Array]
 Loss = Callable[[dict, dict, jax.Array], tuple[jax.Array, Sums]]
@@ -52,16 +53,14 @@ def make_train_step(
         out_shardings=(everywhere, everywhere),
         donate_argnums=0,
     )
-    return CompiledSteps(jitted, accumulate, mesh.size)
+    return CompiledSteps(jitted)
 
 
 class CompiledSteps:
-    """A jitted update, compiled ahead of time for each batch shape, so that its cost is known."""
+    """A jitted update, compiled ahead of time for each batch shape, so that its work is known."""
 
-    def __init__(self, train_step: Callable, parts: int = 1, devices: int = 1):
-        """Wraps a jitted step that handles a batch in parts, on devices that share each of them."""
+    def __init__(self, train_step: Callable):
         self._train_step = train_step
-        self._parts, self._devices = parts, devices
         self._compiled: dict[tuple, tuple[jax.stages.Compiled, float]] = {}
 
     def __call__(self, state: TrainState, batch: dict) -> tuple[TrainState, Sums]:
@@ -72,29 +71,23 @@ class CompiledSteps:
         return self._known(state, batch)[0]
 
     def flops(self, state: TrainState, batch: dict) -> float:
-        """Returns the FLOPs of an update on all devices, as XLA counts them."""
-        return self._known(state, batch)[1]
-
-    def estimated_flops(self, state: TrainState, batch: dict) -> float:
-        """Returns about the same without compiling, for a state and a batch that may be abstract.
-
-        The count is of what is asked of XLA, a few percent more than what its optimizer leaves.
-        Some backends count only what is compiled, and get it compiled.
-        """
-        cost = self._train_step.lower(state, batch).cost_analysis()
-        if cost is None:
-            return self.flops(state, batch)
-        return float(cost.get("flops", 0.0)) * self._parts
+        """Returns the FLOPs of the products of an update on all devices; both may be abstract."""
+        key = _shapes(batch)
+        if key in self._compiled:
+            return self._compiled[key][1]
+        return product_flops(self._train_step.trace(state, batch).jaxpr.jaxpr)
 
     def _known(self, state: TrainState, batch: dict) -> tuple[jax.stages.Compiled, float]:
-        key = (batch["source"].shape, batch["target"].shape)
+        key = _shapes(batch)
         if key not in self._compiled:
-            compiled = self._train_step.lower(state, batch).compile()
-            cost = compiled.cost_analysis() or {}
-            # XLA counts one device, and the body of the loop over the parts of a batch once.
-            flops = float(cost.get("flops", 0.0)) * self._parts * self._devices
-            self._compiled[key] = compiled, flops
+            traced = self._train_step.trace(state, batch)
+            flops = product_flops(traced.jaxpr.jaxpr)
+            self._compiled[key] = traced.lower().compile(), flops
         return self._compiled[key]
+
+
+def _shapes(batch: dict) -> tuple:
+    return batch["source"].shape, batch["target"].shape
 
 
 def _gradients(loss, params, batch, key, accumulate):

@@ -55,19 +55,19 @@ def test_padding_of_the_shapes_adds_up_to_that_of_the_epoch(facts):
     assert real == pytest.approx((1 - facts["padding"]) * sum(map(positions, batches)))
 
 
-def test_work_is_close_to_that_of_the_compiled_update(configured, facts):
+def test_work_is_close_to_what_xla_counts(configured, facts):
     config, prepared = configured
     update = Update(config, prepared)
     shape = prepared.plan.largest
-    compiled = update.step.flops(update.abstract_state(), abstract_batch(shape))
+    compiled = update.step.compile(update.abstract_state(), abstract_batch(shape))
     found = facts["batches"][prepared.plan.shapes.index(shape)]["flops"]
-    assert compiled == pytest.approx(found, rel=0.25)
+    # XLA counts every addition, too, of which so small a model has many.
+    assert 0.6 < found / compiled.cost_analysis()["flops"] < 1.05
     mean = facts["epoch"]["flops"] / facts["epoch"]["steps"]
     assert facts["time"]["flops"] == pytest.approx(21 * mean)
 
 
 def test_parts_and_devices_do_not_change_the_work(configured, tiny):
-    """But for a few sums: what XLA counts once must be multiplied, what it counts in full not."""
     works = []
     for accumulate, devices in ((1, 1), (2, 1), (1, 2)):
         config = default_config()
@@ -76,9 +76,8 @@ def test_parts_and_devices_do_not_change_the_work(configured, tiny):
         prepared = prepare(config)
         update = Update(config, prepared)
         batch = abstract_batch(prepared.plan.largest)
-        works.append(update.step.estimated_flops(update.abstract_state(), batch))
-    assert works[1] == pytest.approx(works[0], rel=0.2)
-    assert works[2] == pytest.approx(works[0], rel=0.01)
+        works.append(update.step.flops(update.abstract_state(), batch))
+    assert works == [works[0]] * 3
 
 
 def test_the_speed_and_the_steps_of_a_run_are_taken_into_account(configured, facts, tmp_path):

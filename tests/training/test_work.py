@@ -1,0 +1,35 @@
+import jax
+import jax.numpy as jnp
+
+from seqjax.training.work import product_flops
+
+X, W = jnp.ones((3, 4)), jnp.ones((4, 4))
+
+
+def work(function, *arguments):
+    return product_flops(jax.make_jaxpr(function)(*arguments).jaxpr)
+
+
+def test_a_product_is_two_operations_for_each_pair():
+    assert work(lambda x, w: x @ w, X, W) == 2 * 3 * 4 * 4
+    assert (
+        work(lambda x: jnp.einsum("bij,bjk->bik", x, x), jnp.ones((5, 2, 2))) == 2 * 5 * 2 * 2 * 2
+    )
+    assert work(lambda x: jnp.tanh(x) + 1, X) == 0
+
+
+def test_a_scan_counts_as_often_as_it_runs_forward_and_backward():
+    def walk(x, w, length):
+        return jax.lax.scan(lambda x, _: (jnp.tanh(x @ w), None), x, None, length=length)[0].sum()
+
+    once = 2 * 3 * 4 * 4
+    assert work(lambda x, w: walk(x, w, 7), X, W) == 7 * once
+    # Backward, each product has two of its size.
+    assert work(jax.grad(lambda x, w: walk(x, w, 7), argnums=(0, 1)), X, W) == 3 * 7 * once
+
+
+def test_calls_are_looked_into_and_of_branches_the_dearest_counts():
+    def branches(x, w):
+        return jax.lax.cond(x.sum() > 0, lambda: x @ w @ w, lambda: x @ w)
+
+    assert work(jax.jit(branches), X, W) == 2 * (2 * 3 * 4 * 4)
