@@ -89,19 +89,23 @@ def test_dropout_between_layers_acts_and_variational_dropout_is_one_mask(
     assert np.abs(np.asarray(shaken - still)).max() > 0.05
 
 
-def test_residual_layers_pass_their_inputs_on(filled):
-    model, variables = make(filled, residual=True)
+def test_residual_layers_pass_their_inputs_on_and_drop_nothing_of_them(filled):
+    model, variables = make(filled, residual=True, dropout=0.5)
+    params = variables["params"]
     # Layers from the second on that say nothing leave what they got as it was.
-    for name in list(variables["params"]["encoder"]):
-        if name.endswith("_1"):
-            silent = jax.tree.map(jnp.zeros_like, variables["params"]["encoder"][name])
-            variables["params"]["encoder"][name] = silent
-    states = model.apply(variables, SOURCE, method="encode").states
-    one, _ = make(filled, layers=1)
-    params = {k: v for k, v in variables["params"]["encoder"].items() if k.endswith("_0")}
-    single = {**variables["params"], "encoder": params}
-    expected = one.apply({"params": single}, SOURCE, method="encode").states
-    np.testing.assert_allclose(states, expected, rtol=1e-6)
+    for name in [name for name in params["encoder"] if name.endswith("_1")]:
+        params["encoder"][name] = jax.tree.map(jnp.zeros_like, params["encoder"][name])
+
+    def states(model, params, still):
+        keys = {"dropout": jax.random.key(1)}
+        return model.apply({"params": params}, SOURCE, still, method="encode", rngs=keys).states
+
+    one, _ = make(filled, layers=1, dropout=0.5)
+    first = {k: v for k, v in params["encoder"].items() if k.endswith("_0")}
+    expected = states(one, {**params, "encoder": first}, True)
+    np.testing.assert_allclose(states(model, params, True), expected, rtol=1e-6)
+    # Dropout acts on what a layer reads, not on what goes past it: nothing real is zero.
+    assert (np.asarray(states(model, params, False))[0] != 0).all()
 
 
 def test_a_backward_encoder_ends_at_the_first_word(filled):
