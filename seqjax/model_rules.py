@@ -99,8 +99,8 @@ def learns_positions(stack: ConfigDict) -> bool:
     return _family(stack) != "recurrent" and stack.positions == "learned"
 
 
-def _stack_relations(name: str, longest: str) -> tuple[Relation, ...]:
-    """Returns the relations of `model.encoder` or `model.decoder` with its longest input."""
+def _size_relations(name: str) -> tuple[Relation, ...]:
+    """Returns the relations of the sizes in `model.encoder` or `model.decoder`."""
     stack = f"model.{name}"
 
     def is_a(family: str, c: ConfigDict) -> bool:
@@ -136,10 +136,24 @@ def _stack_relations(name: str, longest: str) -> tuple[Relation, ...]:
             lambda c: not is_a("convolutional", c) or name == "decoder" or c.model[name].kernel % 2,
             "an odd number, as many positions before the middle as after it",
         ),
+    )
+
+
+def _position_relations(name: str, longest: str) -> tuple[Relation, ...]:
+    """Returns the relations of the positions in a stack with its longest input."""
+    stack = f"model.{name}"
+
+    def even(c: ConfigDict, given: bool) -> bool:
+        """False for an odd size of sinusoids that `embedding_width`, if given, or `width` gives."""
+        own = c.model[name]
+        asked = _sinusoidal(own) and (own.embedding_width > 0) == given
+        return not asked or _embedding_width(own) % 2 == 0
+
+    return (
         Relation(
             f"{stack}.positions",
             lambda c: (
-                not is_a("convolutional", c)
+                _family(c.model[name]) != "convolutional"
                 or c.model[name].positions in ("none", "sinusoidal", "learned")
             ),
             f"'sinusoidal', 'learned' or 'none', since {stack}.kind = 'convolutional'",
@@ -147,16 +161,19 @@ def _stack_relations(name: str, longest: str) -> tuple[Relation, ...]:
         Relation(
             f"{stack}.positions",
             lambda c: (
-                not is_a("transformer", c)
+                _family(c.model[name]) != "transformer"
                 or c.model[name].positions != "rotary"
                 or c.model[name].width // c.model[name].heads % 2 == 0
             ),
             f"another kind, or an even {stack}.width / {stack}.heads, since pairs are turned",
         ),
-        Relation(
-            f"{stack}.width",
-            lambda c: not _sinusoidal(c.model[name]) or _embedding_width(c.model[name]) % 2 == 0,
-            f"an even number, since {stack}.positions = 'sinusoidal'",
+        *(
+            Relation(
+                f"{stack}.{field}",
+                lambda c, given=given: even(c, given),
+                f"an even number, since {stack}.positions = 'sinusoidal'",
+            )
+            for field, given in (("width", False), ("embedding_width", True))
         ),
         Relation(
             f"{stack}.max_positions",
@@ -292,8 +309,10 @@ def _embedding_field(path: str, stack: ConfigDict) -> str:
 
 
 MODEL_RELATIONS = (
-    *_stack_relations("encoder", "max_source_length"),
-    *_stack_relations("decoder", "max_target_length"),
+    *_size_relations("encoder"),
+    *_position_relations("encoder", "max_source_length"),
+    *_size_relations("decoder"),
+    *_position_relations("decoder", "max_target_length"),
     *_DECODER_RELATIONS,
     *_EMBEDDING_RELATIONS,
 )

@@ -5,6 +5,12 @@ from seqjax.errors import UserError
 from seqjax.validation import RELATIONS, RULES, check_resolved, validate
 
 _NAN, _INF = float("nan"), float("inf")
+_APART = {"model__share_embeddings": False}
+
+
+def _stacks(encoder, decoder, **changes):
+    """Returns changes that choose both kinds, each stack with vectors of its own."""
+    return _APART | {"model__encoder__kind": encoder, "model__decoder__kind": decoder} | changes
 
 
 def _changed(**changes):
@@ -146,6 +152,82 @@ def test_unknown_names_are_told_with_the_known_ones_and_the_nearest(field, value
             {"model__encoder__width": 128},
             "model.share_embeddings = True: expected False, or model.encoder.width = 128",
         ),
+        (
+            {"model__encoder__embedding_width": 128},
+            "model.encoder.embedding_width = 128: expected 0, since the vectors of"
+            " model.encoder.kind = 'transformer' are as wide as it is",
+        ),
+        (
+            {"model__decoder__heads": 4, "model__decoder__key_value_heads": 3},
+            "model.decoder.key_value_heads = 3: expected 0 or a divisor of model.decoder.heads = 4",
+        ),
+        (
+            {"model__encoder__kind": "convolutional", "model__encoder__kernel": 4},
+            "model.encoder.kernel = 4: expected an odd number",
+        ),
+        (
+            {"model__encoder__kind": "convolutional", "model__encoder__positions": "rotary"},
+            "model.encoder.positions = 'rotary': expected 'sinusoidal', 'learned' or 'none', since"
+            " model.encoder.kind = 'convolutional'",
+        ),
+        (
+            {"model__decoder__width": 12, "model__decoder__heads": 4}
+            | {"model__decoder__positions": "rotary"},
+            "model.decoder.positions = 'rotary': expected another kind, or an even"
+            " model.decoder.width / model.decoder.heads",
+        ),
+        (
+            _stacks("convolutional", "lstm", model__encoder__width=8)
+            | {"model__encoder__embedding_width": 7},
+            "model.encoder.embedding_width = 7: expected an even number, since"
+            " model.encoder.positions = 'sinusoidal'",
+        ),
+        (
+            {"model__decoder__attention": "additive"},
+            "model.decoder.attention = 'additive': expected one of 'multi_head', since"
+            " model.decoder.kind = 'transformer'",
+        ),
+        (
+            _stacks("lstm", "convolutional", model__decoder__attention="location"),
+            "model.decoder.attention = 'location': expected one of 'additive', 'additive_norm",
+        ),
+        (
+            _stacks("transformer", "lstm", model__decoder__attention="dot")
+            | {"model__encoder__width": 128},
+            "model.decoder.attention = 'dot': expected one of 'none', 'additive',"
+            " 'additive_normalized', 'general', 'concat', 'location', 'multi_head', since the"
+            " states of the source are 128 wide and the decoder's queries 256",
+        ),
+        (
+            _stacks("lstm", "lstm", model__decoder__attention="none")
+            | {"model__decoder__bridge": "zeros"},
+            "model.decoder.bridge = 'zeros': expected 'projection' or 'last', since without",
+        ),
+        (
+            _stacks("gru", "lstm", model__decoder__attention="additive")
+            | {"model__encoder__layers": 2, "model__decoder__layers": 1}
+            | {"model__encoder__direction": "both", "model__decoder__bridge": "last"},
+            "model.decoder.bridge = 'last': expected 'projection' or 'zeros', or stacks of one"
+            " form: model.encoder is 'gru' of 2 layers, 512 wide, model.decoder 'lstm' of 1 layers,"
+            " 256 wide",
+        ),
+        (
+            _stacks("lstm", "lstm", model__decoder__attention="additive")
+            | {"model__decoder__readout": "state"}
+            | {"model__decoder__attention_order": "update_first"},
+            "model.decoder.readout = 'state': expected 'attentional' or 'deep', since with",
+        ),
+        (
+            _stacks("lstm", "lstm", model__decoder__attention="additive")
+            | {"model__decoder__readout": "deep", "model__decoder__input_feeding": True},
+            "model.decoder.input_feeding = True: expected False, or attention and"
+            " model.decoder.readout = 'attentional'",
+        ),
+        (
+            _stacks("lstm", "lstm", model__decoder__attention="multi_head")
+            | {"model__decoder__heads": 5},
+            "model.decoder.heads = 5: expected a divisor of model.decoder.width = 256",
+        ),
         ({"data__corpus": "tsv"}, "data.directory = '': expected the folder of the files"),
         ({"data__source": "fr"}, "data.source = 'fr': expected 'en' and data.target = 'de'"),
         (
@@ -239,6 +321,45 @@ def test_fields_that_contradict_each_other_are_told(changes, message):
         {"data__corpus": "pattern", "data__directory": "a", "data__pattern": "(?P<de>.)(?P<en>.)"},
         {"decode__average": 3},
         {"decode__n_best": 4},
+        # The models of configs/classics.py.
+        _stacks("lstm", "lstm", model__encoder__direction="backward")
+        | {"model__decoder__attention": "none", "model__decoder__bridge": "last"}
+        | {"model__decoder__readout": "state"},
+        _stacks("gru", "gru", model__decoder__attention="none", model__decoder__readout="deep")
+        | {"model__encoder__direction": "forward", "model__decoder__feed_summary": True},
+        _stacks("gru", "gru", model__decoder__attention="additive")
+        | {"model__decoder__attention_order": "attend_first", "model__decoder__readout": "deep"},
+        _stacks("lstm", "lstm", model__encoder__direction="forward")
+        | {"model__decoder__attention": "general", "model__decoder__bridge": "last"}
+        | {"model__decoder__input_feeding": True},
+        _stacks("convolutional", "convolutional", model__decoder__attention="dot")
+        | {"model__encoder__positions": "learned", "model__decoder__positions": "learned"},
+        {"model__encoder__normalization": "post", "model__decoder__normalization": "post"},
+        _stacks("transformer", "lstm", model__decoder__attention="additive")
+        | {"model__decoder__attention_order": "attend_first"},
+        # The same fields where the family does not use them.
+        _stacks("lstm", "lstm", model__decoder__attention="additive")
+        | {"model__encoder__embedding_width": 7, "model__decoder__embedding_width": 9}
+        | {"model__encoder__heads": 5, "model__decoder__heads": 5}
+        | {"model__encoder__key_value_heads": 3, "model__decoder__key_value_heads": 3}
+        | {"model__encoder__kernel": 4, "model__encoder__positions": "rotary"},
+        _stacks("convolutional", "convolutional", model__decoder__attention="general")
+        | {"model__encoder__heads": 5, "model__encoder__key_value_heads": 3}
+        | {"model__encoder__width": 7, "model__encoder__embedding_width": 8}
+        | {"model__decoder__kernel": 4, "model__decoder__bridge": "zeros"}
+        | {"model__decoder__readout": "state", "model__decoder__input_feeding": True},
+        {"model__encoder__kernel": 4, "model__decoder__bridge": "last"}
+        | {"model__decoder__input_feeding": True, "model__decoder__readout": "deep"},
+        {"model__decoder__bridge": "zeros", "model__decoder__readout": "state"},
+        # Just inside.
+        _stacks("lstm", "lstm", model__decoder__attention="none")
+        | {"model__decoder__bridge": "zeros", "model__decoder__feed_summary": True},
+        _stacks("lstm", "lstm", model__decoder__attention="additive")
+        | {"model__decoder__readout": "state"}
+        | {"model__decoder__attention_order": "attend_first"},
+        _stacks("transformer", "lstm", model__decoder__attention="dot"),
+        {"model__decoder__heads": 4, "model__decoder__key_value_heads": 2}
+        | {"model__decoder__positions": "rotary"},
     ],
 )
 def test_what_fits_together_is_accepted(changes):

@@ -25,6 +25,7 @@ TARGET = np.array([[BOS, 4, 12, 5, 7, 6], [BOS, 9, 9, 4, 11, 8], [BOS, 5, 4, 8, 
 ROWS, LENGTH, HYPOTHESES = 3, 6, 3
 # Where the order of additions may differ.
 TOLERANCES = {"float32": 2e-5, "bfloat16": 6e-2}
+SUM_TOLERANCES = {"float32": 1e-5, "bfloat16": 1e-2}
 KINDS = ("elman", "lstm", "gru", "convolutional", "transformer")
 SUTSKEVER = {"attention": "none", "bridge": "last", "readout": "state"}
 CHO = {"attention": "none", "feed_summary": True, "readout": "deep"}
@@ -208,7 +209,7 @@ def check_greedy(model, variables, forward):
     np.testing.assert_array_equal(found[:, : LENGTH - 1], logits.argmax(-1)[:, : LENGTH - 1])
 
 
-def check_attention(variables, forward, decoder, layers, changes):
+def check_attention(variables, forward, decoder, layers, changes, tolerance):
     """Attention is there where it should be, and sums to one over the real source."""
     found = forward(variables, repeat(SOURCE), repeat(TARGET))[1]
     kind = changes.get("attention", "multi_head")
@@ -218,7 +219,7 @@ def check_attention(variables, forward, decoder, layers, changes):
         heads = 2 if kind == "multi_head" else 1
         weights = np.asarray(weights[:ROWS], np.float32)
         assert weights.shape == (ROWS, heads, LENGTH, SOURCE.shape[1])
-        np.testing.assert_allclose(weights.sum(-1), 1.0, rtol=1e-2)
+        np.testing.assert_allclose(weights.sum(-1), 1.0, rtol=tolerance)
         assert not weights.transpose(0, 3, 1, 2)[SOURCE == PAD].any()
 
 
@@ -252,10 +253,14 @@ def check(case, filled):
     forward = jax.jit(functools.partial(source_attention, model))
     check_views(model, variables, forward, TOLERANCES[dtype])
     check_independence(variables, forward, TOLERANCES[dtype])
-    check_attention(variables, forward, decoder, model.config.decoder.layers, changes)
-    if dtype == "float32":
-        check_greedy(model, variables, forward)
-        check_gradients(model, variables)
+    layers = model.config.decoder.layers
+    check_attention(variables, forward, decoder, layers, changes, SUM_TOLERANCES[dtype])
+    if dtype != "float32":
+        # Rounding may change which token is the most probable, and lose a small gradient.
+        model = make(encoder, decoder, changes)
+        forward = jax.jit(functools.partial(source_attention, model))
+    check_greedy(model, variables, forward)
+    check_gradients(model, variables)
 
 
 @pytest.mark.parametrize("case", FAST, ids=name)

@@ -10,47 +10,115 @@ import pytest
 from seqjax.architectures.encoder_decoder import build
 from seqjax.architectures.recurrent import RecurrentEncoder
 from seqjax.config import default_config
-from seqjax.layers.recurrent import CELLS
+from seqjax.layers.recurrent import CELLS, RecurrentLayer
 
 GOLDENS = np.load(Path(__file__).parents[1] / "goldens" / "torch" / "recurrent.npz")
 STACKS = sorted({key.rpartition("/")[0] for key in GOLDENS if key.startswith("stack/")})
-HIDDEN = 5
+INPUTS, HIDDEN, TIME = 4, 5, 6
 SOURCE = np.array([[5, 9, 4, 7, 2], [8, 2, 0, 0, 0], [6, 6, 10, 2, 0]], np.int32)
 TARGET = np.array([[1, 4, 12, 5], [1, 9, 9, 4], [1, 5, 4, 8]], np.int32)
 
 
-def torch_layer(arrays, cell, end):
-    """Returns the parameters of one layer and direction; torch's two biases are one here."""
-    bias, own = arrays[f"bias_ih_{end}"], arrays[f"bias_hh_{end}"]
-    params = {"recurrent": arrays[f"weight_hh_{end}"].T}
-    if cell == "gru":
-        params["recurrent_bias"] = own[-HIDDEN:]
-        own = np.concatenate([own[:-HIDDEN], np.zeros(HIDDEN, np.float32)])
-    params["inputs"] = {"kernel": arrays[f"weight_ih_{end}"].T, "bias": bias + own}
+def wave(*shape, seed):
+    """Returns the numbers that the loss of the goldens weighs its terms with."""
+    return 0.7 * np.sin((np.arange(np.prod(shape)) + 100 * seed) ** 1.3).reshape(shape)
+
+
+def golden(stack):
+    """Returns its cell, layers and sides, and what torch has of it."""
+    _, cell, layers, direction = stack.split("/")
+    arrays = {
+        key.removeprefix(f"{stack}/"): jnp.asarray(GOLDENS[key])
+        for key in GOLDENS
+        if key.startswith(f"{stack}/")
+    }
+    return cell, int(layers), ("ahead", "back") if direction == "both" else ("ahead",), arrays
+
+
+def split(vector, cell, layers, sides, gradient=False):
+    """Returns parameters of `RecurrentEncoder` from all of torch's weights or their gradients.
+
+    Torch's two biases are one here, and either has the gradient of their sum.
+    """
+    params, width = {}, CELLS[cell].gates * HIDDEN
+
+    def take(*shape):
+        nonlocal vector
+        taken, vector = jnp.split(vector, [np.prod(shape)])
+        return taken.reshape(shape)
+
+    for i in range(layers):
+        for side in sides:
+            kernel = take(width, len(sides) * HIDDEN if i else INPUTS).T
+            recurrent, bias, own = take(width, HIDDEN).T, take(width), take(width)
+            layer = {"recurrent": recurrent}
+            if cell == "gru":
+                layer["recurrent_bias"] = own[-HIDDEN:]
+                own = own.at[-HIDDEN:].set(0.0)
+            layer["inputs"] = {"kernel": kernel, "bias": bias if gradient else bias + own}
+            params[f"{side}_{i}"] = layer
+    assert not vector.size
     return params
 
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_a_stack_equals_torch_with_padded_lengths(stack):
-    _, cell, layers, direction = stack.split("/")
-    start = f"{stack}/"
-    arrays = {key.removeprefix(start): GOLDENS[key] for key in GOLDENS if key.startswith(start)}
-    sides = {"ahead": "", "back": "_reverse"} if direction == "both" else {"ahead": ""}
-    params = {
-        f"{side}_{i}": torch_layer(arrays, cell, f"l{i}{end}")
-        for side, end in sides.items()
-        for i in range(int(layers))
-    }
-    encoder = RecurrentEncoder(kind=cell, layers=int(layers), width=HIDDEN, direction=direction)
+    cell, layers, sides, arrays = golden(stack)
+    direction = "both" if len(sides) == 2 else "forward"
+    encoder = RecurrentEncoder(kind=cell, layers=layers, width=HIDDEN, direction=direction)
+    params = split(arrays["weights"], cell, layers, sides)
     x = jnp.asarray(GOLDENS[f"{cell}/x"])
     memory = jax.jit(encoder.apply)({"params": params}, x, GOLDENS["lengths"])
-    np.testing.assert_allclose(memory.states, arrays["output"], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(memory.states, arrays["zeros_output"], rtol=1e-5, atol=1e-5)
     for layer, states in enumerate(memory.last):
         assert len(states) == CELLS[cell].states
         for i, state in enumerate(states):
-            of_sides = arrays[f"last{i}"].reshape(int(layers), len(sides), 3, HIDDEN)[layer]
+            of_sides = arrays[f"zeros_last{i}"].reshape(layers, len(sides), 3, HIDDEN)[layer]
             expected = np.concatenate(list(of_sides), axis=-1)
             np.testing.assert_allclose(state, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_layers_on_layers_from_given_states_equal_torch_forward_and_backward(stack):
+    cell, layers, sides, arrays = golden(stack)
+    names = range(CELLS[cell].states)
+    mask = np.arange(TIME) < GOLDENS["lengths"][:, None]
+
+    def loss(params, x, starts):
+        last = []
+        for i in range(layers):
+            outputs = []
+            for j, side in enumerate(sides):
+                layer = RecurrentLayer(HIDDEN, cell, reverse=side == "back")
+                start = tuple(start[i * len(sides) + j] for start in starts)
+                variables = {"params": params[f"{side}_{i}"]}
+                output, state = layer.apply(variables, x, mask, start)
+                outputs.append(output)
+                last.append(state)
+            x = jnp.concatenate(outputs, axis=-1)
+        last = [jnp.stack(states) for states in zip(*last, strict=True)]
+        total = jnp.sum(x * wave(*x.shape, seed=5))
+        for i, state in enumerate(last):
+            total += jnp.sum(state * wave(*state.shape, seed=6 + i))
+        return total, (x, last)
+
+    params = split(arrays["weights"], cell, layers, sides)
+    starts = [arrays[f"start{i}"] for i in names]
+    derive = jax.jit(jax.grad(loss, argnums=(0, 1, 2), has_aux=True))
+    gradients, (output, last) = derive(params, jnp.asarray(GOLDENS[f"{cell}/x"]), starts)
+    np.testing.assert_allclose(output, arrays["output"], rtol=1e-5, atol=1e-5)
+    for i in names:
+        np.testing.assert_allclose(last[i], arrays[f"last{i}"], rtol=1e-5, atol=1e-5)
+    expected = (
+        split(arrays["weights_gradient"], cell, layers, sides, gradient=True),
+        arrays["x_gradient"],
+        [arrays[f"start{i}_gradient"] for i in names],
+    )
+    jax.tree.map(
+        lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6),
+        gradients,
+        expected,
+    )
 
 
 def make(filled, **changes):
@@ -82,11 +150,49 @@ def test_dropout_between_layers_acts_and_variational_dropout_is_one_mask(
     dropped = np.asarray(model.apply(variables, method=vectors, rngs={"dropout": key}))
     same = (dropped == dropped[:, :1]).all()
     assert same == variational and 0.2 < (dropped == 0).mean() < 0.8
-    still = model.apply(variables, source, TARGET)
-    shaken = model.apply(variables, source, TARGET, False, rngs={"dropout": key})
-    again = model.apply(variables, source, TARGET, False, rngs={"dropout": key})
+    still = jax.jit(model.apply)(variables, source, TARGET)
+    shake = jax.jit(lambda v: model.apply(v, source, TARGET, False, rngs={"dropout": key}))
+    shaken, again = shake(variables), shake(variables)
     np.testing.assert_array_equal(shaken, again)
     assert np.abs(np.asarray(shaken - still)).max() > 0.05
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"attention_order": "attend_first", "readout": "state"},
+        {"attention_order": "update_first", "input_feeding": True},
+        {"attention_order": "update_first"},
+    ],
+    ids=["attend_first", "input_feeding", "layer_by_layer"],
+)
+@pytest.mark.parametrize("variational", [False, True])
+def test_a_decoder_drops_the_same_at_all_positions_only_if_variational(
+    changes, variational, filled
+):
+    model, variables = make(
+        filled, kind="elman", dropout=0.5, variational=variational, attention="additive", **changes
+    )
+    # The first layer says the same at every position, and no layer knows of another position.
+    decoder = variables["params"]["decoder"]
+    decoder["stack_0"]["inputs"]["kernel"] *= 0
+    decoder["stack_0"]["inputs"]["bias"] += 1
+    for weights in (decoder["stack_0"], decoder["stack_1"]):
+        weights["recurrent"] *= 0
+    if "feedback" in decoder:
+        decoder["feedback"]["kernel"] *= 0
+    still = np.asarray(jax.jit(model.apply)(variables, SOURCE, TARGET))
+    np.testing.assert_allclose(still, np.repeat(still[:, :1], TARGET.shape[1], 1), atol=1e-5)
+    rngs = {"dropout": jax.random.key(1)}
+    shake = jax.jit(lambda v: model.apply(v, SOURCE, TARGET, False, rngs=rngs))
+    shaken = np.asarray(shake(variables))
+    assert np.abs(shaken - still).max() > 0.05
+    # Every sentence has a mask of its own.
+    assert np.abs(shaken[0] - shaken[1]).max() > 0.05
+    for t in range(TARGET.shape[1]):
+        for other in range(t):
+            found = np.abs(shaken[:, t] - shaken[:, other]).max()
+            assert (found < 1e-5) if variational else (found > 0.05)
 
 
 def test_residual_layers_pass_their_inputs_on_and_drop_nothing_of_them(filled):

@@ -95,7 +95,7 @@ def test_an_empty_source_gives_numbers(kind, filled):
     assert np.isfinite(context).all() and np.isfinite(weights).all()
 
 
-def test_a_normalized_vector_starts_with_the_length_of_an_even_mean():
+def test_a_normalized_vectors_scale_starts_at_one_over_the_root_of_its_size():
     module = ATTENTIONS["additive_normalized"](WIDTH, INNER)
 
     def run(module):
