@@ -1,5 +1,6 @@
 """Runs the trials of a study one after the other, each in a run directory of its own."""
 
+import dataclasses
 import json
 import signal
 import sys
@@ -113,8 +114,10 @@ class Sweep:
     def _recorded(self, name: str) -> Trial:
         """Returns what is known of a trial with the config that it has now."""
         trial = read_trial(self._workdir / name, _plain(self.configs[name]))
-        lacking = not trial.failure and not set(self.study.splits) <= set(trial.splits)
-        return Trial() if lacking else trial
+        if set(self.study.splits) <= set(trial.splits):
+            # What failed may have been another split.
+            return dataclasses.replace(trial, failure="")
+        return Trial(failure=trial.failure)
 
 
 def _plain(config: ml_collections.ConfigDict) -> Mapping[str, Any]:
