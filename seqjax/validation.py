@@ -73,7 +73,8 @@ def _are_files(template: str) -> bool:
 def _is_pattern(text: str) -> bool:
     try:
         return bool(re.compile(text))
-    except re.error:
+    except (re.error, OverflowError, RecursionError):
+        # A count or a nesting beyond what `re` can hold is none of its own errors.
         return False
 
 

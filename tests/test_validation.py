@@ -87,6 +87,8 @@ def _edges():
     yield "data.files", "{split}.{language}.gz", "{split}.{lang}"
     yield "data.files", "corpus-{split}", "{split"
     yield "data.pattern", "(?P<en>a)", "(?P<en>a"
+    yield "data.pattern", "(?P<en>.{9})", "(?P<en>.{99999999999999})"
+    yield "data.pattern", "(a)", "(" * 5000 + "a" + ")" * 5000
     yield "train.duration", "1 token", "0"
     yield "train.duration", "2.5 epochs", "10%"
     yield "evaluation.every", "0", "often"

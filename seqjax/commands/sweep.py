@@ -12,7 +12,8 @@ from seqjax.studies.sweep import Sweep
 HELP = (
     "Trains and evaluates the trials of a study, each in WORKDIR/TRIAL and in a process of its own,"
     " and writes WORKDIR/results.md and results.csv. A trial that fails does not keep the others"
-    " from running; the same command goes on where it was stopped."
+    " from running; the same command goes on where it was stopped. A trial that was begun with"
+    " another config is refused: it needs another --workdir."
 )
 
 
@@ -48,8 +49,9 @@ def run(arguments: argparse.Namespace, overrides: Sequence[tuple[str, str]]) -> 
     sweep = Sweep(study, arguments.study, arguments.workdir, overrides, launch)
     if arguments.dry_run:
         for name in names:
-            print(f"{name}: {sweep.state(name)}")
-            if sweep.state(name) != "done":
+            state = sweep.state(name)
+            print(f"{name}: {state}")
+            if state.startswith("to "):
                 for command in sweep.commands(name):
                     print(f"  python launch.py {shlex.join(command)}")
         return 0

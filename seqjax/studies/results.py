@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import dataclasses
+import hashlib
 import io
 import json
 import os
@@ -51,22 +52,46 @@ class Trial:
 
 
 def write_trial(folder: Path, config: Mapping[str, Any], trial: Trial) -> None:
-    """Keeps what came of a trial, and the config that it had, in its run directory."""
+    """Keeps what came of a trial in its run directory, beside what came of it with other configs.
+
+    A split that was evaluated before with the same config stays known.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    record = {"config": config, **dataclasses.asdict(trial)}
-    _write(folder / _FILE, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    before = read_trial(folder, config)
+    trial = dataclasses.replace(
+        trial,
+        training=trial.training or before.training,
+        splits={**before.splits, **trial.splits},
+    )
+    records = _records(folder)
+    records[_fingerprint(config)] = {"config": config, **dataclasses.asdict(trial)}
+    _write(folder / _FILE, json.dumps(records, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_trial(folder: Path, config: Mapping[str, Any]) -> Trial:
-    """Returns what is known of a trial; nothing, if it had another config."""
+    """Returns what is known of a trial with this config; nothing, if it had others only."""
     try:
-        record = json.loads((folder / _FILE).read_text(encoding="utf-8"))
-        if record.pop("config") != config:
-            return Trial()
-        return Trial(**record)
-    except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError):
-        # Where the record is damaged, the trial is evaluated again.
+        record = _records(folder)[_fingerprint(config)]
+        return Trial(**{field.name: record[field.name] for field in dataclasses.fields(Trial)})
+    except (LookupError, TypeError):
         return Trial()
+
+
+def _records(folder: Path) -> dict[str, Any]:
+    """Returns a record for each config that a trial had, by the config's fingerprint."""
+    try:
+        records = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+        if "config" in records:
+            # Earlier versions kept the record of one config only.
+            return {_fingerprint(records["config"]): records}
+        return dict(records)
+    except (FileNotFoundError, ValueError, TypeError):
+        # Where the records are damaged, the trial is evaluated again.
+        return {}
+
+
+def _fingerprint(config: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def training_facts(folder: Path) -> dict[str, Any]:

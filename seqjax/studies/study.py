@@ -32,6 +32,8 @@ COLUMNS = (
 )
 # A trial's name is that of its folder.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+# The tables lie beside those folders; some file systems do not tell capitals apart.
+_TABLES = ("results.csv", "results.md")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Study:
       columns: what the table shows, among `COLUMNS`.
 
     Raises:
-      UserError: there is no trial or split, a name that is no folder's, or an unknown column.
+      UserError: there is no trial or split, a name that no folder may have, or an unknown column.
     """
 
     name: str
@@ -62,6 +64,8 @@ class Study:
         for name in self.trials:
             if not _NAME.fullmatch(name):
                 raise UserError(f"trial {name!r}: expected letters, digits, '.', '_' and '-' only")
+            if name.lower() in _TABLES:
+                raise UserError(f"trial {name!r}: the sweep writes a table there; rename the trial")
         for column in self.columns:
             if column not in COLUMNS:
                 raise UserError(

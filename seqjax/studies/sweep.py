@@ -1,5 +1,6 @@
 """Runs the trials of a study one after the other, each in a run directory of its own."""
 
+import dataclasses
 import json
 import signal
 import sys
@@ -9,15 +10,21 @@ from typing import Any
 
 import ml_collections
 
+from seqjax.config import flatten, load
+from seqjax.errors import UserError
 from seqjax.studies.processes import Outcome
 from seqjax.studies.results import Trial, read_trial, training_facts, write_tables, write_trial
 from seqjax.studies.study import Study
+
+# What may differ from the config that a run was begun with: its parameters stay what they are.
+_AFTER_TRAINING = ("decode.", "evaluation.")
 
 
 class Sweep:
     """A study in a folder: `TRIAL/` is the run of a trial, `results.md` and `.csv` the table.
 
-    A finished trial is not repeated, an interrupted one goes on, a failed one is tried again.
+    A finished trial is not repeated, an interrupted one goes on, a failed one is tried again. A run
+    that was begun with another config is refused: its numbers would be those of no config.
     """
 
     def __init__(
@@ -54,11 +61,12 @@ class Sweep:
         return [train, *(["evaluate", workdir, f"--split={s}"] for s in self.study.splits)]
 
     def state(self, name: str) -> str:
-        """Returns what is to be done for a trial: 'done', 'to train' or 'to continue'."""
+        """Returns what is to be done: 'done', 'to train', 'to continue' or 'refused: REASON'."""
         if self._recorded(name).done:
             return "done"
+        refusal = self._refusal(name)
         begun = (self._workdir / name / "checkpoints").is_dir()
-        return "to continue" if begun else "to train"
+        return f"refused: {refusal}" if refusal else "to continue" if begun else "to train"
 
     def run(self, names: Sequence[str]) -> int:
         """Runs trials in order and writes the tables after each.
@@ -69,10 +77,12 @@ class Sweep:
         failed = 0
         for number, name in enumerate(names, start=1):
             place = f"[{number}/{len(names)}] {name}"
-            if self.state(name) == "done":
+            state = self.state(name)
+            if state == "done":
                 _say(f"{place}: done before")
                 continue
-            _say(f"{place}: {self.state(name).removeprefix('to ')}")
+            if state.startswith("to "):
+                _say(f"{place}: {state.removeprefix('to ')}")
             stopped_by = self._run_trial(name)
             self.write()
             if stopped_by:
@@ -94,18 +104,56 @@ class Sweep:
     def _run_trial(self, name: str) -> int:
         """Trains and evaluates; returns the number of the signal that ended it, or 0."""
         found: dict[str, Any] = {}
+        failure = self._refusal(name)
         train, *evaluations = self.commands(name)
         for split, command in zip((None, *self.study.splits), (train, *evaluations), strict=True):
+            if failure:
+                break
             outcome = self._launch(command)
             if outcome.signal:
                 return outcome.signal
             if outcome.code:
-                self._record(name, Trial(failure=_reason(command[0], outcome)))
-                return 0
-            if split is not None:
+                failure = _reason(command[0], outcome)
+            elif split is None:
+                # A training reads the file by itself, perhaps long after the sweep did.
+                failure = self._difference(name, f"{self._path} was changed while the sweep ran")
+            else:
                 found[split] = json.loads(outcome.output)
-        self._record(name, Trial(training_facts(self._workdir / name), found))
+        if failure:
+            self._record(name, Trial(failure=failure))
+        else:
+            self._record(name, Trial(training_facts(self._workdir / name), found))
         return 0
+
+    def _refusal(self, name: str) -> str:
+        """Says why a trial cannot go on in its run directory, '' where it can."""
+        # What a start left that saved no step binds nobody.
+        steps = (self._workdir / name / "checkpoints").glob("*")
+        if not any(entry.name.isdigit() for entry in steps):
+            return ""
+        return self._difference(name, "choose another --workdir", _AFTER_TRAINING)
+
+    def _difference(self, name: str, advice: str, but: tuple[str, ...] = ()) -> str:
+        """Says which field a run has otherwise than its trial, '' where none."""
+        folder = self._workdir / name
+        try:
+            saved = flatten(load(folder / "config.json", missing="default"))
+        except UserError as error:
+            return str(error)
+        wanted = flatten(self.configs[name])
+        fields = [
+            field
+            for field, value in wanted.items()
+            if saved[field] != value and not field.startswith(but)
+        ]
+        if not fields:
+            return ""
+        first, others = fields[0], len(fields) - 1
+        more = f" ({others} more field{'s differ' if others > 1 else ' differs'})" if others else ""
+        return (
+            f"{first} is {wanted[first]!r}, but the run in {folder} has {saved[first]!r}"
+            f"{more}: {advice}"
+        )
 
     def _record(self, name: str, trial: Trial) -> None:
         write_trial(self._workdir / name, _plain(self.configs[name]), trial)
@@ -113,8 +161,10 @@ class Sweep:
     def _recorded(self, name: str) -> Trial:
         """Returns what is known of a trial with the config that it has now."""
         trial = read_trial(self._workdir / name, _plain(self.configs[name]))
-        lacking = not trial.failure and not set(self.study.splits) <= set(trial.splits)
-        return Trial() if lacking else trial
+        if set(self.study.splits) <= set(trial.splits):
+            # What failed may have been another split.
+            return dataclasses.replace(trial, failure="")
+        return Trial(failure=trial.failure)
 
 
 def _plain(config: ml_collections.ConfigDict) -> Mapping[str, Any]:

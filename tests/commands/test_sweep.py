@@ -69,7 +69,8 @@ def test_a_study_from_its_file_to_its_table(sweep):
     assert bad["outcome"].startswith("failed: the ") and "training diverged" in bad["outcome"]
     assert (good["trial"], good["split"], good["outcome"]) == ("good", "test", "done")
     assert good["updates"] == "3" and 0 < float(good["training_seconds"]) < 100
-    found = json.loads((sweep.workdir / "good" / "results.json").read_text())["splits"]["test"]
+    (record,) = json.loads((sweep.workdir / "good" / "results.json").read_text()).values()
+    found = record["splits"]["test"]
     assert float(good["loss"]) == found["loss"]
     assert int(good["parameters"]) == found["parameters"] > 1000
     assert good["bleu_signature"].startswith("nrefs:1|case:mixed")
@@ -81,11 +82,20 @@ def test_a_study_from_its_file_to_its_table(sweep):
     assert (code, sweep.launched) == (0, [])
     assert error == "[1/1] good: done before\n"
 
-    # A longer budget continues the trial, and only those named run.
-    code, out, _ = sweep("--trial=good", fields={"train.duration": 4})
+    # Another search evaluates the trial again, and only those named run.
+    code, out, _ = sweep("--trial=good", fields={"decode.beam_size": 2})
     assert code == 0
     assert sweep.launched == [("train", "good"), ("evaluate", "good")]
-    assert "| good | 4 | " in out and "| bad | – | – | – | not run |" in out
+    assert "| good | 3 | " in out and "| bad | – | – | – | not run |" in out
+
+    # A longer budget would make of it what neither config says.
+    sweep.launched.clear()
+    longer = {"train.duration": 4}
+    out = sweep("--trial=good", "--dry_run", fields=longer)[1]
+    assert out.startswith("good: refused: train.duration is '4', but ") and out.count("\n") == 1
+    code, out, _ = sweep("--trial=good", fields=longer)
+    assert (code, sweep.launched) == (1, [])
+    assert "| good | – | – | – | failed: train.duration is '4', but the run in " in out
 
 
 @pytest.mark.parametrize(

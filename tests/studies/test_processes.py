@@ -1,4 +1,6 @@
+import os
 import signal
+import subprocess
 import types
 from pathlib import Path
 
@@ -61,6 +63,74 @@ def test_a_signal_is_handed_on_and_the_end_awaited(program, number, capfd):
     before = signal.getsignal(number)
     assert launch([]) == (128 + number, "", "saved", number)
     assert signal.getsignal(number) == before
+
+
+@pytest.fixture
+def hangup():
+    """Returns a function that sets what a hangup does; the tests may run under nohup."""
+    before = signal.getsignal(signal.SIGHUP)
+    yield lambda handler: signal.signal(signal.SIGHUP, handler)
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_a_lost_terminal_lets_the_training_save(program, hangup):
+    hangup(signal.SIG_DFL)
+    program(
+        "import os, signal, sys, time\n"
+        "def save(number, frame):\n"
+        "    sys.exit(128 + number)\n"
+        "signal.signal(signal.SIGTERM, save)\n"
+        "os.kill(os.getppid(), signal.SIGHUP)\n"
+        "time.sleep(60)\n"
+    )
+    assert launch([]) == (128 + signal.SIGTERM, "", "", signal.SIGHUP)
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+
+
+def test_a_hangup_that_is_ignored_stays_ignored(program, hangup):
+    program("import os, signal\nos.kill(os.getppid(), signal.SIGHUP)\n")
+    hangup(signal.SIG_IGN)
+    assert launch([]) == (0, "", "", 0)
+
+
+def test_a_signal_before_the_process_runs_is_handed_on_once(program, monkeypatch):
+    program("import time\ntime.sleep(60)\n")
+    popen, sent = subprocess.Popen, []
+
+    class Early(popen):
+        def __init__(self, *arguments, **options):
+            os.kill(os.getpid(), signal.SIGTERM)
+            super().__init__(*arguments, **options)
+
+        def send_signal(self, number):
+            sent.append(number)
+            super().send_signal(number)
+
+    monkeypatch.setattr(subprocess, "Popen", Early)
+    assert launch([]) == (-signal.SIGTERM, "", "", signal.SIGTERM)
+    assert sent == [signal.SIGTERM]
+
+
+def test_no_process_outlives_a_failure_to_show_what_it_says(program, tmp_path, monkeypatch):
+    program(
+        "import os, signal, sys, time\n"
+        "def save(number, frame):\n"
+        "    print('saved' * 100_000, file=sys.stderr, flush=True)\n"
+        "    open('saved', 'w')\n"
+        "    sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, save)\n"
+        "print('one', file=sys.stderr, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+
+    class Closed:
+        def write(self, text):
+            raise BrokenPipeError
+
+    monkeypatch.setattr(processes.sys, "stderr", Closed())
+    with pytest.raises(BrokenPipeError):
+        launch([])
+    assert (tmp_path / "saved").exists()
 
 
 def test_a_traceback_is_told_by_its_exception(program):

@@ -78,6 +78,8 @@ def test_trials_are_chosen_in_the_order_of_the_study():
         ({"splits": ()}, "study 's': expected at least one trial and one split"),
         ({"trials": {"a/b": default_config()}}, "trial 'a/b': expected letters, digits, "),
         ({"trials": {"..": default_config()}}, "trial '..': expected letters, digits, "),
+        ({"trials": {"results.md": default_config()}}, "trial 'results.md': the sweep writes a "),
+        ({"trials": {"Results.csv": default_config()}}, "trial 'Results.csv': the sweep writes a "),
         ({"columns": ("blue",)}, "column 'blue': expected one of parameters, "),
     ],
 )

@@ -1,9 +1,11 @@
 import csv
 import json
+from pathlib import Path
 
 import pytest
 
-from seqjax.config import default_config
+from seqjax.config import default_config, save
+from seqjax.overrides import apply_overrides
 from seqjax.studies.processes import Outcome
 from seqjax.studies.study import Study
 from seqjax.studies.sweep import Sweep
@@ -12,12 +14,22 @@ _METRICS = {"parameters": 1234567, "loss": 1.5, "perplexity": 4.4817, "bleu": 31
 _METRICS |= {"bleu_signature": "nrefs:1|tok:13a", "output_tokens": 900, "decoding_seconds": 4.5}
 
 
+def _train(folder, fields):
+    """Leaves what a training leaves: its config and a checkpoint."""
+    config = default_config()
+    apply_overrides(config, list(fields.items()))
+    (folder / "checkpoints" / "9").mkdir(parents=True, exist_ok=True)
+    save(config, folder / "config.json")
+
+
 class Fake:
     """Stands in for the processes: remembers what was launched, answers what it is told to."""
 
     def __init__(self):
         self.launched = []
         self.answers = {}
+        # Fields that a training finds in the file otherwise than the sweep did.
+        self.read_otherwise = {}
 
     def __call__(self, arguments):
         verb, *options = arguments
@@ -28,6 +40,9 @@ class Fake:
         if (verb, name) in self.answers:
             return self.answers[verb, name]
         if verb == "train":
+            prefix = "--config."
+            fields = {k.removeprefix(prefix): v for k, v in options.items() if prefix in k}
+            _train(Path(workdir), fields | self.read_otherwise)
             return Outcome(0, "", "complete")
         return Outcome(0, json.dumps({"split": options["--split"], **_METRICS}), "hypotheses: ...")
 
@@ -127,10 +142,88 @@ def test_another_budget_or_split_is_another_result(sweep, fake):
     assert sweep().state("a") == "done"
 
 
+@pytest.mark.parametrize("direct", [False, True])
+def test_a_run_of_another_config_is_neither_trained_nor_scored(sweep, fake, tmp_path, direct):
+    short, long = sweep(("train.duration", "9 steps")), sweep(("train.duration", "20 steps"))
+    if direct:
+        _train(tmp_path / "a", {"train.duration": "9 steps"})
+    else:
+        assert short.run(["a"]) == 0
+    fake.launched.clear()
+    reason = "train.duration is '20 steps', but the run in "
+    assert long.state("a").startswith(f"refused: {reason}")
+    assert long.run(["a"]) == 1
+    assert fake.launched == []
+    assert _rows(tmp_path)[0]["outcome"] == (
+        f"failed: {reason}{tmp_path / 'a'} has '9 steps': choose another --workdir"
+    )
+
+
+def test_how_many_fields_a_run_has_otherwise_is_told(sweep, tmp_path):
+    _train(tmp_path / "a", {"seed": "7", "train.duration": "9 steps", "decode.beam_size": "1"})
+    assert sweep().state("a").endswith(" (1 more field differs): choose another --workdir")
+
+
+def test_how_a_run_is_decoded_and_evaluated_may_change(sweep, fake, tmp_path):
+    assert sweep().run(["a"]) == 0
+    fake.launched.clear()
+    changed = sweep(("decode.beam_size", "1"), ("evaluation.lowercase", "True"))
+    assert changed.state("a") == "to continue"
+    assert changed.run(["a"]) == 0
+    assert fake.launched == [("train", "a", None), ("evaluate", "a", "test")]
+    assert sweep().state("a") == changed.state("a") == "done"
+
+
+def test_a_start_that_saved_nothing_binds_nobody(sweep, tmp_path):
+    _train(tmp_path / "a", {"seed": "7"})
+    (tmp_path / "a" / "checkpoints" / "9").rmdir()
+    assert sweep().run(["a"]) == 0
+    assert sweep().state("a") == "done"
+
+
+def test_a_failure_leaves_the_results_of_other_configs_alone(sweep, fake, tmp_path):
+    assert sweep().run(["a"]) == 0
+    assert sweep(("train.duration", "9 steps")).run(["a"]) == 1
+    fake.answers["evaluate", "a"] = Outcome(2, "", "seqjax: error: no")
+    assert sweep(("decode.beam_size", "1")).run(["a"]) == 1
+    assert sweep(splits=("test", "train")).run(["a"]) == 1
+    assert [row["outcome"] for row in _rows(tmp_path)[:2]] == ["failed: no"] * 2
+    fake.launched.clear()
+    assert sweep().run(["a"]) == 0
+    assert fake.launched == []
+    row = _rows(tmp_path)[0]
+    assert (row["outcome"], row["bleu"]) == ("done", "31.25")
+
+
+def test_a_record_of_one_config_is_still_read(sweep, tmp_path):
+    config = json.loads(json.dumps(default_config().to_dict()))
+    record = {"config": config, "training": {"updates": 8}, "splits": {"test": _METRICS}}
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "results.json").write_text(json.dumps(record | {"failure": ""}))
+    assert sweep().state("a") == "done"
+    assert sweep(("decode.beam_size", "1")).run(["a"]) == 0
+    assert sweep().state("a") == "done"
+
+
+def test_a_study_that_changes_while_it_runs_is_told(sweep, fake, tmp_path):
+    fake.read_otherwise = {"train.duration": "20 steps"}
+    before = sweep(("train.duration", "9 steps"))
+    assert before.run(["a"]) == 1
+    assert fake.launched == [("train", "a", None)]
+    assert _rows(tmp_path)[0]["outcome"] == (
+        f"failed: train.duration is '9 steps', but the run in {tmp_path / 'a'} has '20 steps':"
+        " study.py was changed while the sweep ran"
+    )
+    assert before.state("a").startswith("refused: train.duration")
+    # A study that is read again has what was trained.
+    after = sweep(("train.duration", "20 steps"))
+    assert after.run(["a"]) == 0
+
+
 def test_a_damaged_record_is_made_anew(sweep, fake, tmp_path):
     assert sweep().run(["a"]) == 0
     (tmp_path / "a" / "results.json").write_text('{"config"')
-    assert sweep().state("a") == "to train"
+    assert sweep().state("a") == "to continue"
     assert sweep().run(["a"]) == 0
     assert sweep().state("a") == "done"
 
