@@ -24,7 +24,8 @@ from seqjax.layers.dropout import Dropout
 from seqjax.layers.positions import Positions
 from seqjax.layers.weight_normalization import NormalizedDense
 
-# Standard deviation of token vectors at the start (Gehring et al., 2017, section 3.5).
+# Standard deviation of token vectors at the start (Gehring et al., 2017, section 3.5), where
+# `model.embedding_initializer` is 'normal'.
 EMBEDDING_DEVIATION = 0.1
 
 
@@ -109,7 +110,7 @@ class ConvolutionalDecoder(_Stack):
     """A stack of causal gated convolutions, each of which reads the memory.
 
     What flows back into an encoder is divided by twice the number of layers, since each of them
-    has an attention (section 3.4). As in the paper, embeddings that a convolutional encoder hands
+    has an attention (section 3.4; the two is fairseq's). As in the paper, embeddings that a convolutional encoder hands
     on beside its states get their gradient whole; of another encoder's memory all is scaled.
 
     Attributes:

@@ -77,11 +77,17 @@ class EncoderDecoder(nn.Module):
         return self.encoder(self.source_embedding(source_BxS), lengths_B, deterministic)
 
     def start(self, memory: Memory, hypotheses: int, max_length: int) -> Carry:
-        """See `TransformerDecoder.start`."""
+        """Returns the carry of K hypotheses for each source, before their first token.
+
+        Args:
+          memory: what `encode` gave.
+          hypotheses: K.
+          max_length: tokens that the search may read at most.
+        """
         return self.decoder.start(memory, hypotheses, max_length)
 
     def step(self, carry: Carry, tokens_BxK: jax.Array) -> tuple[Carry, jax.Array]:
-        """See `TransformerDecoder.step`."""
+        """Reads one token for each hypothesis; returns the next carry and logits [B, K, V]."""
         return self.decoder.step(carry, tokens_BxK)
 
 

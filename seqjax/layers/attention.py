@@ -111,7 +111,7 @@ class GeneralAttention(DotAttention):
 
 
 class AdditiveAttention(Attention):
-    """score = v^T tanh(W q + U m + b) (Bahdanau et al., 2015)."""
+    """score = v^T tanh(W q + U m + b) (Bahdanau et al., 2015, who have no b)."""
 
     def setup(self):
         self.query = Dense(self.inner, self.dtype, bias=False)
