@@ -110,8 +110,9 @@ class ConvolutionalDecoder(_Stack):
     """A stack of causal gated convolutions, each of which reads the memory.
 
     What flows back into an encoder is divided by twice the number of layers, since each of them
-    has an attention (section 3.4; the two is fairseq's). As in the paper, embeddings that a convolutional encoder hands
-    on beside its states get their gradient whole; of another encoder's memory all is scaled.
+    has an attention (section 3.4; the two is fairseq's). As in the paper, embeddings that a
+    convolutional encoder hands on beside its states get their gradient whole; of another encoder's
+    memory all is scaled.
 
     Attributes:
       attention: a key of `ATTENTIONS`; the paper's is 'dot'.
