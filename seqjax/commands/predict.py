@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import ml_collections
 
 from seqjax.errors import UserError
-from seqjax.validation import validate
 
 if TYPE_CHECKING:
     from seqjax.evaluation.attender import Attender
@@ -29,15 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--n_best",
         type=int,
-        default=0,
         metavar="N",
         help="print the N best outputs of each line with their scores, as JSON lines",
     )
     parser.add_argument(
         "--attention",
-        default="",
         metavar="DIR",
-        help="draw for line n how its best output attends to it: DIR/n.png, and DIR/n.json",
+        help="draw for line n how its best output attends to it: DIR/n.png, and DIR/n.json; an"
+        " empty line has none",
     )
 
 
@@ -48,15 +46,9 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
     from seqjax.reporting.predictions import one_line
     from seqjax.training.trained import load_trained
 
-    if arguments.n_best < 0:
-        raise UserError(f"--n_best={arguments.n_best}: expected 1 or more")
-    if arguments.n_best:
-        config.decode.n_best = arguments.n_best
-        validate(config)
-    if arguments.attention and config.model.decoder.attention == "none":
-        raise UserError("--attention: model.decoder.attention = 'none' has nothing to draw")
+    _check(arguments, config)
     trained = load_trained(arguments.workdir, config)
-    translator = Translator(trained.task, trained.mesh, max(arguments.n_best, 1))
+    translator = Translator(trained.task, trained.mesh, arguments.n_best or 1)
     attender = Attender(trained.task, trained.mesh)
     first = 1
     for lines in _chunks():
@@ -70,6 +62,25 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
             _draw(trained, attender, Path(arguments.attention), first, sources, best)
         first += len(lines)
     return 0
+
+
+def _check(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> None:
+    """Raises UserError where the options ask for what there is not."""
+    wanted, beam = arguments.n_best, config.decode.beam_size
+    if wanted is not None:
+        if wanted < 1:
+            raise UserError(f"--n_best={wanted}: expected 1 or more")
+        if wanted > beam:
+            raise UserError(
+                f"--n_best={wanted}: expected at most decode.beam_size = {beam};"
+                f" --config.decode.beam_size={wanted} keeps as many"
+            )
+        config.decode.n_best = wanted
+    if arguments.attention is not None:
+        if not arguments.attention or Path(arguments.attention).is_file():
+            raise UserError(f"--attention={arguments.attention}: expected a folder")
+        if config.model.decoder.attention == "none":
+            raise UserError("--attention: model.decoder.attention = 'none' has nothing to draw")
 
 
 def _draw(

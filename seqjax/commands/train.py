@@ -83,5 +83,6 @@ def _summary(prepared: "Prepared") -> str:
     return (
         f"corpus: {counts}\n"
         f"batches: {plan.steps_per_epoch} an epoch, shapes {shapes}, padding {plan.waste:.1%}\n"
-        f"training: {prepared.durations.total:,} steps on {prepared.mesh.size} device(s)"
+        f"training: {prepared.durations.total:,} steps on {prepared.mesh.size} device(s);"
+        f" each of {len(plan.shapes)} batch shape(s) is compiled when it first comes"
     )

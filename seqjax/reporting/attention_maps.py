@@ -47,7 +47,7 @@ def _draw(source, output, layers) -> Figure:
     token = min(_TOKEN, _SIDE / max(maps.shape))
     points = _POINTS * token / _TOKEN
     letter = _LETTER * token / _TOKEN
-    left, below = (0.2 + letter * max(map(len, tokens)) for tokens in (output, source))
+    left, below = (0.5 + letter * max(map(len, tokens)) for tokens in (output, source))
     above, right = 0.3, 0.2
     width = left + token * maps.shape[1] + right
     height = below + token * maps.shape[0] + above
@@ -57,6 +57,8 @@ def _draw(source, output, layers) -> Figure:
     )
     panel.imshow(maps, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     panel.set_frame_on(False)
+    panel.set_xlabel("source")
+    panel.set_ylabel("output")
     panel.tick_params(axis="x", labelrotation=90)
     rows, columns = len(layers), max(len(weights) for weights in layers)
     for axis, tokens, times in ((panel.xaxis, source, columns), (panel.yaxis, output, rows)):

@@ -115,8 +115,10 @@ def test_n_best_is_json_with_scores_in_order(predict, alone):
     ("data", "options", "message"),
     [
         (b"A lamp.\n\xff\xfe\n", [], "standard input, line 2: not UTF-8 (invalid start byte)"),
-        (b"", ["--n_best=4"], "decode.n_best = 4: expected at most decode.beam_size = 3"),
-        (b"", ["--n_best=-1"], "--n_best=-1: expected 1 or more"),
+        (b"", ["--n_best=4"], "--n_best=4: expected at most decode.beam_size = 3; --config.decode"),
+        (b"", ["--n_best=0"], "--n_best=0: expected 1 or more"),
+        (b"", ["--attention="], "--attention=: expected a folder"),
+        (b"", [f"--attention={__file__}"], f"--attention={__file__}: expected a folder"),
         (b"", ["--config.model.decoder.heads=4"], "model.decoder.heads is 4, but the run in "),
     ],
 )

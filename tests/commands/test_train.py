@@ -59,7 +59,7 @@ def test_the_terminal_shows_what_happens_and_no_noise(train, tiny):
     lines = error.splitlines()
     assert lines[0].startswith("corpus: pairs 80, kept 80, source tokens ")
     assert lines[1].startswith("batches: 5 an epoch, shapes 16x(")
-    assert lines[2] == "training: 6 steps on 1 device(s)"
+    assert lines[2].startswith("training: 6 steps on 1 device(s); each of 1 batch shape(s) is")
     kinds = ("validation at step 4: loss ", "step 5/6  loss ", "validation at step 6: loss ")
     assert [line.startswith(kind) for line, kind in zip(lines[3:], kinds, strict=False)] == [
         True
