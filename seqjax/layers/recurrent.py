@@ -32,9 +32,11 @@ def lstm(inputs: jax.Array, recurrent: jax.Array, state: State) -> State:
 
     The order of the gates is torch's.
     """
-    i, f, g, o = jnp.split(inputs + recurrent, 4, axis=-1)
-    cell = jax.nn.sigmoid(f) * state[1] + jax.nn.sigmoid(i) * jnp.tanh(g)
-    return jax.nn.sigmoid(o) * jnp.tanh(cell), cell
+    gates = inputs + recurrent
+    # One sigmoid over all blocks, whose third is not used, is what XLA divides among CPU cores.
+    i, f, _, o = jnp.split(jax.nn.sigmoid(gates), 4, axis=-1)
+    cell = f * state[1] + i * jnp.tanh(jnp.split(gates, 4, axis=-1)[2])
+    return o * jnp.tanh(cell), cell
 
 
 def gru(inputs: jax.Array, recurrent: jax.Array, state: State) -> State:
@@ -46,8 +48,8 @@ def gru(inputs: jax.Array, recurrent: jax.Array, state: State) -> State:
 
     The order of the gates is torch's.
     """
-    (input_r, input_z, input_n), (r, z, n) = (jnp.split(x, 3, axis=-1) for x in (inputs, recurrent))
-    reset, update = jax.nn.sigmoid(input_r + r), jax.nn.sigmoid(input_z + z)
+    reset, update, _ = jnp.split(jax.nn.sigmoid(inputs + recurrent), 3, axis=-1)
+    input_n, n = (jnp.split(x, 3, axis=-1)[2] for x in (inputs, recurrent))
     return ((1 - update) * jnp.tanh(input_n + reset * n) + update * state[0],)
 
 
@@ -224,7 +226,7 @@ def _forward(cell, kernel, adjustment, inputs, mask, state):
 def _backward(cell, kept, gradients):
     kernel, adjustment, inputs, mask, products, states = kept
     name, reverse = cell
-    kernel_GxH = kernel.T.astype(inputs.dtype)
+    kernel_HxG = kernel.astype(inputs.dtype)
 
     def step(carry, seen):
         state_gradient, adjustment_gradient = carry
@@ -238,7 +240,7 @@ def _backward(cell, kept, gradients):
         )
         first, *others = state_gradient
         added, inputs, recurrent, state = derivative((first + output_gradient, *others))
-        state_gradient = (state[0] + recurrent @ kernel_GxH, *state[1:])
+        state_gradient = (state[0] + jax.lax.dot_general(recurrent, kernel_HxG, (((1,), (1,)), ((), ()))), *state[1:])
         carry = state_gradient, jax.tree.map(jnp.add, adjustment_gradient, added)
         return carry, (inputs, recurrent)
 
