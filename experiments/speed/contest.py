@@ -83,7 +83,14 @@ def require(python: str, package: str) -> None:
         )
 
 
-def hold(contenders: list[Contender], sizes: dict, rounds: int, amount: int, tokens: int) -> None:
+def hold(
+    contenders: list[Contender],
+    sizes: dict,
+    rounds: int,
+    amount: int,
+    tokens: int,
+    one_model: bool = True,
+) -> None:
     """Runs a contest and prints its table on standard output; the first contender is ours.
 
     Args:
@@ -92,6 +99,7 @@ def hold(contenders: list[Contender], sizes: dict, rounds: int, amount: int, tok
       rounds: turns of each contender.
       amount: updates or batches in a turn.
       tokens: target tokens in one of them.
+      one_model: whether all of them have to have as many parameters.
     """
     workers = []
     try:
@@ -103,12 +111,13 @@ def hold(contenders: list[Contender], sizes: dict, rounds: int, amount: int, tok
                 if not contender.optional:
                     raise
                 _say(f"{contender.name} is left out: {error}")
-        _check_parameters(workers)
+        if one_model:
+            _check_parameters(workers)
         turns = _rounds(workers, rounds, amount, tokens)
     finally:
         for worker in workers:
             worker.stop()
-    print(f"{_machine()}\n\n{json.dumps(sizes)}, {rounds} rounds of {amount}\n")
+    print(f"{machine()}\n\n{json.dumps(sizes)}, {rounds} rounds of {amount}\n")
     print(_table(workers, turns))
 
 
@@ -139,9 +148,14 @@ def _table(workers: list[Worker], turns: dict[str, list[float]]) -> str:
             f"| {worker.name} | {statistics.median(speeds):,.0f} "
             f"| {min(speeds):,.0f} to {max(speeds):,.0f} "
             f"| {statistics.median(ratios):.2f} | {min(ratios):.2f} to {max(ratios):.2f} "
-            f"| {worker.about['runs']} |"
+            f"| {_about(worker)} |"
         )
     return "\n".join(lines)
+
+
+def _about(worker: Worker) -> str:
+    count = worker.about.get("parameters")
+    return worker.about["runs"] + (f", {count:,} parameters" if count else "")
 
 
 def _check_parameters(workers: list[Worker]) -> None:
@@ -150,7 +164,8 @@ def _check_parameters(workers: list[Worker]) -> None:
         raise UserError(f"the models differ in their number of parameters: {counts}")
 
 
-def _machine() -> str:
+def machine() -> str:
+    """Returns the day and what the measurement ran on."""
     model = platform.processor() or platform.machine()
     information = Path("/proc/cpuinfo")
     if information.exists():

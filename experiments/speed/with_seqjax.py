@@ -1,4 +1,4 @@
-"""Trains and searches with the contests' Transformer in seqjax, through its own task and step."""
+"""Trains and searches with a model of the contests in seqjax, through its own task and step."""
 
 import itertools
 from types import SimpleNamespace
@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import jax
 import jax.numpy as jnp
 import numpy as np
+from families import choose_family
 from worker import serve, threads
 
 from seqjax.config import default_config
@@ -22,6 +23,7 @@ from seqjax.training.update import GENERATOR
 def config_of(sizes: dict):
     """Returns the config of a contest: dropout stands where `torch.nn.Transformer` has it."""
     config = default_config()
+    choose_family(config, sizes.get("family", "transformer"))
     for stack in (config.model.encoder, config.model.decoder):
         stack.layers = sizes["layers"]
         stack.width = sizes["width"]
@@ -41,12 +43,17 @@ def config_of(sizes: dict):
     return config
 
 
+def task_of(config, vocabulary: int) -> TextToText:
+    """Returns the task with so many tokens, whose texts are their numbers."""
+    tokenizer = SimpleNamespace(
+        vocabulary_size=vocabulary, decode=lambda ids: " ".join(map(str, ids))
+    )
+    return TextToText(config, SimpleNamespace(source=tokenizer, target=tokenizer))
+
+
 def prepare(sizes: dict):
     config = config_of(sizes)
-    vocabulary = SimpleNamespace(
-        vocabulary_size=sizes["vocabulary"], decode=lambda ids: " ".join(map(str, ids))
-    )
-    task = TextToText(config, SimpleNamespace(source=vocabulary, target=vocabulary))
+    task = task_of(config, sizes["vocabulary"])
     params = task.init(jax.random.key(0, impl=GENERATOR))
     about = {
         "runs": f"jax {jax.__version__}, jaxlib {jax.lib.__version__}, {threads()} threads",
@@ -82,7 +89,8 @@ def _beam(sizes, config, task, params):
     shape = (sizes["batch"], sizes["length"])
     source = generator.integers(4, sizes["vocabulary"], shape, np.int32)
     target = generator.integers(4, sizes["vocabulary"], shape, np.int32)
-    _write(sizes["model"], task, params, source, target)
+    if "model" in sizes:
+        _write(sizes["model"], task, params, source, target)
     translator = Translator(task, make_mesh())
 
     def translate(batches: int) -> dict:
