@@ -1,4 +1,4 @@
-"""The families that are timed beside each other: stacks of one size, each with its usual attention."""
+"""The families that are timed beside each other: stacks of one size with their usual attention."""
 
 import ml_collections
 
