@@ -352,8 +352,13 @@ def _checkpoint() -> ml_collections.ConfigDict:
 
 def _parallel() -> ml_collections.ConfigDict:
     parallel = ml_collections.ConfigDict()
-    # Devices that share each batch; -1 takes all.
+    # Devices along each axis of the mesh; one of them may be -1 and takes what the others leave.
+    # Every device of `data` and `fsdp` takes some rows of a batch; those of `data` hold the
+    # parameters whole, those of `fsdp` a part of each.
     parallel.data = -1
+    parallel.fsdp = 1
+    # Devices that share each Transformer layer (its heads and feed-forward units) and vocabulary.
+    parallel.model = 1
     return parallel
 
 

@@ -99,6 +99,14 @@ def learns_positions(stack: ConfigDict) -> bool:
     return _family(stack) != "recurrent" and stack.positions == "learned"
 
 
+def divided_sizes(stack: ConfigDict) -> dict[str, int]:
+    """Returns the fields of a stack whose units several devices can share, with their sizes."""
+    if _family(stack) != "transformer":
+        return {}
+    fields = ["heads", "key_value_heads", "feed_forward"]
+    return {field: stack[field] for field in fields if stack[field]}
+
+
 def _size_relations(name: str) -> tuple[Relation, ...]:
     """Returns the relations of the sizes in `model.encoder` or `model.decoder`."""
     stack = f"model.{name}"

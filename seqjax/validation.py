@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from seqjax import duration
 from seqjax.config import conform, flatten
 from seqjax.errors import UserError, did_you_mean
-from seqjax.model_rules import MODEL_RELATIONS, MODEL_RULES
+from seqjax.model_rules import MODEL_RELATIONS, MODEL_RULES, divided_sizes
 from seqjax.rules import (
     ALL_OR_SOME,
     ANYTHING,
@@ -171,6 +171,8 @@ RULES: dict[str, Rule] = {
     "checkpoint.keep_best": at_least(0),
     "checkpoint.best_metric": one_of(*_METRICS),
     "parallel.data": ALL_OR_SOME,
+    "parallel.fsdp": ALL_OR_SOME,
+    "parallel.model": ALL_OR_SOME,
     "reporting.every": _DURATION,
     "reporting.tensorboard": ANYTHING,
     "reporting.wandb_project": ANYTHING,
@@ -283,6 +285,16 @@ RELATIONS: tuple[Relation, ...] = (
         "at least 1, since decode.max_length_ratio = 0",
     ),
     Relation(
+        "parallel.fsdp",
+        lambda c: c.parallel.fsdp != -1 or c.parallel.data != -1,
+        "a number, since parallel.data = -1 takes what the other axes leave",
+    ),
+    Relation(
+        "parallel.model",
+        lambda c: c.parallel.model != -1 or -1 not in (c.parallel.data, c.parallel.fsdp),
+        "a number, since another axis is -1 and takes what is left",
+    ),
+    Relation(
         "decode.average",
         lambda c: c.decode.average <= c.checkpoint.keep_latest + c.checkpoint.keep_best,
         "at most the checkpoints that are kept, checkpoint.keep_latest ="
@@ -313,6 +325,21 @@ def validate(config: ConfigDict) -> None:
 
 def _items(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
+
+
+def check_shards(config: ConfigDict, shards: int) -> None:
+    """Checks that the devices of the mesh axis `model` can share the model.
+
+    Raises:
+      UserError: heads or feed-forward units cannot be divided among so many.
+    """
+    for name in ("encoder", "decoder"):
+        for field, size in divided_sizes(config.model[name]).items():
+            if size % shards:
+                raise UserError(
+                    f"parallel.model = {shards}: expected a divisor of"
+                    f" model.{name}.{field} = {size}"
+                )
 
 
 def check_resolved(total: int, warmup: int) -> None:

@@ -27,6 +27,7 @@ from seqjax.config_files import load_config_file
 from seqjax.errors import UserError, did_you_mean
 from seqjax.overrides import apply_overrides, split_overrides
 from seqjax.parallel.host_memory import restart_with_own_allocator
+from seqjax.parallel.processes import Processes, joined
 from seqjax.validation import validate
 
 # Exit codes besides 0: a user's mistake, and what a shell reports for the two signals.
@@ -121,7 +122,11 @@ def _run(argv: list[str]) -> int:
     config = _load_config(name, arguments)
     apply_overrides(config, overrides)
     validate(config)
-    return module.run(arguments, config)
+    if name not in _COMPUTING:
+        return module.run(arguments, config)
+    processes = Processes(arguments.processes, arguments.process, arguments.coordinator)
+    with joined(processes):
+        return module.run(arguments, config)
 
 
 class _OneLine(logging.Handler):
@@ -183,7 +188,25 @@ def _verb_parser(name: str, description: str) -> argparse.ArgumentParser:
         required=verb.needs_workdir,
         help="the run's folder",
     )
+    if name in _COMPUTING:
+        _add_processes(parser)
     return parser
+
+
+def _add_processes(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("several hosts", "the same command once on each of them")
+    group.add_argument(
+        "--processes",
+        metavar="N|auto",
+        default="1",
+        help="how many there are; 'auto': as SLURM, Kubernetes, TPU or Open MPI tell",
+    )
+    group.add_argument(
+        "--process", metavar="I", type=int, default=-1, help="which of N this is, from 0"
+    )
+    group.add_argument(
+        "--coordinator", metavar="HOST:PORT", default="", help="where process 0 of N can be found"
+    )
 
 
 def _load_config(name: str, arguments: argparse.Namespace) -> ConfigDict:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import ml_collections
 
 from seqjax.errors import UserError
+from seqjax.parallel.processes import is_first
 
 if TYPE_CHECKING:
     from seqjax.evaluation.evaluator import Evaluation
@@ -40,6 +41,8 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
     evaluator = Evaluator(trained.task, trained.mesh, arguments.split)
     result = evaluator(trained.params)
     path = write_predictions(arguments.workdir, arguments.split, trained.step, result.hypotheses)
+    if not is_first():
+        return 0
     _show(result, arguments.show)
     print(f"hypotheses: {path}", file=sys.stderr)
     facts = {

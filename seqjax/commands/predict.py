@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import ml_collections
 
 from seqjax.errors import UserError
+from seqjax.parallel.processes import from_first, is_first
 
 if TYPE_CHECKING:
     from seqjax.evaluation.attender import Attender
@@ -51,11 +52,12 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
     translator = Translator(trained.task, trained.mesh, arguments.n_best or 1)
     attender = Attender(trained.task, trained.mesh)
     first = 1
-    for lines in _chunks():
+    for lines in _shared_chunks():
         sources = trained.task.encode_sources(lines)
         outputs = translator(trained.params, sources)
         for line, found in zip(lines, outputs, strict=True):
-            print(_as_json(line, found) if arguments.n_best else one_line(found[0].text))
+            if is_first():
+                print(_as_json(line, found) if arguments.n_best else one_line(found[0].text))
         sys.stdout.flush()
         if arguments.attention:
             best = [found[0].tokens for found in outputs]
@@ -96,7 +98,8 @@ def _draw(
     tokenizers = trained.task.tokenizers
     for i, layers in attender(trained.params, sources, outputs):
         pieces = tokenizers.source.pieces(sources[i]), tokenizers.target.pieces(outputs[i])
-        write_map(folder / str(first + drawn[i]), *pieces, layers)
+        if is_first():
+            write_map(folder / str(first + drawn[i]), *pieces, layers)
 
 
 def _as_json(source: str, found: "list[Translation]") -> str:
@@ -110,6 +113,13 @@ def _as_json(source: str, found: "list[Translation]") -> str:
         for translation in found
     ]
     return json.dumps({"source": source, "outputs": outputs}, ensure_ascii=False)
+
+
+def _shared_chunks() -> Iterator[list[str]]:
+    """Yields the chunks that the first process reads, in all of them."""
+    chunks = _chunks() if is_first() else iter(())
+    while lines := json.loads(from_first(json.dumps(next(chunks, [])).encode())):
+        yield lines
 
 
 def _chunks() -> Iterator[list[str]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import ml_collections
 
 from seqjax.config import save
+from seqjax.parallel.processes import is_first
 
 if TYPE_CHECKING:
     from seqjax.training.preparation import Prepared
@@ -55,7 +56,8 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
     if has_checkpoint(workdir):
         refuse_changes(config, workdir, _IDENTITY, "choose a new --workdir")
     prepared = prepare(config, workdir)
-    save(config, workdir / "config.json")
+    if is_first():
+        save(config, workdir / "config.json")
     record_environment(workdir)
     _say(_summary(prepared))
     training = Training(config, prepared, workdir)
@@ -73,7 +75,8 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    if is_first():
+        print(line, file=sys.stderr, flush=True)
 
 
 def _summary(prepared: "Prepared") -> str:

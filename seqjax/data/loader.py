@@ -90,8 +90,9 @@ def _replace(row: np.ndarray, ids: list[int]) -> None:
 class Loader:
     """Iterates over the batches of steps `first_step` to `last_step`, the latter excluded.
 
-    A thread assembles up to `prefetch` batches ahead and hands each to `place`,
-    which usually puts it on the devices. An error in the thread is raised where the
+    A thread assembles up to `prefetch` batches ahead, of each the rows that `part` selects among so
+    many, and hands them with the number of all rows to `place`, which usually puts them on the
+    devices. An error in the thread is raised where the
     batch would have come. Use it in a `with` statement, or call `close`.
     """
 
@@ -101,10 +102,10 @@ class Loader:
         plan: TrainingPlan,
         first_step: int,
         last_step: int,
-        place: Callable[[Batch], Any] = lambda batch: batch,
+        place: Callable[[Batch, int], Any] = lambda batch, rows: batch,
         prefetch: int = 2,
         sampling: SubwordSampling | None = None,
-        part: slice = slice(None),
+        part: Callable[[int], slice] = lambda rows: slice(None),
     ):
         self._corpus = corpus
         self._plan = plan
@@ -166,7 +167,9 @@ class Loader:
             self._ready.put((None, error))
 
     def _make(self, step: int) -> Any:
-        batch = assemble(self._corpus, self._plan.batch(step), self._part)
+        planned = self._plan.batch(step)
+        rows = planned.shape.rows
+        batch = assemble(self._corpus, planned, self._part(rows))
         if self._sampling is not None:
             batch = self._sampling(batch, step // self._plan.steps_per_epoch)
-        return self._place(batch)
+        return self._place(batch, rows)

@@ -7,7 +7,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from seqjax.data.batching import evaluation_batches, evaluation_shapes, padded
-from seqjax.parallel.mesh import by_row, replicated
+from seqjax.parallel.mesh import by_row, distribute, replicated, row_parts
 from seqjax.tasks.text_to_text import TextToText
 
 
@@ -19,7 +19,7 @@ class Attender:
         self.mesh = mesh
         self._attention = jax.jit(
             task.attention,
-            in_shardings=(replicated(mesh), by_row(mesh)),
+            in_shardings=(None, by_row(mesh)),
             out_shardings=replicated(mesh),
         )
 
@@ -32,13 +32,14 @@ class Attender:
         """
         lengths = [np.array([len(ids) for ids in side], np.int32) for side in (sources, outputs)]
         decode, multiple = self.task.config.decode, self.task.config.batching.multiple
-        shapes = evaluation_shapes(*lengths, decode.tokens, multiple, decode.shapes, self.mesh.size)
+        parts = row_parts(self.mesh)
+        shapes = evaluation_shapes(*lengths, decode.tokens, multiple, decode.shapes, parts)
         for planned in evaluation_batches(*lengths, shapes):
             batch = {
                 "source": padded(sources, planned.rows, planned.shape.source),
                 "target": padded(outputs, planned.rows, planned.shape.target),
             }
-            layers = jax.device_get(self._attention(params, batch))
+            layers = jax.device_get(self._attention(params, distribute(self.mesh, batch)))
             for row, i in enumerate(planned.rows):
                 if i >= 0:
                     size = (slice(None), slice(len(outputs[i])), slice(len(sources[i])))

@@ -13,7 +13,7 @@ from seqjax.data.loader import assemble
 from seqjax.data.tokens import tokenize
 from seqjax.evaluation.metrics import translation_metrics
 from seqjax.evaluation.translator import Translator
-from seqjax.parallel.mesh import by_row, replicated
+from seqjax.parallel.mesh import by_row, distribute, replicated, row_parts
 from seqjax.tasks.text_to_text import TextToText
 
 
@@ -53,11 +53,11 @@ class Evaluator:
             config.decode.tokens,
             config.batching.multiple,
             config.decode.shapes,
-            mesh.size,
+            row_parts(mesh),
         )
         self._score = jax.jit(
             task.score,
-            in_shardings=(replicated(mesh), by_row(mesh)),
+            in_shardings=(None, by_row(mesh)),
             out_shardings=replicated(mesh),
         )
         self._translator = Translator(task, mesh)
@@ -89,7 +89,8 @@ class Evaluator:
         sums = {"nll": 0.0, "tokens": 0.0, "correct": 0.0}
         pending = None
         for planned in self.plan:
-            found = self._score(params, assemble(self.tokenized, planned))
+            batch = assemble(self.tokenized, planned)
+            found = self._score(params, distribute(self.mesh, batch))
             if pending:
                 _add(sums, pending)
             pending = found

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from seqjax.data.batching import PlannedBatch, Shape, evaluation_batches, evaluation_shapes, padded
 from seqjax.data.tokenizer import EOS, PAD
 from seqjax.errors import UserError
-from seqjax.parallel.mesh import by_row, replicated
+from seqjax.parallel.mesh import by_row, distribute, replicated, row_parts
 from seqjax.search.hypotheses import Hypotheses
 from seqjax.tasks.text_to_text import TextToText
 
@@ -47,7 +47,7 @@ class Translator:
         self._shapes: list[Shape] = []
         self._search = jax.jit(
             lambda params, source: task.search(params, source, n_best),
-            in_shardings=(replicated(mesh), by_row(mesh)),
+            in_shardings=(None, by_row(mesh)),
             out_shardings=replicated(mesh),
         )
 
@@ -70,7 +70,8 @@ class Translator:
         for shape in {planned.shape for planned in self._plan(sources)[1]}:
             # Rows of padding end a search before its first step.
             nothing = np.full((shape.rows, shape.source), PAD, np.int32)
-            jax.block_until_ready(self._search(params, nothing))
+            source = distribute(self.mesh, {"source": nothing})["source"]
+            jax.block_until_ready(self._search(params, source))
 
     def _plan(self, sources: Sequence[Sequence[int]]) -> tuple[list[int], list[PlannedBatch]]:
         """Returns the sources that are not empty, by number, and the batches of them."""
@@ -86,7 +87,7 @@ class Translator:
         if len(longer):
             decode, multiple = self.task.config.decode, self.task.config.batching.multiple
             self._shapes += evaluation_shapes(
-                longer, longer, decode.tokens, multiple, decode.shapes, self.mesh.size
+                longer, longer, decode.tokens, multiple, decode.shapes, row_parts(self.mesh)
             )
         return self._shapes
 
@@ -101,8 +102,8 @@ class Translator:
         examples = [sources[i] for i in real]
 
         def search(planned: PlannedBatch) -> Hypotheses:
-            batch = padded(examples, planned.rows, planned.shape.source)
-            return jax.device_get(self._search(params, batch))
+            batch = {"source": padded(examples, planned.rows, planned.shape.source)}
+            return jax.device_get(self._search(params, distribute(self.mesh, batch)["source"]))
 
         only_cpu = self.mesh.size == 1 and self.mesh.devices.flat[0].platform == "cpu"
         with ThreadPoolExecutor(2 if only_cpu else 1) as pool:

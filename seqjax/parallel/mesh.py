@@ -1,44 +1,100 @@
 """The devices of a run, arranged by what is divided among them."""
 
-from typing import Any
+import math
+from collections.abc import Mapping
 
 import jax
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from seqjax.errors import UserError
 
+# Axis -> what is divided over it, in the order of the devices: neighbours share a model.
+AXES = {
+    "data": "the rows of a batch",
+    "fsdp": "the rows of a batch, and parameters with all that belongs to them",
+    "model": "heads, feed-forward units and the vocabulary",
+}
+_ROWS = ("data", "fsdp")
 
-def make_mesh(data: int = -1) -> Mesh:
-    """Returns a mesh with the axis `data`, over which each batch is divided.
+
+def make_mesh(data: int = -1, fsdp: int = 1, model: int = 1) -> Mesh:
+    """Returns a mesh with the axes `AXES`.
 
     Args:
-      data: number of devices; -1 takes all there are.
+      data, fsdp, model: number of devices along each axis; at most one is -1 and takes what the
+        others leave.
 
     Raises:
-      UserError: more devices are asked for than there are.
+      UserError: there are fewer devices than that, or the others do not divide them.
     """
+    asked = {"data": data, "fsdp": fsdp, "model": model}
     devices = jax.devices()
-    if data > len(devices):
-        raise UserError(
-            f"parallel.data is {data}, but there are {len(devices)} {devices[0].platform} devices:"
-            f" give 1 to {len(devices)}, or -1 for all"
-        )
-    count = len(devices) if data == -1 else data
-    return jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,), devices=devices[:count])
-
-
-def replicated(mesh: Mesh) -> NamedSharding:
-    """Returns the sharding of what every device holds whole: parameters, optimizer state."""
-    return NamedSharding(mesh, PartitionSpec())
-
-
-def placed(shapes: Any, sharding: NamedSharding) -> Any:
-    """Returns the shapes and types of a pytree, as `jax.eval_shape` gives them, with a place."""
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes
+    sizes = _sizes(asked, len(devices), devices[0].platform)
+    count = math.prod(sizes.values())
+    return jax.make_mesh(
+        tuple(sizes.values()),
+        tuple(sizes),
+        axis_types=(AxisType.Auto,) * len(sizes),
+        devices=devices[:count],
     )
 
 
+def _sizes(asked: Mapping[str, int], devices: int, platform: str) -> dict[str, int]:
+    given = {axis: size for axis, size in asked.items() if size != -1}
+    product = math.prod(given.values())
+    rest = asked.keys() - given.keys()
+    if product > devices or (rest and devices % product):
+        fields = ", ".join(f"parallel.{axis} = {size}" for axis, size in given.items())
+        what = f"to divide {devices}" if product <= devices else f"to be at most {devices}"
+        raise UserError(
+            f"{fields}: expected their product {product} {what}, the number of {platform} devices"
+            "; -1 on one axis takes what the others leave"
+        )
+    return {axis: devices // product if axis in rest else size for axis, size in asked.items()}
+
+
+def row_parts(mesh: Mesh) -> int:
+    """Returns into how many parts the rows of a batch are divided: they must be a multiple."""
+    return math.prod(mesh.shape[axis] for axis in _ROWS)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Returns the sharding of what every device holds whole."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
 def by_row(mesh: Mesh) -> NamedSharding:
-    """Returns the sharding of a batch: its rows divided over the axis `data`."""
-    return NamedSharding(mesh, PartitionSpec("data"))
+    """Returns the sharding of a batch."""
+    return NamedSharding(mesh, PartitionSpec(_ROWS))
+
+
+def own_rows(mesh: Mesh, rows: int) -> slice:
+    """Returns which of a batch's rows the devices of this process hold."""
+    places = by_row(mesh).addressable_devices_indices_map((rows,))
+    held = [index[0].indices(rows) for index in places.values()]
+    return slice(min(start for start, *_ in held), max(stop for _, stop, _ in held))
+
+
+def distribute(
+    mesh: Mesh, batch: Mapping[str, np.ndarray], rows: int | None = None
+) -> dict[str, jax.Array]:
+    """Returns a batch on the devices, by row.
+
+    Args:
+      mesh: the devices.
+      batch: arrays of all rows, or with `rows` of those that are this process' own.
+      rows: number of rows of all processes.
+    """
+    first = own_rows(mesh, rows).start if rows else 0
+
+    def place(array: np.ndarray) -> jax.Array:
+        total = rows or len(array)
+
+        def part(index: tuple[slice, ...]) -> np.ndarray:
+            start, stop, _ = index[0].indices(total)
+            return array[start - first : stop - first]
+
+        return jax.make_array_from_callback((total, *array.shape[1:]), by_row(mesh), part)
+
+    return {name: place(array) for name, array in batch.items()}

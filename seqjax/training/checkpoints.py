@@ -14,6 +14,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from seqjax.errors import UserError
 from seqjax.evaluation.metrics import best_is_higher
+from seqjax.parallel.processes import barrier, is_first
 from seqjax.training.state import TrainState
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,9 @@ class Checkpoints:
         self.sign = 1.0 if best_is_higher(self.metric) else -1.0
         if read_only and not self.directory.is_dir():
             raise UserError(f"no checkpoint in {self.directory}: train first")
-        _forget_unreadable_metrics(self.directory, read_only)
+        if is_first():
+            _forget_unreadable_metrics(self.directory, read_only)
+        barrier("unreadable metrics are set aside")
         policy = preservation_policy.AnyPreservationPolicy(
             [
                 preservation_policy.LatestN(config.keep_latest),
@@ -119,12 +122,15 @@ class Checkpoints:
 
     def _set_aside(self, damaged: list[tuple[int, str]]) -> None:
         """Renames checkpoints: the run comes by their steps again and must be able to save."""
-        for step, reason in damaged:
-            log.warning("skipping damaged checkpoint %s: %s", self._name(step), reason)
-            folder = self.directory / str(step)
-            folder.rename(folder.with_name(f"damaged-{step}-{time.time_ns()}"))
-        if damaged:
-            self.manager.reload()
+        if not damaged:
+            return
+        if is_first():
+            for step, reason in damaged:
+                log.warning("skipping damaged checkpoint %s: %s", self._name(step), reason)
+                folder = self.directory / str(step)
+                folder.rename(folder.with_name(f"damaged-{step}-{time.time_ns()}"))
+        barrier("damaged checkpoints are set aside")
+        self.manager.reload()
 
     def restore_params(self, which: str, average: int, like: Any) -> tuple[Any, int]:
         """Returns parameters and their step.

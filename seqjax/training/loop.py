@@ -12,19 +12,19 @@ A run that is killed and started again therefore goes on as if nothing had happe
 """
 
 import contextlib
+import functools
 import logging
 import math
 import time
 from pathlib import Path
 
-import jax
 import ml_collections
 
 from seqjax.data.loader import Loader
 from seqjax.errors import UserError
 from seqjax.evaluation.evaluator import Evaluator
 from seqjax.evaluation.metrics import best_is_higher
-from seqjax.parallel.mesh import by_row
+from seqjax.parallel.mesh import distribute, own_rows
 from seqjax.reporting.hardware import peak_flops
 from seqjax.reporting.predictions import write_predictions
 from seqjax.reporting.progress import Progress
@@ -37,6 +37,9 @@ from seqjax.training.state import TrainState
 from seqjax.training.update import Update, abstract_batch
 
 log = logging.getLogger(__name__)
+
+# Why a training ends by itself.
+_COMPLETE, _EARLY = "complete", "stopped early"
 
 
 class Training:
@@ -119,7 +122,7 @@ class Training:
                     meter.pause()
                     metrics = self._evaluate(step, writer, progress)
                 reason = self._reason_to_leave(step, interruption)
-                if reason and reason != interruption.signal:
+                if reason in (_COMPLETE, _EARLY):
                     meter.finish()
                 if metrics or reason or self._due(step, self.durations.save):
                     meter.pause()
@@ -136,8 +139,9 @@ class Training:
             prepared.plan,
             step,
             self.durations.total,
-            place=lambda batch: jax.device_put(batch, by_row(prepared.mesh)),
+            place=functools.partial(distribute, prepared.mesh),
             sampling=prepared.sampling,
+            part=functools.partial(own_rows, prepared.mesh),
         )
 
     def _meter(self, writer: MetricWriter, progress: Progress) -> Meter:
@@ -168,10 +172,10 @@ class Training:
 
     def _reason_to_leave(self, step: int, interruption: Interruption) -> str:
         if step >= self.durations.total:
-            return "complete"
+            return _COMPLETE
         if self.config.train.stop_metric and self.clock["worse"] >= self.config.train.patience:
-            return "stopped early"
-        return interruption.signal
+            return _EARLY
+        return interruption.after(step)
 
     def _evaluate(self, step: int, writer: MetricWriter, progress: Progress) -> dict[str, float]:
         config = self.config.evaluation

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import ml_collections
 from jax.sharding import Mesh
 
@@ -13,9 +12,10 @@ from seqjax.data.loader import SubwordSampling
 from seqjax.data.tokenizer import Tokenizers, load_tokenizers, save_tokenizers, train_tokenizers
 from seqjax.data.tokens import TokenizedCorpus, tokenize
 from seqjax.duration import resolve
-from seqjax.parallel.mesh import make_mesh
+from seqjax.parallel.mesh import make_mesh, row_parts
+from seqjax.parallel.processes import is_first
 from seqjax.tasks.text_to_text import TextToText
-from seqjax.validation import check_resolved
+from seqjax.validation import check_resolved, check_shards
 
 
 class Durations(NamedTuple):
@@ -49,7 +49,8 @@ def prepare(config: ml_collections.ConfigDict, workdir: Path | None = None) -> P
       workdir: run directory; tokenizers are read from it where it holds a checkpoint, else trained
         and written to it. None keeps them in memory.
     """
-    mesh = make_mesh(config.parallel.data)
+    mesh = make_mesh(**config.parallel)
+    check_shards(config, mesh.shape["model"])
     corpus = open_corpus(config.data, "train")
     tokenizers = _tokenizers(config, corpus, workdir)
     tokenized = tokenize(corpus, tokenizers, config.data, training=True)
@@ -61,7 +62,7 @@ def prepare(config: ml_collections.ConfigDict, workdir: Path | None = None) -> P
         tokenized.target_lengths,
         config.batching,
         config.seed,
-        row_multiple=mesh.size * config.optimizer.accumulate,
+        row_multiple=row_parts(mesh) * config.optimizer.accumulate,
         room=sampling.room() if sampling else (1.0, 1.0),
     )
     return Prepared(
@@ -86,7 +87,7 @@ def _tokenizers(config, corpus, workdir) -> Tokenizers:
     if folder and has_checkpoint(workdir):
         return load_tokenizers(folder)
     tokenizers = train_tokenizers(config.tokenizer, corpus)
-    if folder and jax.process_index() == 0:
+    if folder and is_first():
         save_tokenizers(tokenizers, folder)
     return tokenizers
 

@@ -1,6 +1,7 @@
 """One update, compiled for one device or many."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,7 @@ def make_train_step(
     key: jax.Array,
     mesh: Mesh,
     accumulate: int = 1,
+    state: Any = None,
 ) -> "CompiledSteps":
     """Returns the update: (state, batch) -> (state, sums to report).
 
@@ -32,8 +34,9 @@ def make_train_step(
       loss: (params, batch, dropout key) -> (summed loss, sums with `tokens` among them).
       optimizer: what turns gradients into updates.
       key: typed PRNG key of the run.
-      mesh: devices; the rows of a batch are divided over its axis `data`.
+      mesh: devices, among which the rows of a batch are divided.
       accumulate: parts that a batch is split into, one after the other.
+      state: shardings of the state's arrays; by default every device holds them whole.
     """
 
     def train_step(state: TrainState, batch: dict) -> tuple[TrainState, Sums]:
@@ -47,10 +50,11 @@ def make_train_step(
         return TrainState(state.step + 1, params, optimizer_state), sums
 
     everywhere = replicated(mesh)
+    state = everywhere if state is None else state
     jitted = jax.jit(
         train_step,
-        in_shardings=(everywhere, by_row(mesh)),
-        out_shardings=(everywhere, everywhere),
+        in_shardings=(state, by_row(mesh)),
+        out_shardings=(state, everywhere),
         donate_argnums=0,
     )
     return CompiledSteps(jitted)

@@ -10,9 +10,11 @@ from jax.sharding import Mesh
 from seqjax.config import flatten, load
 from seqjax.data.tokenizer import load_tokenizers
 from seqjax.errors import UserError
-from seqjax.parallel.mesh import make_mesh, placed, replicated
+from seqjax.parallel.mesh import make_mesh
+from seqjax.parallel.sharding import parameter_shardings, placed
 from seqjax.tasks.text_to_text import TextToText
 from seqjax.training.checkpoints import Checkpoints
+from seqjax.validation import check_shards
 
 # Fields that a trained model is made of: after training they are facts.
 _FIXED = ("task", "tokenizer.", "model.")
@@ -37,8 +39,10 @@ def load_trained(workdir: str | Path, config: ml_collections.ConfigDict) -> Trai
     refuse_changes(config, workdir, _FIXED, "after training it is fixed")
     tokenizers = load_tokenizers(workdir / "tokenizer")
     task = TextToText(config, tokenizers)
-    mesh = make_mesh(config.parallel.data)
-    like = placed(jax.eval_shape(task.init, jax.random.key(0)), replicated(mesh))
+    mesh = make_mesh(**config.parallel)
+    check_shards(config, mesh.shape["model"])
+    shapes = jax.eval_shape(task.init, jax.random.key(0))
+    like = placed(shapes, parameter_shardings(mesh, shapes))
     checkpoints = Checkpoints(workdir, config.checkpoint, read_only=True)
     params, step = checkpoints.restore_params(config.decode.checkpoint, config.decode.average, like)
     checkpoints.close()

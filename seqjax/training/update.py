@@ -4,9 +4,11 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import optax
+from jax.sharding import Mesh
 
 from seqjax.data.batching import Shape
-from seqjax.parallel.mesh import placed, replicated
+from seqjax.parallel.mesh import replicated
+from seqjax.parallel.sharding import parameter_shardings, placed, shardings_like
 from seqjax.training.optimizers import learning_rate, make_optimizer
 from seqjax.training.preparation import Prepared
 from seqjax.training.state import TrainState
@@ -31,23 +33,33 @@ class Update:
         )
         self._optimizer = make_optimizer(config.optimizer, self.rate)
         self._init = prepared.task.init
-        self._everywhere = replicated(prepared.mesh)
         self._key = jax.random.key(config.seed, impl=GENERATOR)
+        self._shardings = self._divide(prepared.mesh)
         self.step = make_train_step(
             prepared.task.loss,
             self._optimizer,
             self._key,
             prepared.mesh,
             config.optimizer.accumulate,
+            self._shardings,
         )
 
     def fresh_state(self) -> TrainState:
         """Returns the state before the first update, on the devices."""
-        return jax.jit(self._fresh, out_shardings=self._everywhere)()
+        return jax.jit(self._fresh, out_shardings=self._shardings)()
 
     def abstract_state(self) -> TrainState:
         """Returns shapes, types and places of the state without computing it."""
-        return placed(jax.eval_shape(self._fresh), self._everywhere)
+        return placed(jax.eval_shape(self._fresh), self._shardings)
+
+    def _divide(self, mesh: Mesh) -> TrainState:
+        """Returns the sharding of every array of the state."""
+        shapes = jax.eval_shape(self._fresh)
+        return TrainState(
+            replicated(mesh),
+            parameter_shardings(mesh, shapes.params),
+            shardings_like(mesh, shapes.params, shapes.optimizer),
+        )
 
     def _fresh(self) -> TrainState:
         params = self._init(self._key)

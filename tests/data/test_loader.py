@@ -102,7 +102,8 @@ def test_resume_in_the_middle_yields_the_same_batches(corpus, plan):
 
 
 def test_place_runs_in_the_thread(corpus, plan):
-    def place(batch):
+    def place(batch, rows):
+        assert rows == len(batch["index"])
         return threading.current_thread().name, batch["index"].shape
 
     with Loader(corpus, plan, 0, 2, place) as loader:
@@ -113,7 +114,7 @@ def test_place_runs_in_the_thread(corpus, plan):
 def test_an_error_reaches_the_consumer_after_the_batches_before_it(corpus, plan):
     placed = []
 
-    def place(batch):
+    def place(batch, rows):
         if len(placed) == 2:
             raise MemoryError("no room")
         placed.append(batch)
@@ -129,7 +130,7 @@ def test_an_error_reaches_the_consumer_after_the_batches_before_it(corpus, plan)
 
 def test_at_most_prefetch_batches_wait_and_close_ends_a_blocked_thread(corpus, plan):
     placed = []
-    loader = Loader(corpus, plan, 0, 10**9, placed.append, prefetch=2)
+    loader = Loader(corpus, plan, 0, 10**9, lambda *batch: placed.append(batch), prefetch=2)
     deadline = time.monotonic() + 5
     while len(placed) < 3 and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -145,7 +146,7 @@ def test_close_wakes_a_consumer_that_waits(corpus, plan):
     released = threading.Event()
     results = []
 
-    def place(batch):
+    def place(batch, rows):
         released.wait(5)
         return batch
 

@@ -1,0 +1,139 @@
+"""Several processes that run one program, each on the devices of its host."""
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from seqjax.errors import UserError
+
+# Seconds that processes wait for each other at the start.
+_PATIENCE = 300
+
+
+class Processes(NamedTuple):
+    """How a process finds the others.
+
+    Attributes:
+      count: '1', a number, or 'auto': what the cluster tells (SLURM, Kubernetes, TPU, Open MPI).
+      number: this process, from 0; of a given count only.
+      coordinator: HOST:PORT of process 0; of a given count only.
+    """
+
+    count: str = "1"
+    number: int = -1
+    coordinator: str = ""
+
+    def check(self) -> None:
+        """Raises a UserError where the three do not go together."""
+        if self.count != "auto" and not (self.count.isascii() and self.count.isdigit()):
+            raise UserError(f"--processes={self.count}: expected a number or 'auto'")
+        if self.count in ("1", "auto"):
+            if self.number != -1 or self.coordinator:
+                raise UserError("--process and --coordinator go with a number of --processes")
+            return
+        if not 0 <= self.number < int(self.count):
+            raise UserError(
+                f"--process={self.number}: expected 0 to {int(self.count) - 1},"
+                f" since --processes={self.count}"
+            )
+        if not re.fullmatch(r".+:\d{1,5}", self.coordinator):
+            raise UserError(
+                f"--coordinator={self.coordinator}: expected HOST:PORT of process 0,"
+                f" since --processes={self.count}"
+            )
+
+
+@contextmanager
+def joined(processes: Processes) -> Iterator[None]:
+    """Joins the other processes, of which each sees the devices of all, and leaves them.
+
+    Raises:
+      UserError: no cluster is found, or the others do not come.
+    """
+    processes.check()
+    if processes.count == "1":
+        yield
+        return
+    import jax
+
+    _join(processes)
+    try:
+        yield
+    finally:
+        jax.distributed.shutdown()
+
+
+def _join(processes: Processes) -> None:
+    import jax
+
+    given = {}
+    if processes.count != "auto":
+        print(
+            f"process {processes.number} of {processes.count}: waiting for the others at"
+            f" {processes.coordinator}",
+            file=sys.stderr,
+            flush=True,
+        )
+        given = {
+            "coordinator_address": processes.coordinator,
+            "num_processes": int(processes.count),
+            "process_id": processes.number,
+        }
+    try:
+        jax.distributed.initialize(**given, initialization_timeout=_PATIENCE)
+    except ValueError as error:
+        raise UserError(
+            f"--processes=auto: no SLURM, Kubernetes, TPU or MPI tells of others ({error});"
+            " give their number, with --process and --coordinator"
+        ) from error
+    except Exception as error:  # The runtime raises what its transport raised.
+        raise UserError(
+            f"the other processes did not come within {_PATIENCE} s: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def is_first() -> bool:
+    """Returns whether this process is the one that writes and speaks."""
+    import jax
+
+    return jax.process_index() == 0
+
+
+def all_leave(step: int) -> bool:
+    """Returns whether all processes are to stop after so many steps, since some got SIGTERM.
+
+    Every process has to ask after every step: they agree on one.
+    """
+    import jax
+
+    if jax.process_count() == 1:
+        return False
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.reached_preemption_sync_point(step)
+
+
+def barrier(name: str) -> None:
+    """Returns when all processes have come here."""
+    import jax
+
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(name)
+
+
+def from_first(content: bytes) -> bytes:
+    """Returns what the first process has; all have to ask."""
+    import jax
+
+    if jax.process_count() == 1:
+        return content
+    import numpy as np
+    from jax.experimental.multihost_utils import broadcast_one_to_all
+
+    length = int(broadcast_one_to_all(np.int32(len(content))))
+    own = np.frombuffer(content if is_first() else bytes(length), np.uint8)
+    return np.asarray(broadcast_one_to_all(own)).tobytes()

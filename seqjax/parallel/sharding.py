@@ -1,0 +1,139 @@
+"""Which device holds which part of the parameters, and of all that belongs to them.
+
+One table says along which dimension an array is divided over the mesh axis `model`. Over the axis
+`fsdp` every matrix is divided along the largest dimension that is left (Rajbhandari et al., 2020;
+Zhao et al., 2023), whatever the model.
+"""
+
+import re
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from seqjax.errors import UserError
+
+_WHOLE = None
+
+
+class Rule(NamedTuple):
+    """Where parameters are divided over the axis `model`.
+
+    Attributes:
+      path: a regular expression for the whole path, `decoder/block_0/inner/outer/kernel`.
+      dimension: the dimension that is divided, None for none.
+      optional: whether an array that does not divide stays whole; else it is an error.
+    """
+
+    path: str
+    dimension: int | None
+    optional: bool = False
+
+
+# Every parameter of every model matches one rule, and one only. A layer of a Transformer is divided
+# by heads and by feed-forward units (Shoeybi et al., 2019): the matrices that lead to them by
+# columns, those that lead back by rows, so that only the sums of each sublayer are exchanged.
+RULES = (
+    Rule(r"\w+/block_\d+/(attention|cross)/(query|key|value)/(kernel|bias)", -1),
+    Rule(r"\w+/block_\d+/(attention|cross)/output/kernel", 0),
+    Rule(r"\w+/block_\d+/(attention|cross)/output/bias", _WHOLE),
+    Rule(r"\w+/block_\d+/inner/(inner|gate)/(kernel|bias)", -1),
+    Rule(r"\w+/block_\d+/inner/outer/kernel", 0),
+    Rule(r"\w+/block_\d+/inner/outer/bias", _WHOLE),
+    Rule(r"\w+/block_\d+/\w+_residual/norm/(scale|bias)", _WHOLE),
+    Rule(r"\w+/norm/(scale|bias)", _WHOLE),
+    Rule(r"\w+/(position|relative)/table", _WHOLE),
+    # The number of tokens is the corpus' matter, and need not divide.
+    Rule(r"(source_embedding|target_embedding)/table", 0, optional=True),
+    Rule(r"decoder/output/(kernel|bias)", -1, optional=True),
+    Rule(r"decoder/output/project/(kernel|bias)", _WHOLE),
+    # Convolutions.
+    Rule(r"\w+/(enter|leave)/(kernel|bias|scale)", _WHOLE),
+    Rule(r"\w+/block_\d+/convolution/map/(kernel|bias|scale)", _WHOLE),
+    Rule(r"\w+/block_\d+/(query|context)/(kernel|bias|scale)", _WHOLE),
+    Rule(r"decoder/block_\d+/source/.+", _WHOLE),
+    # Recurrences.
+    Rule(r"\w+/(ahead|back|stack)_\d+/.+", _WHOLE),
+    Rule(r"decoder/(attend|combine|feedback|initial_\d+)/.+", _WHOLE),
+    Rule(r"decoder/feedback_scale", _WHOLE),
+)
+
+
+def rule_of(path: str) -> Rule:
+    """Returns the one rule of a parameter.
+
+    Raises:
+      LookupError: it matches none, or several.
+    """
+    found = [rule for rule in RULES if re.fullmatch(rule.path, path)]
+    if len(found) != 1:
+        raise LookupError(f"{path} matches {len(found)} rules of seqjax/parallel/sharding.py")
+    return found[0]
+
+
+def parameter_shardings(mesh: Mesh, params: Any) -> Any:
+    """Returns the sharding of each parameter, given arrays or their shapes.
+
+    Raises:
+      UserError: heads or feed-forward units do not divide.
+    """
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: _sharding(mesh, path_name(path), leaf.shape), params
+    )
+
+
+def shardings_like(mesh: Mesh, params: Any, tree: Any) -> Any:
+    """Returns shardings of a tree that holds copies of the parameters' structure.
+
+    An array of the optimizer's state, such as a moment, lies where the parameter lies whose path
+    its own ends with; what belongs to no parameter is whole.
+    """
+    places = {
+        path_name(path): (leaf.shape, _sharding(mesh, path_name(path), leaf.shape))
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+    }
+
+    def place(path, leaf):
+        parts = path_name(path).split("/")
+        for start in range(len(parts)):
+            shape, sharding = places.get("/".join(parts[start:]), (None, None))
+            if shape == leaf.shape:
+                return sharding
+        return NamedSharding(mesh, PartitionSpec())
+
+    return jax.tree_util.tree_map_with_path(place, tree)
+
+
+def placed(shapes: Any, shardings: Any) -> Any:
+    """Returns shapes and types, as `jax.eval_shape` gives them, each with its sharding."""
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        shapes,
+        shardings,
+    )
+
+
+def path_name(path: tuple[Any, ...]) -> str:
+    """Returns the path of an array in a tree, `decoder/block_0/inner/outer/kernel`."""
+    names = (getattr(key, "key", getattr(key, "name", getattr(key, "idx", None))) for key in path)
+    return "/".join(str(name) for name in names)
+
+
+def _sharding(mesh: Mesh, path: str, shape: tuple[int, ...]) -> NamedSharding:
+    parts: list[str | None] = [None] * len(shape)
+    rule, shards = rule_of(path), mesh.shape["model"]
+    if rule.dimension is not None and shards > 1:
+        dimension = rule.dimension % len(shape)
+        if shape[dimension] % shards == 0:
+            parts[dimension] = "model"
+        elif not rule.optional:
+            raise UserError(
+                f"parallel.model = {shards}: does not divide {path}, {shape[dimension]} wide"
+            )
+    shards = mesh.shape["fsdp"]
+    if len(shape) > 1 and shards > 1:
+        # Vectors stay whole: gathering them would cost more than they weigh.
+        free = [i for i, part in enumerate(parts) if not part and shape[i] % shards == 0]
+        if free:
+            parts[max(free, key=lambda i: shape[i])] = "fsdp"
+    return NamedSharding(mesh, PartitionSpec(*parts))

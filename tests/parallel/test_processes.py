@@ -1,0 +1,134 @@
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seqjax.errors import UserError
+from seqjax.parallel.processes import Processes
+
+ROOT = Path(__file__).parents[2]
+DEMO = ROOT / "configs" / "demo.py"
+
+
+@pytest.mark.parametrize(
+    "given, told",
+    [
+        (("two",), "--processes=two: expected a number or 'auto'"),
+        (("auto", 1), "--process and --coordinator go with a number of --processes"),
+        (("1", -1, "host:1234"), "go with a number of --processes"),
+        (("4", 4, "host:1234"), "--process=4: expected 0 to 3, since --processes=4"),
+        (("4", -1, "host:1234"), "--process=-1: expected 0 to 3"),
+        (("2", 0, "host"), "--coordinator=host: expected HOST:PORT of process 0"),
+    ],
+)
+def test_options_that_do_not_go_together(given, told):
+    with pytest.raises(UserError, match=told):
+        Processes(*given).check()
+
+
+@pytest.mark.parametrize("given", [(), ("auto",), ("2", 1, "host:1234")])
+def test_options_that_do(given):
+    Processes(*given).check()
+
+
+@contextlib.contextmanager
+def started(count, devices, verb, *options):
+    """Starts a verb in so many processes with so many devices each."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    environment = {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)}
+    join = [f"--processes={count}", f"--coordinator=localhost:{port}"] if count > 1 else []
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "seqjax", verb, *map(str, options)]
+            + ([*join, f"--process={number}"] if join else []),
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(count)
+    ]
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
+def run(count, devices, verb, *options, text=""):
+    """Returns exit codes, and standard outputs, of all processes."""
+    with started(count, devices, verb, *options) as processes:
+        outputs = [process.communicate(text, timeout=240) for process in processes]
+        assert [process.returncode for process in processes] == [0] * count, outputs
+    return [output for output, _ in outputs]
+
+
+FIELDS = {"train.duration": 20, "checkpoint.every": 10, "optimizer.kind": "sgd"}
+LAYOUTS = {
+    "data": {"parallel.data": 4},
+    "mixed": {"parallel.data": 1, "parallel.fsdp": 2, "parallel.model": 2},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count, layout", [(2, "data"), (2, "mixed"), (4, "mixed")])
+def test_processes_train_and_evaluate_what_one_does(count, layout, tiny, saved, reported, tmp_path):
+    options = [f"--config={DEMO}", *tiny(FIELDS | LAYOUTS[layout])]
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    run(1, 4, "train", f"--workdir={alone}", *options)
+    run(count, 4 // count, "train", f"--workdir={together}", *options)
+    for step in (10, 20):
+        one, other = saved(alone, step), saved(together, step)
+        assert one.keys() == other.keys()
+        for name, (shape, dtype, content) in one.items():
+            mine, others = (np.frombuffer(x, dtype) for x in (content, other[name][2]))
+            np.testing.assert_allclose(mine, others, rtol=1e-4, atol=1e-6, err_msg=name)
+    # Only one of them writes.
+    assert [line["step"] for line in reported(together)] == [
+        line["step"] for line in reported(alone)
+    ]
+
+    evaluate = ["--split=validation", "--config.evaluation.limit=-1"]
+    (wanted,) = run(1, 4, "evaluate", f"--workdir={together}", *evaluate)
+    found, *silent = run(count, 4 // count, "evaluate", f"--workdir={together}", *evaluate)
+    assert not any(silent)
+    times = ("decoding_seconds", "loss", "perplexity")
+    wanted, found = json.loads(wanted), json.loads(found)
+    np.testing.assert_allclose(found["loss"], wanted["loss"], rtol=1e-5)
+    assert {k: v for k, v in found.items() if k not in times} == {
+        k: v for k, v in wanted.items() if k not in times
+    }
+
+    lines = "der Hund\n\ndie Frau singt\n"
+    (wanted,) = run(1, 4, "predict", f"--workdir={together}", text=lines)
+    assert run(count, 4 // count, "predict", f"--workdir={together}", text=lines)[0] == wanted
+
+
+@pytest.mark.slow
+def test_a_notice_to_one_process_stops_all_after_the_same_step(tiny, tmp_path):
+    fields = {"train.duration": 100_000, "checkpoint.every": 0, "evaluation.every": 0}
+    options = [f"--config={DEMO}", f"--workdir={tmp_path}", *tiny(fields | {"parallel.data": 2})]
+    with started(2, 1, "train", *options) as processes:
+        metrics = tmp_path / "metrics.jsonl"
+        deadline = time.monotonic() + 120
+        while not (metrics.exists() and metrics.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        processes[1].send_signal(signal.SIGTERM)
+        ends = [process.communicate(timeout=120) for process in processes]
+        assert [process.returncode for process in processes] == [128 + signal.SIGTERM] * 2, ends
+    steps = [int(path.name) for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit()]
+    assert len(steps) == 1
+    assert f"SIGTERM: saved step {steps[0]}" in ends[0][1]
