@@ -17,8 +17,8 @@ from typing import TypeVar
 
 import ml_collections
 
-from seqjax.config import conform, flatten
 from seqjax.errors import UserError, did_you_mean
+from seqjax.fields import conform, flatten
 
 _Variant = TypeVar("_Variant")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import ml_collections
 
-from seqjax.config import save
+from seqjax.fields import save
 
 if TYPE_CHECKING:
     from seqjax.training.preparation import Prepared
