@@ -16,6 +16,7 @@ import ml_collections
 
 from seqjax.config import default_config
 from seqjax.errors import UserError
+from seqjax.files import replace_file
 
 _LOG = logging.getLogger(__name__)
 
@@ -108,10 +109,7 @@ def conform(flat: Mapping[str, Any], missing: str = "error") -> ml_collections.C
 
 def save(config: ml_collections.ConfigDict, path: str | os.PathLike[str]) -> None:
     """Writes a config as JSON with sorted names; an existing file is replaced in one move."""
-    path = Path(path)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(config.to_dict(), indent=2, sort_keys=True) + "\n")
-    partial.replace(path)
+    replace_file(path, json.dumps(config.to_dict(), indent=2, sort_keys=True) + "\n")
 
 
 def load(path: str | os.PathLike[str], missing: str = "warn") -> ml_collections.ConfigDict:

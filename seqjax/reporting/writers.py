@@ -12,6 +12,7 @@ import jax
 from ml_collections import ConfigDict
 
 from seqjax.errors import UserError
+from seqjax.files import replace_file
 
 # What a killed run may lose of its TensorBoard events.
 _FLUSH_SECONDS = 5
@@ -116,14 +117,8 @@ def _forget_later_steps(path: Path, first_step: int) -> None:
     before = path.read_bytes()
     lines = before.splitlines(keepends=True)
     after = b"".join(line.rstrip(b"\r\n") + b"\n" for line in lines if _keeps(line, first_step))
-    if after == before:
-        return
-    draft = path.with_name(path.name + ".new")
-    with draft.open("wb") as file:
-        file.write(after)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
+    if after != before:
+        replace_file(path, after)
 
 
 def _keeps(line: bytes, first_step: int) -> bool:

@@ -6,11 +6,11 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from seqjax.files import replace_file
 from seqjax.studies.study import COLUMNS, Study
 
 _FILE = "results.json"
@@ -65,7 +65,7 @@ def write_trial(folder: Path, config: Mapping[str, Any], trial: Trial) -> None:
     )
     records = _records(folder)
     records[_fingerprint(config)] = {"config": config, **dataclasses.asdict(trial)}
-    _write(folder / _FILE, json.dumps(records, indent=2, ensure_ascii=False) + "\n")
+    replace_file(folder / _FILE, json.dumps(records, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_trial(folder: Path, config: Mapping[str, Any]) -> Trial:
@@ -137,9 +137,9 @@ def write_tables(workdir: Path, study: Study, trials: Mapping[str, Trial]) -> st
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    _write(workdir / "results.csv", text.getvalue())
+    replace_file(workdir / "results.csv", text.getvalue())
     markdown = _markdown(study, trials, rows, signatures)
-    _write(workdir / "results.md", markdown)
+    replace_file(workdir / "results.md", markdown)
     return markdown
 
 
@@ -185,10 +185,3 @@ def _cell(column: str, value: Any) -> str:
     if isinstance(value, str):
         return value.replace("|", "\\|")
     return _FORMATS.get(column, "{:.2f}").format(value)
-
-
-def _write(path: Path, text: str) -> None:
-    """Replaces a file in one move."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(text, encoding="utf-8", newline="")
-    partial.replace(path)
