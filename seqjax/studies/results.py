@@ -6,11 +6,12 @@ import dataclasses
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from seqjax.files import replace_file
+from seqjax.reporting.metrics_log import read_metrics
 from seqjax.studies.study import COLUMNS, Study
 
 _FILE = "results.json"
@@ -97,10 +98,10 @@ def _fingerprint(config: Mapping[str, Any]) -> str:
 def training_facts(folder: Path) -> dict[str, Any]:
     """Returns updates and seconds of a training, summed over its sessions, and what it ran on."""
     facts: dict[str, Any] = {}
-    for line in _lines(folder / "metrics.jsonl"):
-        if "train/seconds" in line:
+    for entry in read_metrics(folder):
+        if "train/seconds" in entry:
             # The run's own clock outlives a stop.
-            facts |= {"updates": line["step"], "training_seconds": line["train/seconds"]}
+            facts |= {"updates": entry["step"], "training_seconds": entry["train/seconds"]}
     # Without a record of its sessions a run has its numbers still.
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
         record = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
@@ -114,13 +115,6 @@ def _session(session: Mapping[str, Any]) -> str:
     return (
         f"{session['started'][:10]}, {devices}, jax {session['packages']['jax']}, commit {commit}"
     )
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        # A killed run may have left half a line.
-        with contextlib.suppress(ValueError):
-            yield json.loads(line)
 
 
 def write_tables(workdir: Path, study: Study, trials: Mapping[str, Trial]) -> str:
