@@ -8,29 +8,21 @@ python launch.py evaluate --workdir=runs/chen2018 --split=test
 echo 'A woman leaves.' | python launch.py predict --workdir=runs/chen2018 --attention=runs/maps
 """
 
+from pathlib import Path
+
 import ml_collections
 
 from seqjax.config import default_config
-from seqjax.config_files import choose_variant
+from seqjax.config_files import choose_variant, load_config_file, update_stacks
 
 
 def get_config(variant: str = "bahdanau2015") -> ml_collections.ConfigDict:
     """Returns one of the variants above."""
-    config = default_config()
-    config.tokenizer.kind = "word"
-    config.tokenizer.joint = False
+    config = load_config_file(str(Path(__file__).with_name("demo.py")))
+    config.model = default_config().model
     config.model.share_embeddings = False
     config.model.tie_output = False
-    for stack in (config.model.encoder, config.model.decoder):
-        stack.update(layers=2, width=128, dropout=0.0)
-    config.loss.label_smoothing = 0.0
-    config.batching.update(tokens=2048, shapes=3, multiple=1)
-    config.optimizer.learning_rate = 2e-3
-    config.schedule.update(kind="cosine", warmup="10%")
-    config.train.duration = "500 steps"
-    config.evaluation.update(every="50%", limit=200, metrics=("bleu", "chrf", "exact_match"))
-    config.checkpoint.every = "50%"
-    config.decode.update(beam_size=1, shapes=2)
+    update_stacks(config, layers=2, width=128, dropout=0.0)
     variants = {
         "sutskever2014": _sutskever,
         "cho2014": _cho,
@@ -44,28 +36,23 @@ def get_config(variant: str = "bahdanau2015") -> ml_collections.ConfigDict:
     return config
 
 
-def _stacks(config: ml_collections.ConfigDict, **fields) -> None:
-    config.model.encoder.update(fields)
-    config.model.decoder.update(fields)
-
-
 def _sutskever(config: ml_collections.ConfigDict) -> None:
     """LSTMs and a fixed vector; the source is read from its end."""
-    _stacks(config, kind="lstm")
+    update_stacks(config, kind="lstm")
     config.model.encoder.direction = "backward"
     config.model.decoder.update(attention="none", bridge="last", readout="state")
 
 
 def _cho(config: ml_collections.ConfigDict) -> None:
     """GRUs and a fixed vector that every position reads."""
-    _stacks(config, kind="gru", layers=1)
+    update_stacks(config, kind="gru", layers=1)
     config.model.encoder.direction = "forward"
     config.model.decoder.update(attention="none", feed_summary=True, readout="deep")
 
 
 def _bahdanau(config: ml_collections.ConfigDict) -> None:
     """GRUs with additive attention by the state before; the readout is linear, not a maxout."""
-    _stacks(config, kind="gru", layers=1)
+    update_stacks(config, kind="gru", layers=1)
     config.model.decoder.update(
         attention="additive", attention_order="attend_first", readout="deep"
     )
@@ -73,21 +60,21 @@ def _bahdanau(config: ml_collections.ConfigDict) -> None:
 
 def _luong(config: ml_collections.ConfigDict) -> None:
     """LSTMs with general attention by the new state, and input feeding."""
-    _stacks(config, kind="lstm")
+    update_stacks(config, kind="lstm")
     config.model.encoder.direction = "forward"
     config.model.decoder.update(attention="general", input_feeding=True, bridge="last")
 
 
 def _gehring(config: ml_collections.ConfigDict) -> None:
     """Gated convolutions with attention in every layer."""
-    _stacks(config, kind="convolutional", layers=4, kernel=3, positions="learned")
+    update_stacks(config, kind="convolutional", layers=4, kernel=3, positions="learned")
     config.model.decoder.attention = "dot"
 
 
 def _vaswani(config: ml_collections.ConfigDict) -> None:
     """Self-attention, normalized after each sublayer; the output is the target's embedding."""
     config.model.tie_output = True
-    _stacks(config, kind="transformer", heads=4, feed_forward=512, normalization="post")
+    update_stacks(config, kind="transformer", heads=4, feed_forward=512, normalization="post")
 
 
 def _chen(config: ml_collections.ConfigDict) -> None:

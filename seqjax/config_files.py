@@ -13,12 +13,12 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import ml_collections
 
-from seqjax.config import conform, flatten
 from seqjax.errors import UserError, did_you_mean
+from seqjax.fields import conform, flatten
 
 _Variant = TypeVar("_Variant")
 
@@ -29,6 +29,12 @@ def choose_variant(variants: Mapping[str, _Variant], name: str) -> _Variant:
         known = ", ".join(map(repr, variants))
         raise UserError(f"no variant {name!r}: expected {known}{did_you_mean(name, variants)}")
     return variants[name]
+
+
+def update_stacks(config: ml_collections.ConfigDict, **fields: Any) -> None:
+    """Sets fields that encoder and decoder both have, in both."""
+    config.model.encoder.update(fields)
+    config.model.decoder.update(fields)
 
 
 def load_config_file(spec: str) -> ml_collections.ConfigDict:

@@ -11,8 +11,8 @@ from typing import Any
 
 import ml_collections
 
-from seqjax.config import TYPE_NAMES, flatten, require_known
 from seqjax.errors import UserError
+from seqjax.fields import TYPE_NAMES, flatten, require_known
 
 _OVERRIDE = re.compile(r"--?config\.([^=]*)(=.*)?", re.DOTALL)
 

@@ -11,8 +11,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from seqjax import duration
-from seqjax.config import conform, flatten
 from seqjax.errors import UserError, did_you_mean
+from seqjax.fields import conform, flatten
 from seqjax.model_rules import MODEL_RELATIONS, MODEL_RULES, divided_sizes
 from seqjax.rules import (
     ALL_OR_SOME,

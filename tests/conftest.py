@@ -69,6 +69,19 @@ def filled():
 
 
 @pytest.fixture(scope="session")
+def golden():
+    """Returns a function from the arrays of a golden file to the tree of those under a name."""
+    from flax.traverse_util import unflatten_dict
+
+    def tree(arrays, name):
+        name += "/"
+        found = {key[len(name) :]: arrays[key] for key in arrays if key.startswith(name)}
+        return jax.tree.map(jnp.asarray, unflatten_dict(found, sep="/"))
+
+    return tree
+
+
+@pytest.fixture(scope="session")
 def tiny_task():
     """Returns a function that makes a translation task over the letters a to g and the space."""
     from seqjax.config import default_config

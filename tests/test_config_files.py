@@ -1,7 +1,7 @@
 import pytest
 
 from seqjax.config import default_config
-from seqjax.config_files import load_config_file
+from seqjax.config_files import load_config_file, update_stacks
 from seqjax.errors import UserError
 
 _IMPORT = "from seqjax.config import default_config\n"
@@ -83,3 +83,13 @@ def test_a_variant_where_there_are_none_is_told(tmp_path):
     path = _write(tmp_path, _IMPORT + "get_config = lambda: default_config()\n")
     with pytest.raises(UserError, match="has no variants, 'tiny' was given"):
         load_config_file(f"{path}:tiny")
+
+
+def test_stacks_are_updated_both_and_in_what_both_have():
+    config = default_config()
+    update_stacks(config, kind="lstm", width=24)
+    assert config.model.encoder.kind == config.model.decoder.kind == "lstm"
+    assert config.model.encoder.width == config.model.decoder.width == 24
+    assert config.model.encoder.layers == default_config().model.encoder.layers
+    with pytest.raises(KeyError, match="bridge"):
+        update_stacks(config, bridge="zeros")

@@ -1,7 +1,8 @@
 import pytest
 
-from seqjax.config import default_config, flatten
+from seqjax.config import default_config
 from seqjax.errors import UserError
+from seqjax.fields import flatten
 from seqjax.overrides import apply_overrides, split_overrides
 
 

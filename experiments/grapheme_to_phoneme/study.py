@@ -3,6 +3,7 @@
 import ml_collections
 
 from seqjax.config import default_config
+from seqjax.config_files import update_stacks
 from seqjax.studies.study import Study
 
 LANGUAGES = ("dut", "fre", "hun", "kor")
@@ -59,14 +60,9 @@ def _protocol(language: str) -> ml_collections.ConfigDict:
     return config
 
 
-def _stacks(config: ml_collections.ConfigDict, **fields) -> None:
-    config.model.encoder.update(fields)
-    config.model.decoder.update(fields)
-
-
 def _lstm(config: ml_collections.ConfigDict) -> None:
     """Luong et al. (2015): general attention after the update, fed to the next position."""
-    _stacks(config, kind="lstm", layers=2, width=256, embedding_width=128, dropout=0.3)
+    update_stacks(config, kind="lstm", layers=2, width=256, embedding_width=128, dropout=0.3)
     config.model.encoder.direction = "both"
     config.model.decoder.update(
         attention="general", attention_order="update_first", input_feeding=True
@@ -75,7 +71,7 @@ def _lstm(config: ml_collections.ConfigDict) -> None:
 
 def _gru(config: ml_collections.ConfigDict) -> None:
     """Bahdanau et al. (2015): additive attention before the update."""
-    _stacks(config, kind="gru", layers=1, width=256, embedding_width=128, dropout=0.3)
+    update_stacks(config, kind="gru", layers=1, width=256, embedding_width=128, dropout=0.3)
     config.model.encoder.direction = "both"
     config.model.decoder.update(
         attention="additive", attention_order="attend_first", readout="deep"
@@ -84,12 +80,12 @@ def _gru(config: ml_collections.ConfigDict) -> None:
 
 def _convolutional(config: ml_collections.ConfigDict) -> None:
     """ConvS2S (Gehring et al., 2017)."""
-    _stacks(config, kind="convolutional", layers=4, width=256, embedding_width=128, kernel=3)
-    _stacks(config, positions="learned", max_positions=128, dropout=0.3)
+    update_stacks(config, kind="convolutional", layers=4, width=256, embedding_width=128, kernel=3)
+    update_stacks(config, positions="learned", max_positions=128, dropout=0.3)
     config.model.decoder.attention = "dot"
 
 
 def _transformer(config: ml_collections.ConfigDict) -> None:
     """Vaswani et al. (2017), with normalization before each sublayer."""
-    _stacks(config, kind="transformer", layers=3, width=256, heads=4, feed_forward=512)
-    _stacks(config, normalization="pre", positions="sinusoidal", dropout=0.3)
+    update_stacks(config, kind="transformer", layers=3, width=256, heads=4, feed_forward=512)
+    update_stacks(config, normalization="pre", positions="sinusoidal", dropout=0.3)

@@ -8,6 +8,7 @@ the lowest validation loss, greedy search.
 import ml_collections
 
 from seqjax.config import default_config
+from seqjax.config_files import update_stacks
 from seqjax.studies.study import Study
 
 # Tokens in a sentence, end included; longer ones are dropped.
@@ -59,14 +60,9 @@ def _protocol() -> ml_collections.ConfigDict:
     return config
 
 
-def _stacks(config: ml_collections.ConfigDict, **fields) -> None:
-    config.model.encoder.update(fields)
-    config.model.decoder.update(fields)
-
-
 def _lstm(config: ml_collections.ConfigDict) -> None:
     """A vector between two LSTMs (Sutskever et al., 2014)."""
-    _stacks(config, kind="lstm", layers=2, width=512, embedding_width=256, dropout=0.5)
+    update_stacks(config, kind="lstm", layers=2, width=512, embedding_width=256, dropout=0.5)
     # The source is read from its end, as in the paper.
     config.model.encoder.direction = "backward"
     config.model.decoder.update(attention="none", bridge="last", readout="state")
@@ -74,7 +70,7 @@ def _lstm(config: ml_collections.ConfigDict) -> None:
 
 def _gru_fed_summary(config: ml_collections.ConfigDict) -> None:
     """The vector is read at every position (Cho et al., 2014)."""
-    _stacks(config, kind="gru", layers=1, width=512, embedding_width=256, dropout=0.5)
+    update_stacks(config, kind="gru", layers=1, width=512, embedding_width=256, dropout=0.5)
     config.model.encoder.direction = "forward"
     config.model.decoder.update(
         attention="none", feed_summary=True, bridge="last", readout="deep"
@@ -83,7 +79,7 @@ def _gru_fed_summary(config: ml_collections.ConfigDict) -> None:
 
 def _gru_attention(config: ml_collections.ConfigDict) -> None:
     """Attention to a bidirectional encoder (Bahdanau et al., 2015)."""
-    _stacks(config, kind="gru", layers=1, width=512, embedding_width=256, dropout=0.5)
+    update_stacks(config, kind="gru", layers=1, width=512, embedding_width=256, dropout=0.5)
     config.model.encoder.direction = "both"
     config.model.decoder.update(
         attention="additive", attention_order="attend_first", bridge="projection", readout="deep"
@@ -92,17 +88,17 @@ def _gru_attention(config: ml_collections.ConfigDict) -> None:
 
 def _convolutional(config: ml_collections.ConfigDict) -> None:
     """ConvS2S (Gehring et al., 2017)."""
-    _stacks(config, kind="convolutional", layers=10, width=512, embedding_width=256, kernel=3)
-    _stacks(config, positions="learned", max_positions=LONGEST, dropout=0.25)
+    update_stacks(config, kind="convolutional", layers=10, width=512, embedding_width=256, kernel=3)
+    update_stacks(config, positions="learned", max_positions=LONGEST, dropout=0.25)
     config.model.decoder.attention = "dot"
     config.optimizer.clip = 0.1
 
 
 def _transformer(config: ml_collections.ConfigDict) -> None:
     """Vaswani et al. (2017), with learned positions and a constant rate."""
-    _stacks(config, kind="transformer", layers=3, width=256, heads=8, feed_forward=512)
-    _stacks(config, activation="relu", normalization="post")
-    _stacks(config, positions="learned", max_positions=LONGEST)
-    _stacks(config, dropout=0.1, attention_dropout=0.1, activation_dropout=0.1)
+    update_stacks(config, kind="transformer", layers=3, width=256, heads=8, feed_forward=512)
+    update_stacks(config, activation="relu", normalization="post")
+    update_stacks(config, positions="learned", max_positions=LONGEST)
+    update_stacks(config, dropout=0.1, attention_dropout=0.1, activation_dropout=0.1)
     config.model.embedding_initializer = "xavier"
     config.optimizer.learning_rate = 5e-4

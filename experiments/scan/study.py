@@ -3,6 +3,7 @@
 import ml_collections
 
 from seqjax.config import default_config
+from seqjax.config_files import update_stacks
 from seqjax.studies.study import Study
 
 # Split -> its folder and file.
@@ -60,21 +61,16 @@ def _protocol(split: str) -> ml_collections.ConfigDict:
     return config
 
 
-def _stacks(config: ml_collections.ConfigDict, **fields) -> None:
-    config.model.encoder.update(fields)
-    config.model.decoder.update(fields)
-
-
 def _lstm(config: ml_collections.ConfigDict) -> None:
     """The network that was best over all splits in the paper: no attention."""
-    _stacks(config, kind="lstm", layers=2, width=200, dropout=0.5)
+    update_stacks(config, kind="lstm", layers=2, width=200, dropout=0.5)
     config.model.encoder.direction = "forward"
     config.model.decoder.update(attention="none", bridge="last", readout="state")
 
 
 def _gru(config: ml_collections.ConfigDict) -> None:
     """The same size with other cells and additive attention."""
-    _stacks(config, kind="gru", layers=2, width=200, dropout=0.5)
+    update_stacks(config, kind="gru", layers=2, width=200, dropout=0.5)
     config.model.encoder.direction = "forward"
     config.model.decoder.update(
         attention="additive", attention_order="attend_first", bridge="last", readout="deep"
@@ -83,6 +79,6 @@ def _gru(config: ml_collections.ConfigDict) -> None:
 
 def _transformer(config: ml_collections.ConfigDict) -> None:
     """A small Transformer."""
-    _stacks(config, kind="transformer", layers=2, width=128, heads=8, feed_forward=512)
-    _stacks(config, normalization="pre", positions="sinusoidal", dropout=0.1)
+    update_stacks(config, kind="transformer", layers=2, width=128, heads=8, feed_forward=512)
+    update_stacks(config, normalization="pre", positions="sinusoidal", dropout=0.1)
     config.schedule.update(kind="cosine", warmup="5%")

@@ -7,12 +7,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from contest import Contender, arguments, hold, leave, require, sizes_of
+from contest import TRANSFORMER, Contender, arguments, hold, leave, require, sizes_of
 from worker import threads
 
 
 def main() -> None:
-    parser = arguments(__doc__, amount=4)
+    parser = arguments(__doc__, amount=4, sizes=TRANSFORMER)
     parser.add_argument("--beam_size", type=int, default=4)
     options = parser.parse_args()
     require(options.torch_python, "ctranslate2")

@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +23,8 @@ from seqjax.parallel.host_memory import ALLOCATOR
 FOLDER = Path(__file__).parent
 # Thread pools of a contender that has just worked may spin for a moment.
 PAUSE_SECONDS = 0.3
+# Sizes of the Transformer that trains and searches.
+TRANSFORMER = {"layers": 3, "width": 256, "heads": 8, "feed_forward": 1024, "vocabulary": 8000}
 
 
 class Contender(NamedTuple):
@@ -176,13 +178,12 @@ def machine() -> str:
     return f"{day}, {model}, {os.cpu_count()} logical cores, load average at the end {load:.1f}"
 
 
-def arguments(description: str, amount: int) -> argparse.ArgumentParser:
-    """Returns the options that all contests share."""
+def arguments(description: str, amount: int, sizes: Mapping[str, int]) -> argparse.ArgumentParser:
+    """Returns the options that all contests share, and one for each size of the model."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--torch_python", default=sys.executable, help="interpreter of the peers")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--amount", type=int, default=amount, help="updates or batches in a turn")
-    sizes = {"layers": 3, "width": 256, "heads": 8, "feed_forward": 1024, "vocabulary": 8000}
     for name, value in {**sizes, "batch": 64, "length": 32}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     return parser

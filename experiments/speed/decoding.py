@@ -5,12 +5,12 @@ python experiments/speed/decoding.py
 
 import sys
 
-from contest import Contender, arguments, hold, leave, sizes_of
+from contest import TRANSFORMER, Contender, arguments, hold, leave, sizes_of
 from families import FAMILIES
 
 
 def main() -> None:
-    parser = arguments(__doc__, amount=2)
+    parser = arguments(__doc__, amount=2, sizes=TRANSFORMER)
     parser.add_argument("--beam_size", type=int, default=4)
     options = parser.parse_args()
     contenders = [

@@ -9,9 +9,8 @@ from contest import Contender, arguments, hold, leave, require, sizes_of
 
 
 def main() -> None:
-    parser = arguments(__doc__, amount=3)
+    parser = arguments(__doc__, amount=3, sizes={"layers": 2, "width": 512})
     parser.add_argument("--cell", choices=("elman", "lstm", "gru"), default="lstm")
-    parser.set_defaults(layers=2, width=512)
     options = parser.parse_args()
     require(options.torch_python, "torch")
 

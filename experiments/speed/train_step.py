@@ -5,11 +5,11 @@ python experiments/speed/train_step.py --torch_python=PATH
 
 import sys
 
-from contest import Contender, arguments, hold, leave, require, sizes_of
+from contest import TRANSFORMER, Contender, arguments, hold, leave, require, sizes_of
 
 
 def main() -> None:
-    parser = arguments(__doc__, amount=5)
+    parser = arguments(__doc__, amount=5, sizes=TRANSFORMER)
     parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--label_smoothing", type=float, default=0.1)
     options = parser.parse_args()

@@ -22,9 +22,9 @@ from typing import NamedTuple, NoReturn
 from absl import logging as absl_logging
 from ml_collections import ConfigDict
 
-from seqjax.config import load
 from seqjax.config_files import load_config_file
 from seqjax.errors import UserError, did_you_mean
+from seqjax.fields import load
 from seqjax.overrides import apply_overrides, split_overrides
 from seqjax.parallel.host_memory import restart_with_own_allocator
 from seqjax.parallel.processes import Processes, joined

@@ -29,10 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int:
     """Evaluates; the JSON object goes to standard output, all else to standard error."""
-    import jax
-
     from seqjax.evaluation.evaluator import Evaluator
     from seqjax.reporting.predictions import write_predictions
+    from seqjax.training.state import parameter_count
     from seqjax.training.trained import load_trained
 
     if arguments.show < 0:
@@ -53,7 +52,7 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
         "step": trained.step,
         "averaged": config.decode.average,
         "beam_size": config.decode.beam_size,
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(trained.params)),
+        "parameters": parameter_count(trained.params),
         "output_tokens": result.output_tokens,
         "decoding_seconds": round(result.decoding_seconds, 3),
     }

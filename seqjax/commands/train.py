@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import ml_collections
 
-from seqjax.config import save
+from seqjax.fields import save
 from seqjax.parallel.processes import is_first
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ from seqjax.data.corpus import Corpus
 from seqjax.data.subwords import Subwords, train_subwords
 from seqjax.data.symbols import BOS, EOS, PAD, UNK, Bytes, Symbols, train_symbols
 from seqjax.errors import UserError
+from seqjax.files import replace_file
 
 __all__ = [
     "BOS",
@@ -140,9 +141,7 @@ def save_tokenizers(tokenizers: Tokenizers, directory: str | os.PathLike[str]) -
         elif isinstance(tokenizer, Symbols):
             state[side]["symbols"] = tokenizer.symbols
     # Last, and in one move: where tokenizer.json stands, everything it names stands too.
-    unfinished = directory / f"{_FILE}.unfinished"
-    unfinished.write_text(json.dumps(state, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    unfinished.replace(directory / _FILE)
+    replace_file(directory / _FILE, json.dumps(state, ensure_ascii=False, indent=1) + "\n")
 
 
 def load_tokenizers(directory: str | os.PathLike[str]) -> Tokenizers:

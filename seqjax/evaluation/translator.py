@@ -45,6 +45,7 @@ class Translator:
         self.mesh = mesh
         self.n_best = n_best
         self._shapes: list[Shape] = []
+        self._compiled: set[Shape] = set()
         self._search = jax.jit(
             lambda params, source: task.search(params, source, n_best),
             in_shardings=(None, by_row(mesh)),
@@ -66,12 +67,16 @@ class Translator:
         return results
 
     def compile(self, params: dict, sources: Sequence[Sequence[int]]) -> None:
-        """Compiles what translating these sources needs, so that a clock can start after it."""
-        for shape in {planned.shape for planned in self._plan(sources)[1]}:
+        """Compiles what translating these sources needs, so that a clock can start after it.
+
+        A shape is compiled once, for parameters of one kind.
+        """
+        for shape in {planned.shape for planned in self._plan(sources)[1]} - self._compiled:
             # Rows of padding end a search before its first step.
             nothing = np.full((shape.rows, shape.source), PAD, np.int32)
             source = distribute(self.mesh, {"source": nothing})["source"]
             jax.block_until_ready(self._search(params, source))
+            self._compiled.add(shape)
 
     def _plan(self, sources: Sequence[Sequence[int]]) -> tuple[list[int], list[PlannedBatch]]:
         """Returns the sources that are not empty, by number, and the batches of them."""

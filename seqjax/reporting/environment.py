@@ -15,6 +15,7 @@ from typing import Any
 import jax
 
 import seqjax
+from seqjax.files import replace_file
 
 _PACKAGES = (
     "seqjax",
@@ -43,9 +44,7 @@ def record_environment(workdir: str | os.PathLike[str]) -> None:
     path = Path(workdir) / "environment.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     record = {"sessions": [*_earlier_sessions(path), _session()]}
-    draft = path.with_name(path.name + ".new")
-    draft.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(draft, path)
+    replace_file(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
 def _earlier_sessions(path: Path) -> list[Any]:

@@ -12,6 +12,8 @@ import jax
 from ml_collections import ConfigDict
 
 from seqjax.errors import UserError
+from seqjax.files import replace_file
+from seqjax.reporting import metrics_log
 
 # What a killed run may lose of its TensorBoard events.
 _FLUSH_SECONDS = 5
@@ -54,7 +56,7 @@ class MetricWriter:
         workdir.mkdir(parents=True, exist_ok=True)
         if reporting.wandb_project:
             self._wandb = _start_wandb(workdir, reporting.wandb_project, run_config)
-        path = workdir / "metrics.jsonl"
+        path = workdir / metrics_log.FILE
         _forget_later_steps(path, first_step)
         self._lines = path.open("a", encoding="utf-8")
         if reporting.tensorboard:
@@ -116,23 +118,13 @@ def _forget_later_steps(path: Path, first_step: int) -> None:
     before = path.read_bytes()
     lines = before.splitlines(keepends=True)
     after = b"".join(line.rstrip(b"\r\n") + b"\n" for line in lines if _keeps(line, first_step))
-    if after == before:
-        return
-    draft = path.with_name(path.name + ".new")
-    with draft.open("wb") as file:
-        file.write(after)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
+    if after != before:
+        replace_file(path, after)
 
 
 def _keeps(line: bytes, first_step: int) -> bool:
-    # A process killed while writing leaves a line that is not JSON.
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        return False
-    return isinstance(entry, dict) and entry.get("step", math.inf) <= first_step
+    entry = metrics_log.parse_line(line)
+    return entry is not None and entry["step"] <= first_step
 
 
 def _open_events(directory: Path, first_step: int):

@@ -6,11 +6,12 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from seqjax.files import replace_file
+from seqjax.reporting.metrics_log import read_metrics
 from seqjax.studies.study import COLUMNS, Study
 
 _FILE = "results.json"
@@ -65,7 +66,7 @@ def write_trial(folder: Path, config: Mapping[str, Any], trial: Trial) -> None:
     )
     records = _records(folder)
     records[_fingerprint(config)] = {"config": config, **dataclasses.asdict(trial)}
-    _write(folder / _FILE, json.dumps(records, indent=2, ensure_ascii=False) + "\n")
+    replace_file(folder / _FILE, json.dumps(records, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_trial(folder: Path, config: Mapping[str, Any]) -> Trial:
@@ -97,10 +98,10 @@ def _fingerprint(config: Mapping[str, Any]) -> str:
 def training_facts(folder: Path) -> dict[str, Any]:
     """Returns updates and seconds of a training, summed over its sessions, and what it ran on."""
     facts: dict[str, Any] = {}
-    for line in _lines(folder / "metrics.jsonl"):
-        if "train/seconds" in line:
+    for entry in read_metrics(folder):
+        if "train/seconds" in entry:
             # The run's own clock outlives a stop.
-            facts |= {"updates": line["step"], "training_seconds": line["train/seconds"]}
+            facts |= {"updates": entry["step"], "training_seconds": entry["train/seconds"]}
     # Without a record of its sessions a run has its numbers still.
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
         record = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
@@ -114,13 +115,6 @@ def _session(session: Mapping[str, Any]) -> str:
     return (
         f"{session['started'][:10]}, {devices}, jax {session['packages']['jax']}, commit {commit}"
     )
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        # A killed run may have left half a line.
-        with contextlib.suppress(ValueError):
-            yield json.loads(line)
 
 
 def write_tables(workdir: Path, study: Study, trials: Mapping[str, Trial]) -> str:
@@ -137,9 +131,9 @@ def write_tables(workdir: Path, study: Study, trials: Mapping[str, Trial]) -> st
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    _write(workdir / "results.csv", text.getvalue())
+    replace_file(workdir / "results.csv", text.getvalue())
     markdown = _markdown(study, trials, rows, signatures)
-    _write(workdir / "results.md", markdown)
+    replace_file(workdir / "results.md", markdown)
     return markdown
 
 
@@ -185,10 +179,3 @@ def _cell(column: str, value: Any) -> str:
     if isinstance(value, str):
         return value.replace("|", "\\|")
     return _FORMATS.get(column, "{:.2f}").format(value)
-
-
-def _write(path: Path, text: str) -> None:
-    """Replaces a file in one move."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(text, encoding="utf-8", newline="")
-    partial.replace(path)

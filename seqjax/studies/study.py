@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import ml_collections
 
-from seqjax.config import conform, default_config, flatten
+from seqjax.config import default_config
 from seqjax.config_files import mistakes_in, run_file
 from seqjax.errors import UserError, did_you_mean
+from seqjax.fields import conform, flatten
 from seqjax.overrides import apply_overrides
 from seqjax.validation import validate
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import ml_collections
 
-from seqjax.config import flatten, load
 from seqjax.errors import UserError
+from seqjax.fields import flatten, load
 from seqjax.studies.processes import Outcome
 from seqjax.studies.results import Trial, read_trial, training_facts, write_tables, write_trial
 from seqjax.studies.study import Study

@@ -1,6 +1,5 @@
 """What a training will take in memory, work and time, found out without training."""
 
-import json
 import statistics
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from seqjax.data.batching import TrainingPlan
 from seqjax.data.tokens import TokenizedCorpus
 from seqjax.reporting.hardware import peak_flops
+from seqjax.reporting.metrics_log import read_metrics
 from seqjax.training.preparation import Durations, Prepared
 from seqjax.training.state import TrainState, parameter_count
 from seqjax.training.update import Update, abstract_batch
@@ -169,12 +169,7 @@ def _time(
 def _measured(workdir: Path) -> tuple[int, float | None]:
     """Returns the last step that a run has reported and its share of peak, None where unknown."""
     done, shares = 0, []
-    path = workdir / "metrics.jsonl"
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            entry = json.loads(line)
-        except ValueError:  # The last line of a killed run.
-            continue
+    for entry in read_metrics(workdir):
         done = max(done, entry["step"])
         if "train/peak_share" in entry:
             shares.append(float(entry["train/peak_share"]))

@@ -7,9 +7,9 @@ import jax
 import ml_collections
 from jax.sharding import Mesh
 
-from seqjax.config import flatten, load
 from seqjax.data.tokenizer import load_tokenizers
 from seqjax.errors import UserError
+from seqjax.fields import flatten, load
 from seqjax.parallel.mesh import make_mesh
 from seqjax.parallel.sharding import parameter_shardings, placed
 from seqjax.tasks.text_to_text import TextToText

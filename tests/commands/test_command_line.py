@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from seqjax.commands.command_line import VERBS, Verb, main
-from seqjax.config import default_config, load, save
+from seqjax.config import default_config
+from seqjax.fields import load, save
 
 _ROOT = Path(__file__).parents[2]
 _DEMO = str(_ROOT / "configs" / "demo.py")

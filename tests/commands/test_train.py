@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from seqjax.commands.command_line import main
-from seqjax.config import load
+from seqjax.fields import load
 from seqjax.training.loop import Training
 
 _DEMO = Path(__file__).parents[2] / "configs" / "demo.py"

@@ -72,6 +72,22 @@ def test_nothing_is_left_to_compile_for_a_clock(tiny_task, tiny_params):
     assert translator._search._cache_size() == compiled
 
 
+def test_a_shape_is_compiled_once_and_a_new_one_still_is(tiny_task, tiny_params):
+    task = tiny_task(tokens=64, shapes=2)
+    translator, params = setup(task, tiny_params)
+    search, searched = translator._search, []
+
+    def watched(params, source):
+        searched.append(source.shape)
+        return search(params, source)
+
+    translator._search = watched
+    short, long = task.encode_sources(["abc", "g", "ab"]), task.encode_sources(["gfedcba gfedcba"])
+    for sources in (short, short, short + long, long):
+        translator.compile(params, sources)
+    assert len(searched) == len(set(searched)) == search._cache_size() == 2
+
+
 def test_hypotheses_are_distinct_best_first_and_as_long_as_they_say(expected, tiny_task):
     task = tiny_task(beam_size=3)
     for text, found in zip(TEXTS, expected, strict=True):

@@ -3,7 +3,6 @@
 import functools
 from pathlib import Path
 
-import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,13 +20,6 @@ GOLDENS = np.load(Path(__file__).parents[1] / "goldens" / "torch" / "convolution
 MASK = np.arange(7) < GOLDENS["lengths"][:, None]
 
 
-def golden(start):
-    """Returns the tree of arrays whose names start so."""
-    start += "/"
-    found = {key[len(start) :]: GOLDENS[key] for key in GOLDENS if key.startswith(start)}
-    return jax.tree.map(jnp.asarray, flax.traverse_util.unflatten_dict(found, sep="/"))
-
-
 def encode(params, inputs):
     layer = ConvolutionalEncoderLayer(width=5, kernel=3, dilation=2)
     return layer.apply({"params": params}, inputs["x"], MASK)
@@ -41,8 +33,8 @@ def decode(params, inputs):
 
 
 @pytest.mark.parametrize("name, function", [("encoder_layer", encode), ("decoder_layer", decode)])
-def test_equals_torch_forward_and_backward(name, function, wave):
-    params, inputs = golden(f"{name}/params"), golden(f"{name}/inputs")
+def test_equals_torch_forward_and_backward(name, function, golden, wave):
+    params, inputs = golden(GOLDENS, f"{name}/params"), golden(GOLDENS, f"{name}/inputs")
     expected = GOLDENS[f"{name}/output"]
     weights = 0.7 * wave(*expected.shape, seed=5)
 
@@ -55,7 +47,7 @@ def test_equals_torch_forward_and_backward(name, function, wave):
     jax.tree.map(
         lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6),
         gradients,
-        (golden(f"{name}/gradients"), golden(f"{name}/input_gradients")),
+        (golden(GOLDENS, f"{name}/gradients"), golden(GOLDENS, f"{name}/input_gradients")),
     )
 
 
@@ -112,10 +104,10 @@ def test_an_encoder_layer_sees_nothing_in_padding(filled, wave):
     assert np.all(np.any(gradient[MASK], axis=-1))
 
 
-def test_attention_weights_are_told_on_request(filled, wave):
+def test_attention_weights_are_told_on_request(golden):
     layer = ConvolutionalDecoderLayer(width=5, embedding_width=4, kernel=3)
-    inputs = golden("decoder_layer/inputs")
-    variables = {"params": golden("decoder_layer/params")}
+    inputs = golden(GOLDENS, "decoder_layer/inputs")
+    variables = {"params": golden(GOLDENS, "decoder_layer/params")}
     prepared = layer.bind(variables).prepare(inputs["states"], inputs["values"], MASK)
     told = functools.partial(layer.apply, mutable=[SOURCE_ATTENTION])
     _, told = jax.jit(told)(variables, inputs["x"], inputs["embedded"], prepared)

@@ -93,7 +93,7 @@ def test_processes_train_and_evaluate_what_one_does(count, layout, tiny, saved, 
     for step in (10, 20):
         one, other = saved(alone, step), saved(together, step)
         assert one.keys() == other.keys()
-        for name, (shape, dtype, content) in one.items():
+        for name, (_, dtype, content) in one.items():
             mine, others = (np.frombuffer(x, dtype) for x in (content, other[name][2]))
             np.testing.assert_allclose(mine, others, rtol=1e-4, atol=1e-6, err_msg=name)
     # Only one of them writes.

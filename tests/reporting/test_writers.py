@@ -76,7 +76,7 @@ def test_a_resumed_run_forgets_steps_that_are_run_again(tmp_path):
     expected = [(10, 10.0), (20, 20.0), (30, -30.0)]
     assert [(line["step"], line["loss"]) for line in read_lines(tmp_path)] == expected
     assert read_events(tmp_path) == [("loss", step, loss) for step, loss in expected]
-    assert not list(tmp_path.glob("*.new"))
+    assert not list(tmp_path.glob("metrics.jsonl.*"))
 
 
 @pytest.mark.parametrize(

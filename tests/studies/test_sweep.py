@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from seqjax.config import default_config, save
+from seqjax.config import default_config
+from seqjax.fields import save
 from seqjax.overrides import apply_overrides
 from seqjax.studies.processes import Outcome
 from seqjax.studies.study import Study

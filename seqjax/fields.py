@@ -1,0 +1,131 @@
+"""The fields of a config by dotted path: their names, their types, and how they are told and saved.
+
+A config has exactly the fields of `seqjax.config.default_config`, each of the default's type. As
+text it is a sorted line a field, as a file the JSON of its sections.
+"""
+
+import difflib
+import json
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ml_collections
+
+from seqjax.config import default_config
+from seqjax.errors import UserError
+from seqjax.files import replace_file
+
+_LOG = logging.getLogger(__name__)
+
+# What a value of each type is called in an error; there is no other type in a config.
+TYPE_NAMES = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    tuple: "a tuple of texts such as 'bleu,chrf'",
+}
+
+
+def flatten(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """Returns every field's value by its dotted path, `{'model.encoder.heads': 4, ...}`."""
+    flat = {}
+    for name, value in config.items():
+        if isinstance(value, ml_collections.ConfigDict):
+            flat.update({f"{name}.{path}": inner for path, inner in flatten(value).items()})
+        else:
+            flat[name] = value
+    return flat
+
+
+def expand(config: ml_collections.ConfigDict) -> str:
+    """Returns one sorted line for each field, `model.encoder.heads = 4`."""
+    return "".join(f"{path} = {value!r}\n" for path, value in sorted(flatten(config).items()))
+
+
+def require_known(path: str, value: Any = None) -> None:
+    """Raises UserError, with the nearest known paths, unless `path` is a field of a config."""
+    known = flatten(default_config())
+    if path in known:
+        return
+    inside = [field[len(path) + 1 :] for field in known if field.startswith(f"{path}.")]
+    if inside:
+        given = "" if value is None else f" = {value!r}"
+        raise UserError(f"{path}{given}: is a section with the fields {', '.join(inside)}")
+    nearest = _nearest_paths(path, known)
+    hint = f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
+    raise UserError(f"{path}: the config has no such field{hint}")
+
+
+def _nearest_paths(path: str, known: Mapping[str, Any]) -> list[str]:
+    """Returns up to three known paths that resemble `path` as a whole and in the last name."""
+    scores = {}
+    for field in known:
+        pairs = (path, field), (path.rpartition(".")[2], field.rpartition(".")[2])
+        likeness = [difflib.SequenceMatcher(None, *pair).ratio() for pair in pairs]
+        if max(likeness) >= 0.7:
+            scores[field] = sum(likeness)
+    close = [field for field in scores if scores[field] >= max(scores.values()) - 0.05]
+    return sorted(close, key=lambda field: -scores[field])[:3]
+
+
+def conform(flat: Mapping[str, Any], missing: str = "error") -> ml_collections.ConfigDict:
+    """Returns a config of exactly the default's fields and types, holding the values of `flat`.
+
+    Whole numbers are accepted where a number is expected, and lists (from JSON)
+    where a tuple is. Fields that `flat` lacks are an error, or take the default:
+    with `missing='warn'` that is told in the log, with `missing='default'` not.
+
+    Raises:
+      UserError: an unknown field, a missing one, or a value of another type.
+    """
+    config = default_config()
+    defaults = flatten(config)
+    values = {}
+    for path, value in flat.items():
+        if path not in defaults:
+            require_known(path, value)
+        default = defaults[path]
+        if isinstance(value, list):
+            value = tuple(value)
+        if type(default) is float and type(value) is int:
+            value = float(value)
+        items_are_texts = type(value) is not tuple or all(type(item) is str for item in value)
+        if type(value) is not type(default) or not items_are_texts:
+            raise UserError(f"{path} = {value!r}: expected {TYPE_NAMES[type(default)]}")
+        values[path] = value
+    config.update_from_flattened_dict(values)
+    absent = [path for path in defaults if path not in flat]
+    if absent and missing == "error":
+        raise UserError(f"{absent[0]}: missing; start the config from default_config()")
+    if absent and missing == "warn":
+        taken = ", ".join(f"{path} = {defaults[path]!r}" for path in absent)
+        _LOG.warning("missing fields take their defaults: %s", taken)
+    return config
+
+
+def save(config: ml_collections.ConfigDict, path: str | os.PathLike[str]) -> None:
+    """Writes a config as JSON with sorted names; an existing file is replaced in one move."""
+    replace_file(path, json.dumps(config.to_dict(), indent=2, sort_keys=True) + "\n")
+
+
+def load(path: str | os.PathLike[str], missing: str = "warn") -> ml_collections.ConfigDict:
+    """Returns the config that `save` wrote; for fields added since then see `conform`.
+
+    Raises:
+      UserError: no such file, no JSON, an unknown field or a value of a wrong type.
+    """
+    try:
+        saved = json.loads(Path(path).read_text())
+        if not isinstance(saved, dict):
+            raise ValueError("expected an object")
+        return conform(flatten(ml_collections.ConfigDict(saved)), missing)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; expected the config.json of a run") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not a saved config: {error}") from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
