@@ -162,8 +162,11 @@ def saved():
         arrays = {}
         for item in ("params", "optimizer"):
             folder = Path(workdir).absolute() / "checkpoints" / str(step) / item
+            # It may have been saved by devices that are not here.
+            here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
             with ocp.StandardCheckpointer() as checkpointer:
-                tree = checkpointer.restore(folder)
+                arguments = ocp.args.StandardRestore(fallback_sharding=here)
+                tree = ocp.Checkpointer.restore(checkpointer, folder, args=arguments)
             for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
                 leaf = np.asarray(leaf)
                 name = item + jax.tree_util.keystr(path)
