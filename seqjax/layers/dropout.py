@@ -25,13 +25,15 @@ class Dropout(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, deterministic: bool) -> jax.Array:
-        if deterministic or self.rate == 0.0:
+        # A rate may be traced, where trainings with several rates share one program.
+        if deterministic or (isinstance(self.rate, float) and self.rate == 0.0):
             return x
+        rate = jnp.float32(self.rate)
         shape = tuple(1 if axis in self.shared else size for axis, size in enumerate(x.shape))
         hashed = hash_bits(self.make_rng("dropout"), shape)
-        threshold = jnp.uint32(round(self.rate * 2**32))
+        threshold = jnp.round(rate * jnp.float32(2**32)).astype(jnp.uint32)
         # In bfloat16 the scale itself would be off by up to 0.4%, and so the mean.
-        scaled = (x * jnp.float32(1.0 / (1.0 - self.rate))).astype(x.dtype)
+        scaled = (x * (1.0 / (1.0 - rate))).astype(x.dtype)
         return jnp.where(hashed >= threshold, scaled, jnp.zeros((), x.dtype))
 
 

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def cross_entropy(logits: jax.Array, targets: jax.Array, label_smoothing: float = 0.0) -> jax.Array:
+def cross_entropy(
+    logits: jax.Array, targets: jax.Array, label_smoothing: float | jax.Array = 0.0
+) -> jax.Array:
     """Returns the cross entropy of each position, in nats.
 
         loss = logsumexp(z) - (1 - e) z_y - (e / V) sum_v z_v
@@ -19,26 +20,35 @@ def cross_entropy(logits: jax.Array, targets: jax.Array, label_smoothing: float 
     Args:
       logits: float32 [..., V].
       targets: int32 [...].
-      label_smoothing: e, in [0, 1).
+      label_smoothing: e, in [0, 1); no gradient flows to it.
     """
-    return _forward(logits, targets, label_smoothing)[0]
+    smooth = isinstance(label_smoothing, jax.Array) or label_smoothing > 0
+    return _cross_entropy(smooth, logits, targets, label_smoothing)
 
 
-def _forward(logits, targets, label_smoothing):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _cross_entropy(smooth, logits, targets, label_smoothing):
+    return _forward(smooth, logits, targets, label_smoothing)[0]
+
+
+def _forward(smooth, logits, targets, label_smoothing):
     log_normalizer = jax.nn.logsumexp(logits, axis=-1)
     picked = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
     loss = log_normalizer - (1.0 - label_smoothing) * picked
-    if label_smoothing:
+    if smooth:
         loss -= label_smoothing * jnp.mean(logits, axis=-1)
-    return loss, (logits, targets, log_normalizer)
+    return loss, (logits, targets, label_smoothing, log_normalizer)
 
 
-def _backward(label_smoothing, kept, gradient):
-    logits, targets, log_normalizer = kept
+def _backward(smooth, kept, gradient):
+    logits, targets, label_smoothing, log_normalizer = kept
     vocabulary = logits.shape[-1]
     hit = jnp.arange(vocabulary, dtype=targets.dtype) == targets[..., None]
-    expected = jnp.where(hit, 1.0 - label_smoothing, 0.0) + label_smoothing / vocabulary
-    return (jnp.exp(logits - log_normalizer[..., None]) - expected) * gradient[..., None], None
+    expected = hit.astype(logits.dtype)
+    if smooth:
+        expected = (1.0 - label_smoothing) * expected + label_smoothing / vocabulary
+    difference = jnp.exp(logits - log_normalizer[..., None]) - expected
+    return difference * gradient[..., None], None, None
 
 
-cross_entropy.defvjp(_forward, _backward)
+_cross_entropy.defvjp(_forward, _backward)
