@@ -13,7 +13,7 @@ from seqjax.data.loader import SubwordSampling
 from seqjax.data.tokenizer import Tokenizers, load_tokenizers, save_tokenizers, train_tokenizers
 from seqjax.data.tokens import TokenizedCorpus, tokenize
 from seqjax.duration import resolve
-from seqjax.parallel.mesh import make_mesh
+from seqjax.parallel.mesh import check_implementations, make_mesh
 from seqjax.tasks.text_to_text import TextToText
 from seqjax.validation import check_resolved
 
@@ -50,6 +50,7 @@ def prepare(config: ml_collections.ConfigDict, workdir: Path | None = None) -> P
         and written to it. None keeps them in memory.
     """
     mesh = make_mesh(config.parallel.data)
+    check_implementations(config.model, mesh)
     corpus = open_corpus(config.data, "train")
     tokenizers = _tokenizers(config, corpus, workdir)
     tokenized = tokenize(corpus, tokenizers, config.data, training=True)

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from seqjax.config import flatten, load
 from seqjax.data.tokenizer import load_tokenizers
 from seqjax.errors import UserError
-from seqjax.parallel.mesh import make_mesh, placed, replicated
+from seqjax.parallel.mesh import check_implementations, make_mesh, placed, replicated
 from seqjax.tasks.text_to_text import TextToText
 from seqjax.training.checkpoints import Checkpoints
 
@@ -35,9 +35,10 @@ def load_trained(workdir: str | Path, config: ml_collections.ConfigDict) -> Trai
     """
     workdir = Path(workdir)
     refuse_changes(config, workdir, _FIXED, "after training it is fixed")
+    mesh = make_mesh(config.parallel.data)
+    check_implementations(config.model, mesh)
     tokenizers = load_tokenizers(workdir / "tokenizer")
     task = TextToText(config, tokenizers)
-    mesh = make_mesh(config.parallel.data)
     like = placed(jax.eval_shape(task.init, jax.random.key(0)), replicated(mesh))
     checkpoints = Checkpoints(workdir, config.checkpoint, read_only=True)
     params, step = checkpoints.restore_params(config.decode.checkpoint, config.decode.average, like)
@@ -48,9 +49,14 @@ def load_trained(workdir: str | Path, config: ml_collections.ConfigDict) -> Trai
 def refuse_changes(
     config: ml_collections.ConfigDict, workdir: Path, fields: tuple[str, ...], reason: str
 ) -> None:
-    """Raises a UserError where a field that begins like one of `fields` differs from the run's."""
+    """Raises a UserError where a field that begins like one of `fields` differs from the run's.
+
+    What computes the layers, `implementation`, is no part of what a run is, nor are its devices.
+    """
     saved = flatten(load(workdir / "config.json", missing="default"))
     for path, value in flatten(config).items():
+        if path.endswith(".implementation"):
+            continue
         if path.startswith(fields) and saved[path] != value:
             raise UserError(
                 f"{path} is {value!r}, but the run in {workdir} has {saved[path]!r}: {reason}"

@@ -2,8 +2,9 @@ import jax
 import numpy as np
 import pytest
 
+from seqjax.config import default_config
 from seqjax.errors import UserError
-from seqjax.parallel.mesh import by_row, make_mesh, replicated
+from seqjax.parallel.mesh import by_row, check_implementations, is_nvidia, make_mesh, replicated
 
 
 @pytest.mark.parametrize("asked, given", [(-1, 8), (1, 1), (3, 3), (8, 8)])
@@ -26,3 +27,24 @@ def test_divides_rows_and_repeats_parameters():
     whole = jax.device_put(x, replicated(mesh))
     assert [shard.data.shape for shard in whole.addressable_shards] == [(8, 3)] * 4
     np.testing.assert_array_equal(rows, whole)
+
+
+@pytest.mark.skipif(is_nvidia(jax.devices()[0]), reason="cuDNN is there")
+@pytest.mark.parametrize("stack", ["encoder", "decoder"])
+def test_cudnn_needs_an_nvidia_gpu(stack):
+    model = default_config().model
+    model[stack].update(kind="lstm", implementation="cudnn")
+    message = (
+        rf"^model.{stack}.implementation = 'cudnn': expected 'scan', which has the same"
+        r" parameters, since there is no NVIDIA GPU among the devices \(cpu\)$"
+    )
+    with pytest.raises(UserError, match=message):
+        check_implementations(model, make_mesh())
+
+
+def test_what_asks_for_no_cudnn_runs_anywhere():
+    model = default_config().model
+    model.encoder.kind = "lstm"
+    # Of an LSTM only: means nothing to a Transformer.
+    model.decoder.implementation = "cudnn"
+    check_implementations(model, make_mesh())
