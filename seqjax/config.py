@@ -182,6 +182,9 @@ def _stack() -> ml_collections.ConfigDict:
     stack.residual = False
     # Recurrent: the same dropout at all positions of a sentence (Gal and Ghahramani, 2016).
     stack.variational = False
+    # Recurrent: what runs a layer over a sequence, 'scan', or for an LSTM in float32 on one NVIDIA
+    # GPU 'cudnn'. The parameters are the same: a trained model may change it.
+    stack.implementation = "scan"
     return stack
 
 

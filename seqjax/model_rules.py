@@ -42,6 +42,7 @@ _STACK_RULES = {
     "cell_normalization": ANYTHING,
     "residual": ANYTHING,
     "variational": ANYTHING,
+    "implementation": one_of("scan", "cudnn"),
 }
 _ENCODER_RULES = {**_STACK_RULES, "direction": one_of("forward", "backward", "both")}
 _DECODER_RULES = {
@@ -248,6 +249,35 @@ def _uses_attention(config: ConfigDict) -> bool:
     return decoder.readout != "state" or decoder.attention_order == "attend_first"
 
 
+def _not_by_cudnn(config: ConfigDict, name: str) -> str:
+    """Returns what of a stack that asks for cuDNN's LSTM it cannot compute, '' if there is none."""
+    stack, path = config.model[name], f"model.{name}"
+    if _family(stack) != "recurrent" or stack.implementation != "cudnn":
+        return ""
+    if stack.kind != "lstm":
+        return f"{path}.kind = {stack.kind!r}"
+    if stack.cell_normalization:
+        return f"{path}.cell_normalization = True"
+    if config.model.dtype != "float32":
+        return f"model.dtype = {config.model.dtype!r}"
+    # A decoder whose positions wait for more than the layers' states of the one before.
+    if stack.get("input_feeding"):
+        return f"{path}.input_feeding = True"
+    if stack.get("attention") == "location":
+        return f"{path}.attention = 'location'"
+    if stack.get("attention", "none") != "none" and stack.attention_order == "attend_first":
+        return f"{path}.attention_order = 'attend_first'"
+    return ""
+
+
+def _implementation_relation(name: str) -> Relation:
+    return Relation(
+        f"model.{name}.implementation",
+        lambda c: not _not_by_cudnn(c, name),
+        lambda c: f"'scan', since {_not_by_cudnn(c, name)}",
+    )
+
+
 _DECODER_RELATIONS = (
     Relation(
         "model.decoder.attention",
@@ -319,8 +349,10 @@ def _embedding_field(path: str, stack: ConfigDict) -> str:
 MODEL_RELATIONS = (
     *_size_relations("encoder"),
     *_position_relations("encoder", "max_source_length"),
+    _implementation_relation("encoder"),
     *_size_relations("decoder"),
     *_position_relations("decoder", "max_target_length"),
+    _implementation_relation("decoder"),
     *_DECODER_RELATIONS,
     *_EMBEDDING_RELATIONS,
 )

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from seqjax import duration
 from seqjax.errors import UserError, did_you_mean
 from seqjax.fields import conform, flatten
-from seqjax.model_rules import MODEL_RELATIONS, MODEL_RULES, divided_sizes
+from seqjax.model_rules import MODEL_RELATIONS, MODEL_RULES
 from seqjax.rules import (
     ALL_OR_SOME,
     ANYTHING,
@@ -325,21 +325,6 @@ def validate(config: ConfigDict) -> None:
 
 def _items(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
-
-
-def check_shards(config: ConfigDict, shards: int) -> None:
-    """Checks that the devices of the mesh axis `model` can share the model.
-
-    Raises:
-      UserError: heads or feed-forward units cannot be divided among so many.
-    """
-    for name in ("encoder", "decoder"):
-        for field, size in divided_sizes(config.model[name]).items():
-            if size % shards:
-                raise UserError(
-                    f"parallel.model = {shards}: expected a divisor of"
-                    f" model.{name}.{field} = {size}"
-                )
 
 
 def check_resolved(total: int, warmup: int) -> None:

@@ -68,6 +68,28 @@ def filled():
     return lambda shapes: jax.tree_util.tree_map_with_path(fill, shapes)
 
 
+@pytest.fixture(params=["reference", "cudnn"])
+def lstm_operation(request: pytest.FixtureRequest):
+    """The LSTM of cuDNN where an NVIDIA GPU is, and anywhere what JAX tests it against."""
+    from jax.experimental import rnn
+
+    from seqjax.parallel.mesh import is_nvidia
+
+    def reference(x, h, c, weights, lengths, *form_and_precision):
+        *form, precision = form_and_precision
+        # Anything less, None too, allows cuDNN to round to TF32.
+        assert precision == jax.lax.Precision.HIGHEST
+        inputs, hidden, layers, _, both = form
+        parts = rnn.unpack_lstm_weights(weights, inputs, hidden, layers, both)
+        return rnn.lstm_ref(x, h, c, *parts, lengths, *form)
+
+    if request.param == "reference":
+        return reference
+    if not is_nvidia(jax.devices()[0]):
+        pytest.skip("no NVIDIA GPU: cuDNN is tested where one is, with JAX_PLATFORMS=cuda")
+    return rnn.lstm
+
+
 @pytest.fixture(scope="session")
 def golden():
     """Returns a function from the arrays of a golden file to the tree of those under a name."""

@@ -231,6 +231,37 @@ def test_unknown_names_are_told_with_the_known_ones_and_the_nearest(field, value
             | {"model__decoder__heads": 5},
             "model.decoder.heads = 5: expected a divisor of model.decoder.width = 256",
         ),
+        (
+            _stacks("gru", "transformer", model__encoder__implementation="cudnn"),
+            "model.encoder.implementation = 'cudnn': expected 'scan', since model.encoder.kind ="
+            " 'gru'",
+        ),
+        (
+            _stacks("lstm", "transformer", model__encoder__implementation="cudnn")
+            | {"model__encoder__cell_normalization": True},
+            "model.encoder.implementation = 'cudnn': expected 'scan', since"
+            " model.encoder.cell_normalization = True",
+        ),
+        (
+            _stacks("lstm", "transformer", model__encoder__implementation="cudnn")
+            | {"model__dtype": "bfloat16"},
+            "model.encoder.implementation = 'cudnn': expected 'scan', since model.dtype ="
+            " 'bfloat16'",
+        ),
+        *(
+            (
+                _stacks("lstm", "lstm", model__decoder__implementation="cudnn")
+                | {"model__decoder__attention": "additive"}
+                | {f"model__decoder__{field}": value},
+                "model.decoder.implementation = 'cudnn': expected 'scan', since"
+                f" model.decoder.{field} = {value!r}",
+            )
+            for field, value in (
+                ("attention_order", "attend_first"),
+                ("attention", "location"),
+                ("input_feeding", True),
+            )
+        ),
         ({"data__corpus": "tsv"}, "data.directory = '': expected the folder of the files"),
         ({"data__source": "fr"}, "data.source = 'fr': expected 'en' and data.target = 'de'"),
         (
@@ -340,7 +371,14 @@ def test_fields_that_contradict_each_other_are_told(changes, message):
         {"model__encoder__normalization": "post", "model__decoder__normalization": "post"},
         _stacks("transformer", "lstm", model__decoder__attention="additive")
         | {"model__decoder__attention_order": "attend_first"},
+        # By cuDNN, wherever no position waits for more than the layers' states of the one before.
+        _stacks("lstm", "lstm", model__decoder__attention="additive")
+        | {"model__encoder__implementation": "cudnn", "model__decoder__implementation": "cudnn"},
+        _stacks("lstm", "lstm", model__decoder__attention="none")
+        | {"model__decoder__attention_order": "attend_first", "model__decoder__readout": "state"}
+        | {"model__decoder__implementation": "cudnn"},
         # The same fields where the family does not use them.
+        {"model__encoder__implementation": "cudnn", "model__dtype": "bfloat16"},
         _stacks("lstm", "lstm", model__decoder__attention="additive")
         | {"model__encoder__embedding_width": 7, "model__decoder__embedding_width": 9}
         | {"model__encoder__heads": 5, "model__decoder__heads": 5}

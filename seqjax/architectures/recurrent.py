@@ -12,9 +12,13 @@ import jax.numpy as jnp
 
 from seqjax.architectures.contract import Carry, Memory, remember
 from seqjax.layers.attention import ATTENTIONS, Prepared, tell
+from seqjax.layers.cudnn_lstm import run_cudnn
 from seqjax.layers.dense import Dense
 from seqjax.layers.dropout import Dropout
 from seqjax.layers.recurrent import CELLS, RecurrentLayer, State, normalize
+
+# The names in `implementation` of a stack -> what runs a layer in place of the scan.
+IMPLEMENTATIONS = {"scan": None, "cudnn": run_cudnn}
 
 
 class _Stack(nn.Module):
@@ -27,11 +31,19 @@ class _Stack(nn.Module):
     cell_normalization: bool = False
     residual: bool = False
     variational: bool = False
+    implementation: str = "scan"
     dtype: jnp.dtype = jnp.float32
 
     def _layers(self, reverse: bool = False) -> list[RecurrentLayer]:
         return [
-            RecurrentLayer(self.width, self.kind, reverse, self.cell_normalization, self.dtype)
+            RecurrentLayer(
+                self.width,
+                self.kind,
+                reverse,
+                self.cell_normalization,
+                self.dtype,
+                IMPLEMENTATIONS[self.implementation],
+            )
             for _ in range(self.layers)
         ]
 

@@ -90,6 +90,7 @@ class RecurrentLayer(nn.Module):
       normalize: normalizes the two products, each over all its blocks (Ba et al., 2016; the
         LSTM's cell is left as it is).
       dtype: numbers of the computation.
+      implementation: what runs a whole sequence in place of the scan, as `run_cudnn` does an LSTM.
     """
 
     size: int
@@ -97,6 +98,7 @@ class RecurrentLayer(nn.Module):
     reverse: bool = False
     normalize: bool = False
     dtype: jnp.dtype = jnp.float32
+    implementation: Callable[..., tuple[jax.Array, State]] | None = None
 
     def setup(self):
         kind = CELLS[self.cell]
@@ -125,6 +127,10 @@ class RecurrentLayer(nn.Module):
         state is that after the last real position, and a reverse layer begins there.
         """
         state = self.start(x_BxTxI.shape[0]) if state is None else state
+        if self.implementation:
+            kernel_IxG, bias_G = self.inputs.weights(x_BxTxI.shape[-1])
+            weights = (kernel_IxG, self.recurrent, bias_G)
+            return self.implementation(weights, x_BxTxI, mask_BxT, state, self.reverse)
         inputs_TxBxG = self.project(x_BxTxI).swapaxes(0, 1)
         mask_TxBx1 = mask_BxT.T[..., None]
         cell = (self.cell, self.reverse)

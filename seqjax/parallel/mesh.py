@@ -54,6 +54,11 @@ def _sizes(asked: Mapping[str, int], devices: int, platform: str) -> dict[str, i
     return {axis: devices // product if axis in rest else size for axis, size in asked.items()}
 
 
+def is_nvidia(device: jax.Device) -> bool:
+    """Returns whether a device is an NVIDIA GPU: AMD's have the platform 'gpu', too."""
+    return device.platform == "gpu" and "cuda" in device.client.platform_version
+
+
 def row_parts(mesh: Mesh) -> int:
     """Returns into how many parts the rows of a batch are divided: they must be a multiple."""
     return math.prod(mesh.shape[axis] for axis in _ROWS)

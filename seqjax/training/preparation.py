@@ -12,10 +12,11 @@ from seqjax.data.loader import SubwordSampling
 from seqjax.data.tokenizer import Tokenizers, load_tokenizers, save_tokenizers, train_tokenizers
 from seqjax.data.tokens import TokenizedCorpus, tokenize
 from seqjax.duration import resolve
-from seqjax.parallel.mesh import make_mesh, row_parts
+from seqjax.parallel.mesh import row_parts
 from seqjax.parallel.processes import is_first
 from seqjax.tasks.text_to_text import TextToText
-from seqjax.validation import check_resolved, check_shards
+from seqjax.training.devices import mesh_of
+from seqjax.validation import check_resolved
 
 
 class Durations(NamedTuple):
@@ -49,8 +50,7 @@ def prepare(config: ml_collections.ConfigDict, workdir: Path | None = None) -> P
       workdir: run directory; tokenizers are read from it where it holds a checkpoint, else trained
         and written to it. None keeps them in memory.
     """
-    mesh = make_mesh(**config.parallel)
-    check_shards(config, mesh.shape["model"])
+    mesh = mesh_of(config)
     corpus = open_corpus(config.data, "train")
     tokenizers = _tokenizers(config, corpus, workdir)
     tokenized = tokenize(corpus, tokenizers, config.data, training=True)

@@ -10,11 +10,10 @@ from jax.sharding import Mesh
 from seqjax.data.tokenizer import load_tokenizers
 from seqjax.errors import UserError
 from seqjax.fields import flatten, load
-from seqjax.parallel.mesh import make_mesh
 from seqjax.parallel.sharding import parameter_shardings, placed
 from seqjax.tasks.text_to_text import TextToText
 from seqjax.training.checkpoints import Checkpoints
-from seqjax.validation import check_shards
+from seqjax.training.devices import mesh_of
 
 # Fields that a trained model is made of: after training they are facts.
 _FIXED = ("task", "tokenizer.", "model.")
@@ -37,10 +36,9 @@ def load_trained(workdir: str | Path, config: ml_collections.ConfigDict) -> Trai
     """
     workdir = Path(workdir)
     refuse_changes(config, workdir, _FIXED, "after training it is fixed")
+    mesh = mesh_of(config)
     tokenizers = load_tokenizers(workdir / "tokenizer")
     task = TextToText(config, tokenizers)
-    mesh = make_mesh(**config.parallel)
-    check_shards(config, mesh.shape["model"])
     shapes = jax.eval_shape(task.init, jax.random.key(0))
     like = placed(shapes, parameter_shardings(mesh, shapes))
     checkpoints = Checkpoints(workdir, config.checkpoint, read_only=True)
@@ -52,9 +50,14 @@ def load_trained(workdir: str | Path, config: ml_collections.ConfigDict) -> Trai
 def refuse_changes(
     config: ml_collections.ConfigDict, workdir: Path, fields: tuple[str, ...], reason: str
 ) -> None:
-    """Raises a UserError where a field that begins like one of `fields` differs from the run's."""
+    """Raises a UserError where a field that begins like one of `fields` differs from the run's.
+
+    What computes the layers, `implementation`, is no part of what a run is, nor are its devices.
+    """
     saved = flatten(load(workdir / "config.json", missing="default"))
     for path, value in flatten(config).items():
+        if path.endswith(".implementation"):
+            continue
         if path.startswith(fields) and saved[path] != value:
             raise UserError(
                 f"{path} is {value!r}, but the run in {workdir} has {saved[path]!r}: {reason}"

@@ -1,5 +1,6 @@
 """Recurrent stacks: equality with torch's, and what their options do."""
 
+import functools
 from pathlib import Path
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from seqjax.architectures.encoder_decoder import build
-from seqjax.architectures.recurrent import RecurrentEncoder
+from seqjax.architectures.recurrent import IMPLEMENTATIONS, RecurrentEncoder
 from seqjax.config import default_config
 from seqjax.layers.recurrent import CELLS, RecurrentLayer
 
@@ -241,3 +242,40 @@ def test_a_bridge_brings_what_it_says(bridge, filled):
             dense = variables["params"]["decoder"][f"initial_{layer}"]
             expected = np.tanh(memory.summary @ dense["kernel"] + dense["bias"])
             np.testing.assert_allclose(state[:, 0], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_model_by_cudnn_equals_that_by_the_scan(filled, lstm_operation, monkeypatch):
+    computed = []
+
+    def operation(*arguments):
+        computed.append(arguments[0].shape)
+        return lstm_operation(*arguments)
+
+    by_operation = functools.partial(IMPLEMENTATIONS["cudnn"], operation=operation)
+    monkeypatch.setitem(IMPLEMENTATIONS, "cudnn", by_operation)
+    # A row that fills a batch has no word.
+    source = np.concatenate([SOURCE, np.zeros((1, 5), np.int32)])
+    target = np.concatenate([TARGET, np.zeros((1, 4), np.int32)])
+
+    def run(implementation):
+        model, variables = make(
+            filled, kind="lstm", layers=1, attention="additive", implementation=implementation
+        )
+        computed.clear()
+
+        def loss(variables):
+            logits = model.apply(variables, source, target)
+            return jnp.sum(logits * wave(*logits.shape, seed=1)), logits
+
+        with jax.default_matmul_precision("highest"):
+            return jax.jit(jax.grad(loss, has_aux=True))(variables), list(computed)
+
+    found, by_cudnn = run("cudnn")
+    expected, by_scan = run("scan")
+    # The encoder in both directions, and the decoder.
+    assert (by_cudnn, by_scan) == ([(4, 5, 8), (4, 5, 8), (4, 4, 8)], [])
+    jax.tree.map(
+        lambda ours, scans: np.testing.assert_allclose(ours, scans, rtol=1e-4, atol=1e-5),
+        found,
+        expected,
+    )

@@ -2,10 +2,12 @@ import shutil
 import signal
 from pathlib import Path
 
+import jax
 import pytest
 
 from seqjax.commands.command_line import main
 from seqjax.fields import load
+from seqjax.parallel.mesh import is_nvidia
 from seqjax.training.loop import Training
 
 _DEMO = Path(__file__).parents[2] / "configs" / "demo.py"
@@ -130,8 +132,21 @@ def test_what_makes_a_run_what_it_is_cannot_change(train, finished, field, value
 def test_what_does_not_make_a_run_what_it_is_can_change(train, finished):
     shutil.copytree(finished, train.workdir)
     fields = {"train.duration": 6, "decode.beam_size": 2, "evaluation.limit": 5}
+    # Nor does what computes its layers, where it has such layers.
+    fields["model.encoder.implementation"] = "cudnn"
     assert train(fields)[0] == 0
     assert load(train.workdir / "config.json").decode.beam_size == 2
+
+
+@pytest.mark.skipif(is_nvidia(jax.devices()[0]), reason="cuDNN is there")
+def test_cudnn_without_an_nvidia_gpu_is_one_line_before_any_work(train):
+    code, error = train({"model.encoder.kind": "lstm", "model.encoder.implementation": "cudnn"})
+    assert code == 2
+    assert error.startswith(
+        "seqjax: error: model.encoder.implementation = 'cudnn': expected 'scan'"
+    )
+    assert error.count("\n") == 1
+    assert not list(train.workdir.iterdir())
 
 
 def test_divergence_is_one_line(train):

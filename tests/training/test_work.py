@@ -1,6 +1,10 @@
 import jax
 import jax.numpy as jnp
+import pytest
 
+from seqjax.layers.cudnn_lstm import run_cudnn
+from seqjax.layers.recurrent import RecurrentLayer
+from seqjax.parallel.mesh import is_nvidia
 from seqjax.training.work import product_flops
 
 X, W = jnp.ones((3, 4)), jnp.ones((4, 4))
@@ -33,3 +37,19 @@ def test_calls_are_looked_into_and_of_branches_the_dearest_counts():
         return jax.lax.cond(x.sum() > 0, lambda: x @ w @ w, lambda: x @ w)
 
     assert work(jax.jit(branches), X, W) == 2 * (2 * 3 * 4 * 4)
+
+
+@pytest.mark.skipif(not is_nvidia(jax.devices()[0]), reason="no NVIDIA GPU: cuDNN can't be traced")
+def test_an_lstm_by_cudnn_counts_like_the_scan_forward_and_backward():
+    x, mask = jnp.ones((2, 6, 3)), jnp.ones((2, 6), bool)
+    counts = []
+    for implementation in (None, run_cudnn):
+        layer = RecurrentLayer(5, "lstm", implementation=implementation)
+        variables = layer.init(jax.random.key(0), x, mask)
+
+        def loss(variables, x, layer=layer):
+            return layer.apply(variables, x, mask)[0].sum()
+
+        counts.append((work(loss, variables, x), work(jax.grad(loss, (0, 1)), variables, x)))
+    once = 2 * 2 * 6 * (3 + 5) * 20
+    assert counts[0] == counts[1] == (once, 3 * once)

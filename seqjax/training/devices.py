@@ -1,0 +1,49 @@
+"""The devices of a run, checked against what its model needs of them."""
+
+import ml_collections
+from jax.sharding import Mesh
+
+from seqjax.errors import UserError
+from seqjax.model_rules import divided_sizes
+from seqjax.parallel.mesh import is_nvidia, make_mesh
+
+
+def mesh_of(config: ml_collections.ConfigDict) -> Mesh:
+    """Returns the mesh that `config.parallel` names.
+
+    Raises:
+      UserError: the devices are not there, cannot share the model, or cannot compute it as it asks.
+    """
+    mesh = make_mesh(**config.parallel)
+    _check_shards(config.model, mesh.shape["model"])
+    _check_implementations(config.model, mesh)
+    return mesh
+
+
+def _check_shards(model: ml_collections.ConfigDict, shards: int) -> None:
+    for name in ("encoder", "decoder"):
+        for field, size in divided_sizes(model[name]).items():
+            if size % shards:
+                raise UserError(
+                    f"parallel.model = {shards}: expected a divisor of"
+                    f" model.{name}.{field} = {size}"
+                )
+
+
+def _check_implementations(model: ml_collections.ConfigDict, mesh: Mesh) -> None:
+    for name in ("encoder", "decoder"):
+        stack = model[name]
+        if stack.kind != "lstm" or stack.implementation != "cudnn":
+            continue
+        field = f"model.{name}.implementation = 'cudnn'"
+        device = mesh.devices.flat[0]
+        if not is_nvidia(device):
+            raise UserError(
+                f"{field}: expected 'scan', which has the same parameters, since there is no"
+                f" NVIDIA GPU among the devices ({device.platform})"
+            )
+        if mesh.size > 1:
+            raise UserError(
+                f"{field}: expected 'scan', or parallel.data = 1, since cuDNN does not divide a"
+                f" batch over {mesh.size} devices"
+            )

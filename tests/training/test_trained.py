@@ -1,0 +1,56 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from seqjax.data.tokenizer import save_tokenizers
+from seqjax.errors import UserError
+from seqjax.fields import save
+from seqjax.parallel.mesh import is_nvidia
+from seqjax.tasks.text_to_text import TextToText
+from seqjax.training.checkpoints import Checkpoints
+from seqjax.training.state import TrainState
+from seqjax.training.trained import load_trained
+
+
+@pytest.fixture
+def by_cudnn(tiny_task, tiny_params, tmp_path):
+    """A run of an LSTM by cuDNN: its folder, its config and its parameters."""
+    task = tiny_task()
+    config = task.config
+    config.model.encoder.kind = "lstm"
+    params = tiny_params(TextToText(config, task.tokenizers))
+    config.model.encoder.implementation = "cudnn"
+    save(config, tmp_path / "config.json")
+    save_tokenizers(task.tokenizers, tmp_path / "tokenizer")
+    checkpoints = Checkpoints(tmp_path, config.checkpoint)
+    optimizer = optax.sgd(0.1, momentum=0.9).init(params)
+    checkpoints.save(TrainState(jnp.int32(1), params, optimizer), {}, {"loss": 1.0})
+    checkpoints.close()
+    return tmp_path, config, params
+
+
+def test_what_computes_a_trained_model_can_change(by_cudnn):
+    workdir, config, params = by_cudnn
+    config.model.encoder.implementation = "scan"
+    trained = load_trained(workdir, config)
+    jax.tree.map(np.testing.assert_array_equal, trained.params, params)
+    source = np.array([[4, 5, 6, 2]] * trained.mesh.size, np.int32)
+    batch = {"source": source, "target": source}
+    scored = jax.jit(trained.task.score)(trained.params, batch)
+    assert np.all(np.asarray(scored["nll"]) > 0)
+
+
+@pytest.mark.skipif(is_nvidia(jax.devices()[0]), reason="cuDNN is there")
+def test_cudnn_is_not_replaced_unasked(by_cudnn):
+    with pytest.raises(UserError, match="^model.encoder.implementation = 'cudnn': expected 'scan'"):
+        load_trained(*by_cudnn[:2])
+
+
+def test_what_a_trained_model_is_made_of_cannot_change(by_cudnn):
+    workdir, config, _ = by_cudnn
+    config.model.encoder.width = 16
+    message = "^model.encoder.width is 16, but the run in .* has 8: after training it is fixed$"
+    with pytest.raises(UserError, match=message):
+        load_trained(workdir, config)
