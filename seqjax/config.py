@@ -22,7 +22,7 @@ def default_config() -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict()
     # What a batch means: 'text_to_text'.
     config.task = "text_to_text"
-    # Seed of initialization, dropout, batch order and subword sampling.
+    # Seed of initialization and dropout, and of the batches where `batching.seed` is -1.
     config.seed = 0
     config.data = _data()
     config.tokenizer = _tokenizer()
@@ -102,6 +102,8 @@ def _tokenizer() -> ml_collections.ConfigDict:
 
 def _batching() -> ml_collections.ConfigDict:
     batching = ml_collections.ConfigDict()
+    # Seed of the order of batches and of subword sampling; -1 takes `seed`.
+    batching.seed = -1
     # What bounds a batch: 'tokens' (padded tokens of the longer side) or 'sentences'.
     batching.kind = "tokens"
     # Padded tokens of the longer side in a batch, all devices together.

@@ -119,6 +119,7 @@ RULES: dict[str, Rule] = {
     "tokenizer.minimum_frequency": at_least(1),
     "tokenizer.lowercase": ANYTHING,
     "tokenizer.sampling": PROBABILITY,
+    "batching.seed": between(-1, 2**32 - 1),
     "batching.kind": one_of("tokens", "sentences"),
     "batching.tokens": at_least(1),
     "batching.sentences": at_least(1),

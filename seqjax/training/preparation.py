@@ -54,14 +54,15 @@ def prepare(config: ml_collections.ConfigDict, workdir: Path | None = None) -> P
     corpus = open_corpus(config.data, "train")
     tokenizers = _tokenizers(config, corpus, workdir)
     tokenized = tokenize(corpus, tokenizers, config.data, training=True)
+    seed = config.seed if config.batching.seed == -1 else config.batching.seed
     sampling = None
     if config.tokenizer.sampling:
-        sampling = SubwordSampling(corpus, tokenizers, tokenized, config.seed)
+        sampling = SubwordSampling(corpus, tokenizers, tokenized, seed)
     plan = TrainingPlan(
         tokenized.source_lengths,
         tokenized.target_lengths,
         config.batching,
-        config.seed,
+        seed,
         row_multiple=row_parts(mesh) * config.optimizer.accumulate,
         room=sampling.room() if sampling else (1.0, 1.0),
     )

@@ -16,27 +16,22 @@ Sums = dict[str, jax.Array]
 Loss = Callable[[dict, dict, jax.Array], tuple[jax.Array, Sums]]
 
 
-def make_train_step(
-    loss: Loss,
-    optimizer: optax.GradientTransformation,
-    key: jax.Array,
-    mesh: Mesh,
-    accumulate: int = 1,
-    state: Any = None,
-) -> "CompiledSteps":
-    """Returns the update: (state, batch) -> (state, sums to report).
+Step = Callable[[TrainState, dict], tuple[TrainState, Sums]]
+
+
+def train_step_of(
+    loss: Loss, optimizer: optax.GradientTransformation, key: jax.Array, accumulate: int = 1
+) -> Step:
+    """Returns the update as a pure function, (state, batch) -> (state, sums to report).
 
     The gradient is that of the loss summed over the whole batch, divided by its target tokens:
-    neither the number of devices nor `accumulate` changes what an update means. The state that
-    is passed in is donated.
+    neither the number of devices nor `accumulate` changes what an update means.
 
     Args:
       loss: (params, batch, dropout key) -> (summed loss, sums with `tokens` among them).
       optimizer: what turns gradients into updates.
       key: typed PRNG key of the run.
-      mesh: devices, among which the rows of a batch are divided.
       accumulate: parts that a batch is split into, one after the other.
-      state: shardings of the state's arrays; by default every device holds them whole.
     """
 
     def train_step(state: TrainState, batch: dict) -> tuple[TrainState, Sums]:
@@ -49,10 +44,28 @@ def make_train_step(
         sums["gradient_norm"] = optax.tree.norm(gradients)
         return TrainState(state.step + 1, params, optimizer_state), sums
 
+    return train_step
+
+
+def make_train_step(
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    key: jax.Array,
+    mesh: Mesh,
+    accumulate: int = 1,
+    state: Any = None,
+) -> "CompiledSteps":
+    """Returns the update of `train_step_of`, compiled; the state that is passed in is donated.
+
+    Args:
+      loss, optimizer, key, accumulate: see there.
+      mesh: devices, among which the rows of a batch are divided.
+      state: shardings of the state's arrays; by default every device holds them whole.
+    """
     everywhere = replicated(mesh)
     state = everywhere if state is None else state
     jitted = jax.jit(
-        train_step,
+        train_step_of(loss, optimizer, key, accumulate),
         in_shardings=(state, by_row(mesh)),
         out_shardings=(state, everywhere),
         donate_argnums=0,
@@ -61,30 +74,33 @@ def make_train_step(
 
 
 class CompiledSteps:
-    """A jitted update, compiled ahead of time for each batch shape, so that its work is known."""
+    """A jitted update, compiled ahead of time for each batch shape, so that its work is known.
+
+    Its last argument is the batch.
+    """
 
     def __init__(self, train_step: Callable):
         self._train_step = train_step
         self._compiled: dict[tuple, tuple[jax.stages.Compiled, float]] = {}
 
-    def __call__(self, state: TrainState, batch: dict) -> tuple[TrainState, Sums]:
-        return self.compile(state, batch)(state, batch)
+    def __call__(self, *arguments: Any) -> tuple[TrainState, Sums]:
+        return self.compile(*arguments)(*arguments)
 
-    def compile(self, state: TrainState, batch: dict) -> jax.stages.Compiled:
+    def compile(self, *arguments: Any) -> jax.stages.Compiled:
         """Returns the executable for the shapes of a batch, which may be abstract."""
-        return self._known(state, batch)[0]
+        return self._known(*arguments)[0]
 
-    def flops(self, state: TrainState, batch: dict) -> float:
-        """Returns the FLOPs of the products of an update on all devices; both may be abstract."""
-        key = _shapes(batch)
+    def flops(self, *arguments: Any) -> float:
+        """Returns the FLOPs of the products of an update on all devices; all may be abstract."""
+        key = _shapes(arguments[-1])
         if key in self._compiled:
             return self._compiled[key][1]
-        return product_flops(self._train_step.trace(state, batch).jaxpr.jaxpr)
+        return product_flops(self._train_step.trace(*arguments).jaxpr.jaxpr)
 
-    def _known(self, state: TrainState, batch: dict) -> tuple[jax.stages.Compiled, float]:
-        key = _shapes(batch)
+    def _known(self, *arguments: Any) -> tuple[jax.stages.Compiled, float]:
+        key = _shapes(arguments[-1])
         if key not in self._compiled:
-            traced = self._train_step.trace(state, batch)
+            traced = self._train_step.trace(*arguments)
             flops = product_flops(traced.jaxpr.jaxpr)
             self._compiled[key] = traced.lower().compile(), flops
         return self._compiled[key]
