@@ -240,7 +240,10 @@ def _backward(cell, kept, gradients):
         )
         first, *others = state_gradient
         added, inputs, recurrent, state = derivative((first + output_gradient, *others))
-        state_gradient = (state[0] + jax.lax.dot_general(recurrent, kernel_HxG, (((1,), (1,)), ((), ()))), *state[1:])
+        state_gradient = (
+            state[0] + jax.lax.dot_general(recurrent, kernel_HxG, (((1,), (1,)), ((), ()))),
+            *state[1:],
+        )
         carry = state_gradient, jax.tree.map(jnp.add, adjustment_gradient, added)
         return carry, (inputs, recurrent)
 
