@@ -9,10 +9,11 @@ _ATTENTIONS = (
     ("none", "additive", "additive_normalized", "dot", "scaled_dot", "general", "concat")
     + ("location", "multi_head")
 )  # fmt: skip
-# Family -> the kinds of attention that its decoder can use.
+# Family -> the kinds of attention that its decoder can use behind an encoder.
 ATTENTIONS_OF = {
     "recurrent": _ATTENTIONS,
-    # All positions are computed at once: none can look from where the one before has looked.
+    # All positions are computed at once: none can look from where the one before has looked. Nor
+    # does anything but attention tell these families of the source.
     "convolutional": tuple(name for name in _ATTENTIONS if name not in ("none", "location")),
     "transformer": ("multi_head",),
 }

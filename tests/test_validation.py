@@ -195,6 +195,14 @@ def test_unknown_names_are_told_with_the_known_ones_and_the_nearest(field, value
             "model.decoder.attention = 'location': expected one of 'additive', 'additive_norm",
         ),
         (
+            _stacks("lstm", "convolutional", model__decoder__attention="none"),
+            "model.decoder.attention = 'none': expected one of 'additive', 'additive_norm",
+        ),
+        (
+            {"model__decoder__attention": "none"},
+            "model.decoder.attention = 'none': expected one of 'multi_head', since",
+        ),
+        (
             _stacks("transformer", "lstm", model__decoder__attention="dot")
             | {"model__encoder__width": 128},
             "model.decoder.attention = 'dot': expected one of 'none', 'additive',"

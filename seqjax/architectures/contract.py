@@ -7,6 +7,8 @@ same positions one at a time, for search:
     logits[:, t] of  decoder(memory, targets)
       ==  logits of the t-th  decoder.step(carry, targets[:, t])
 
+A language model is a decoder without a memory: what it is given as one is `no_memory`.
+
 Shape suffixes: B batch, S source, T target, L capacity, K hypotheses, D width, H heads,
 P width of a head, F feed-forward, V vocabulary, N n-best.
 """
@@ -48,6 +50,17 @@ def remember(states_BxSxD: jax.Array, mask_BxS: jax.Array, **others: PyTree) -> 
         count_Bx1 = jnp.maximum(jnp.sum(weights_BxSx1, axis=1), 1)
         fields["summary"] = (total_BxD / count_Bx1).astype(states_BxSxD.dtype)
     return Memory(states=states_BxSxD, mask=mask_BxS, **fields)
+
+
+def no_memory(rows: int) -> Memory:
+    """Returns the memory of sentences without a source: no positions, and a summary of nothing."""
+    states_Bx0x0 = jnp.zeros((rows, 0, 0))
+    return Memory(
+        states=states_Bx0x0,
+        values=states_Bx0x0,
+        mask=jnp.zeros((rows, 0), bool),
+        summary=jnp.zeros((rows, 0)),
+    )
 
 
 @flax.struct.dataclass

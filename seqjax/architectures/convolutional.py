@@ -115,7 +115,8 @@ class ConvolutionalDecoder(_Stack):
     memory all is scaled.
 
     Attributes:
-      attention: a key of `ATTENTIONS`; the paper's is 'dot'.
+      attention: a key of `ATTENTIONS`; the paper's is 'dot'. 'none', of a language model: layers
+        are their convolutions alone.
       attention_width: inner size of those kinds that have one; 0: that of the embeddings.
       heads: heads, of 'multi_head' only.
       embedding: maps target tokens [...] to vectors [..., E].

@@ -42,27 +42,13 @@ class EncoderDecoder(nn.Module):
 
     def setup(self):
         config = self.config
-        dtype = jnp.dtype(config.dtype)
-
-        def embedding(vocabulary, width):
-            return Embedding(vocabulary, width, dtype, config.embedding_initializer)
-
-        encoder, decoder = config.encoder, config.decoder
-        source_width = encoder.embedding_width or encoder.width
-        target_width = decoder.embedding_width or decoder.width
-        self.source_embedding = embedding(self.source_vocabulary, source_width)
+        self.source_embedding = build_embedding(config, config.encoder, self.source_vocabulary)
         if config.share_embeddings:
             self.target_embedding = self.source_embedding
         else:
-            self.target_embedding = embedding(self.target_vocabulary, target_width)
-        if config.tie_output:
-            output = TiedOutput(self.target_embedding)
-        else:
-            output = Dense(self.target_vocabulary, dtype, result=jnp.float32)
-        self.encoder = _stack(ENCODERS, encoder, dtype=dtype)
-        self.decoder = _stack(
-            DECODERS, decoder, dtype=dtype, embedding=self.target_embedding, output=output
-        )
+            self.target_embedding = build_embedding(config, config.decoder, self.target_vocabulary)
+        self.encoder = _stack(ENCODERS, config.encoder, dtype=jnp.dtype(config.dtype))
+        self.decoder = build_decoder(config, self.target_embedding, self.target_vocabulary)
 
     def __call__(
         self, source_BxS: jax.Array, target_BxT: jax.Array, deterministic: bool = True
@@ -122,6 +108,28 @@ def source_attention(
         return int("".join(digits) or 0)
 
     return logits, [weights for _, weights in sorted(layers, key=lambda item: number(item[0]))]
+
+
+def build_embedding(
+    model: ml_collections.FrozenConfigDict,
+    stack: ml_collections.FrozenConfigDict,
+    vocabulary: int,
+) -> Embedding:
+    """Returns the table of the tokens that the encoder or the decoder of `config.model` reads."""
+    width = stack.embedding_width or stack.width
+    return Embedding(vocabulary, width, jnp.dtype(model.dtype), model.embedding_initializer)
+
+
+def build_decoder(
+    model: ml_collections.FrozenConfigDict, embedding: Embedding, vocabulary: int
+) -> nn.Module:
+    """Returns the decoder of `config.model`, between a table and logits of the vocabulary."""
+    dtype = jnp.dtype(model.dtype)
+    if model.tie_output:
+        output = TiedOutput(embedding)
+    else:
+        output = Dense(vocabulary, dtype, result=jnp.float32)
+    return _stack(DECODERS, model.decoder, dtype=dtype, embedding=embedding, output=output)
 
 
 def _stack(

@@ -32,7 +32,7 @@ class _Stack(nn.Module):
     activation_dropout: float = 0.0
     dtype: jnp.dtype = jnp.float32
 
-    def _build(self, layer: type[nn.Module], causal: bool) -> None:
+    def _build(self, layer: type[nn.Module], causal: bool, **fields) -> None:
         self.position = Positions(self.positions, self.max_positions)
         self.relative = RelativePositions(self.positions, self.width, self.heads, causal)
         self.drop = Dropout(self.dropout)
@@ -49,6 +49,7 @@ class _Stack(nn.Module):
                 attention_dropout=self.attention_dropout,
                 activation_dropout=self.activation_dropout,
                 dtype=self.dtype,
+                **fields,
             )
             for _ in range(self.layers)
         ]
@@ -85,15 +86,18 @@ class TransformerDecoder(_Stack):
     """A stack of causal self-attention and memory attention layers.
 
     Attributes:
+      attention: 'multi_head', or 'none' of a language model: layers have self-attention only.
       embedding: maps target tokens [...] to vectors [..., D].
       output: maps vectors [..., D] to float32 logits [..., V].
     """
 
+    attention: str = "multi_head"
     embedding: nn.Module = None
     output: nn.Module = None
 
     def setup(self):
-        self._build(TransformerDecoderLayer, causal=True)
+        reads_memory = self.attention != "none"
+        self._build(TransformerDecoderLayer, causal=True, reads_memory=reads_memory)
 
     def __call__(
         self, memory: Memory, targets_BxT: jax.Array, deterministic: bool = True

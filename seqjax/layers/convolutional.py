@@ -122,7 +122,7 @@ class ConvolutionalDecoderLayer(nn.Module):
 
     Attributes: those of `GatedConvolution`, and
       embedding_width: size E of embeddings and queries.
-      attention: a key of `ATTENTIONS`.
+      attention: a key of `ATTENTIONS`; 'none': nothing is read, and h stands for the sum with c.
       attention_width: its inner size.
       heads: its heads, of 'multi_head' only.
     """
@@ -141,26 +141,29 @@ class ConvolutionalDecoderLayer(nn.Module):
         self.convolution = GatedConvolution(
             self.width, self.kernel, self.dilation, True, self.dropout, self.dtype
         )
-        self.query = NormalizedDense(self.embedding_width, dtype=self.dtype)
-        self.source = ATTENTIONS[self.attention](
-            width=self.embedding_width,
-            inner=self.attention_width or self.embedding_width,
-            heads=self.heads,
-            dtype=self.dtype,
-        )
-        self.context = NormalizedDense(self.width, dtype=self.dtype)
+        if self.attention != "none":
+            self.query = NormalizedDense(self.embedding_width, dtype=self.dtype)
+            self.source = ATTENTIONS[self.attention](
+                width=self.embedding_width,
+                inner=self.attention_width or self.embedding_width,
+                heads=self.heads,
+                dtype=self.dtype,
+            )
+            self.context = NormalizedDense(self.width, dtype=self.dtype)
 
     def prepare(
         self, states_BxSxE: jax.Array, values_BxSxE: jax.Array, mask_BxS: jax.Array
-    ) -> Prepared:
-        """Returns a memory as this layer reads it."""
+    ) -> Prepared | None:
+        """Returns a memory as this layer reads it, None where it reads none."""
+        if self.attention == "none":
+            return None
         return self.source.prepare(states_BxSxE, values_BxSxE, mask_BxS)
 
     def __call__(
         self,
         x_BxTxD: jax.Array,
         embedded_BxTxE: jax.Array,
-        memory: Prepared,
+        memory: Prepared | None,
         deterministic: bool = True,
     ) -> jax.Array:
         """Maps [B, T, D] to [B, T, D]; a position sees itself and the past."""
@@ -176,13 +179,15 @@ class ConvolutionalDecoderLayer(nn.Module):
         past_BxKxPxD: jax.Array,
         x_BxKxD: jax.Array,
         embedded_BxKxE: jax.Array,
-        memory: Prepared,
+        memory: Prepared | None,
     ) -> tuple[jax.Array, jax.Array]:
         """Advances K hypotheses by one position; returns their new past and outputs [B, K, D]."""
         past_BxKxPxD, hidden_BxKxD = self.convolution.step(past_BxKxPxD, x_BxKxD)
         return past_BxKxPxD, average(self._read(hidden_BxKxD, embedded_BxKxE, memory), x_BxKxD)
 
     def _read(self, hidden_BxTxD, embedded_BxTxE, memory):
+        if memory is None:
+            return hidden_BxTxD
         query_BxTxE = average(self.query(hidden_BxTxD), embedded_BxTxE)
         context, weights_BxHxTxS = self.source(query_BxTxE, memory)
         tell(self, weights_BxHxTxS)

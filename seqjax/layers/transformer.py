@@ -94,11 +94,18 @@ class TransformerEncoderLayer(_Layer):
 
 
 class TransformerDecoderLayer(_Layer):
-    """Causal self-attention, attention to the memory, then feed-forward (Vaswani et al., 2017)."""
+    """Causal self-attention, attention to the memory, then feed-forward (Vaswani et al., 2017).
+
+    Attributes: those of both layers, and
+      reads_memory: whether there is attention to the memory; if not, none of it is looked at.
+    """
+
+    reads_memory: bool = True
 
     def setup(self):
         self.attention, self.attention_residual = self._attention(), self._residual()
-        self.cross, self.cross_residual = self._attention(), self._residual()
+        if self.reads_memory:
+            self.cross, self.cross_residual = self._attention(), self._residual()
         self.inner, self.inner_residual = self._feed_forward(), self._residual()
 
     def __call__(
@@ -117,22 +124,20 @@ class TransformerDecoderLayer(_Layer):
         x_BxTxD = self.attention_residual(
             x_BxTxD, lambda x: self.attention(x, x, mask, deterministic, relation), deterministic
         )
-        keys, values = self.cross.project_memory(*memory)
-        return self._rest(x_BxTxD, keys, values, memory_mask, deterministic)
+        return self._rest(x_BxTxD, self._project(memory), memory_mask, deterministic)
 
     def start(self, memory: tuple[jax.Array, jax.Array], hypotheses: int, capacity: int) -> dict:
-        """Returns the projected memory, and empty caches for `capacity` L positions.
+        """Returns the projected memory, if it is read, and empty caches for `capacity` L positions.
 
         Keys are kept as [B, N, P, L K], the form that a product with queries reads row by row, and
         values as [B, N, L K, P]: slot (t, k) is t K + k, and N the heads of keys and values.
         """
-        keys, values = self.cross.project_memory(*memory)
-        batch, groups, _, size = keys.shape
-        slots = capacity * hypotheses
+        batch, groups = memory[0].shape[0], self.key_value_heads or self.heads
+        size, slots = self.width // self.heads, capacity * hypotheses
         return {
-            "cross": (keys, values),
-            "keys": jnp.zeros((batch, groups, size, slots), keys.dtype),
-            "values": jnp.zeros((batch, groups, slots, size), keys.dtype),
+            "cross": self._project(memory),
+            "keys": jnp.zeros((batch, groups, size, slots), self.dtype),
+            "values": jnp.zeros((batch, groups, slots, size), self.dtype),
         }
 
     def step(
@@ -163,15 +168,20 @@ class TransformerDecoderLayer(_Layer):
             return read(query, keys.swapaxes(2, 3), values, mask, bias=relation.bias)[0]
 
         x_BxKxD = self.attention_residual(x_BxKxD, attend, True)
-        x_BxKxD = self._rest(x_BxKxD, *cache["cross"], memory_mask, True)
+        x_BxKxD = self._rest(x_BxKxD, cache["cross"], memory_mask, True)
         return {**cache, "keys": keys, "values": values}, x_BxKxD
 
-    def _rest(self, x, keys, values, memory_mask, deterministic):
+    def _project(self, memory: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array] | None:
+        """Returns the keys and values of a memory, None where it is not read."""
+        return self.cross.project_memory(*memory) if self.reads_memory else None
+
+    def _rest(self, x, projected, memory_mask, deterministic):
         def cross(y):
             query = self.cross.project_query(y)
-            found, weights = self.cross.read(query, keys, values, memory_mask, deterministic)
+            found, weights = self.cross.read(query, *projected, memory_mask, deterministic)
             tell(self, weights)
             return found
 
-        x = self.cross_residual(x, cross, deterministic)
+        if projected is not None:
+            x = self.cross_residual(x, cross, deterministic)
         return self.inner_residual(x, lambda y: self.inner(y, deterministic), deterministic)

@@ -1,5 +1,6 @@
 """Several processes that run one program, each on the devices of its host."""
 
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -58,11 +59,27 @@ def joined(processes: Processes) -> Iterator[None]:
         return
     import jax
 
-    _join(processes)
-    try:
-        yield
-    finally:
-        jax.distributed.shutdown()
+    with _own_standard_output():
+        _join(processes)
+        try:
+            yield
+        finally:
+            jax.distributed.shutdown()
+
+
+@contextmanager
+def _own_standard_output() -> Iterator[None]:
+    """Keeps standard output for results: libraries below Python (Gloo) report there."""
+    sys.stdout.flush()
+    results, before = os.dup(1), sys.stdout
+    os.dup2(2, 1)
+    with os.fdopen(results, "w", encoding="utf-8", newline="\n") as sys.stdout:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+            os.dup2(sys.stdout.fileno(), 1)
+            sys.stdout = before
 
 
 def _join(processes: Processes) -> None:

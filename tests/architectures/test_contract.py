@@ -114,41 +114,18 @@ def with_parameters(model, filled):
     return {"params": filled(shapes["params"])}
 
 
-def histories(tokens_BxKxT, parents_TxBxK):
-    """Returns what each hypothesis has read by step t, [T, K, B, T]: its ancestors, then itself."""
-    seen = np.full((LENGTH, HYPOTHESES, ROWS, LENGTH), PAD, np.int32)
-    for t in range(LENGTH):
-        slots = np.broadcast_to(np.arange(HYPOTHESES), (ROWS, HYPOTHESES))
-        for past in range(t, -1, -1):
-            seen[t, :, :, past] = np.take_along_axis(tokens_BxKxT[:, :, past], slots, axis=1).T
-            if past:
-                slots = np.take_along_axis(parents_TxBxK[past - 1], slots, axis=1)
-    return seen
-
-
-def walk(model, variables, source, tokens_BxKxT, parents_TxBxK):
-    """Returns logits [T, B, K, V] of the recurrent view; each beam is reordered after step t."""
+def walk(beams, model, variables, source, tokens_BxKxT, parents_TxBxK):
     memory = model.apply(variables, source, method="encode")
     carry = model.apply(variables, memory, HYPOTHESES, 8, method="start")
-
-    def step(carry, tokens_and_parents):
-        tokens, parents = tokens_and_parents
-        carry, logits = model.apply(variables, carry, tokens, method="step")
-        return reorder(carry, parents), logits
-
-    tokens_TxBxK = jnp.asarray(tokens_BxKxT).transpose(2, 0, 1)
-    carry, logits = jax.lax.scan(step, carry, (tokens_TxBxK, jnp.asarray(parents_TxBxK)))
-    return logits
+    step = functools.partial(model.apply, variables, method="step")
+    return beams.walk(step, carry, tokens_BxKxT, parents_TxBxK)
 
 
-def check_views(model, variables, forward, tolerance):
+def check_views(beams, model, variables, forward, tolerance):
     """The recurrent view gives the logits of the parallel one, while beams are reordered."""
-    random = np.random.default_rng(0)
-    parents = random.integers(0, HYPOTHESES, (LENGTH, ROWS, HYPOTHESES))
-    tokens = random.integers(4, VOCABULARY, (ROWS, HYPOTHESES, LENGTH))
-    tokens[:, :, 0] = BOS
-    stepped = jax.jit(functools.partial(walk, model))(variables, SOURCE, tokens, parents)
-    seen = histories(tokens, parents)
+    tokens, parents = beams.random(ROWS, HYPOTHESES, LENGTH, VOCABULARY)
+    stepped = jax.jit(functools.partial(walk, beams, model))(variables, SOURCE, tokens, parents)
+    seen = beams.histories(tokens, parents)
     sources = np.tile(SOURCE, (LENGTH * HYPOTHESES, 1))
     logits = np.asarray(forward(variables, sources, seen.reshape(-1, LENGTH))[0])
     logits = logits.reshape(*seen.shape, VOCABULARY)
@@ -246,12 +223,12 @@ def check_gradients(model, variables):
         assert reached.mean() > least, f"{where}: {reached.mean():.0%} reached"
 
 
-def check(case, filled):
+def check(case, filled, beams):
     encoder, decoder, changes, dtype = case
     model = make(*case)
     variables = with_parameters(model, filled)
     forward = jax.jit(functools.partial(source_attention, model))
-    check_views(model, variables, forward, TOLERANCES[dtype])
+    check_views(beams, model, variables, forward, TOLERANCES[dtype])
     check_independence(variables, forward, TOLERANCES[dtype])
     layers = model.config.decoder.layers
     check_attention(variables, forward, decoder, layers, changes, SUM_TOLERANCES[dtype])
@@ -264,14 +241,14 @@ def check(case, filled):
 
 
 @pytest.mark.parametrize("case", FAST, ids=name)
-def test_families_hold_the_contract(case, filled):
-    check(case, filled)
+def test_families_hold_the_contract(case, filled, beams):
+    check(case, filled, beams)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [case for case in CASES if case not in FAST], ids=name)
-def test_pairs_and_kinds_of_attention_hold_the_contract(case, filled):
-    check(case, filled)
+def test_pairs_and_kinds_of_attention_hold_the_contract(case, filled, beams):
+    check(case, filled, beams)
 
 
 def test_every_pair_and_every_kind_of_attention_occurs():

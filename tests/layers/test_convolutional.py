@@ -104,6 +104,18 @@ def test_an_encoder_layer_sees_nothing_in_padding(filled, wave):
     assert np.all(np.any(gradient[MASK], axis=-1))
 
 
+def test_a_decoder_layer_without_attention_is_its_convolution_and_the_residual(filled, wave):
+    layer = ConvolutionalDecoderLayer(5, embedding_width=4, kernel=3, dilation=2, attention="none")
+    x, embedded = wave(2, 7, 5).astype(np.float32), wave(2, 7, 4, seed=1)
+    variables = with_parameters(layer, filled, x, embedded, None)
+    assert variables["params"].keys() == {"convolution"}
+    convolution = GatedConvolution(width=5, kernel=3, dilation=2, causal=True)
+    found = convolution.apply({"params": variables["params"]["convolution"]}, x)
+    expected = (found + x) * np.sqrt(0.5)
+    np.testing.assert_allclose(layer.apply(variables, x, embedded, None), expected, rtol=1e-6)
+    assert layer.apply(variables, x, x, x[..., 0] > 0, method="prepare") is None
+
+
 def test_attention_weights_are_told_on_request(golden):
     layer = ConvolutionalDecoderLayer(width=5, embedding_width=4, kernel=3)
     inputs = golden(GOLDENS, "decoder_layer/inputs")

@@ -94,6 +94,18 @@ def test_decoder_layer_equals_plain_numpy(normalization, filled, reference, wave
 
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_decoder_layer_without_a_memory_is_a_causal_encoder_layer(normalization, filled, wave):
+    x = wave(2, 4, 8).astype(np.float32)
+    nothing = (np.zeros((2, 0, 0)), np.zeros((2, 0, 0)))
+    layer = TransformerDecoderLayer(**SIZES, normalization=normalization, reads_memory=False)
+    inputs = (x, nothing, causal_mask(4), np.zeros((2, 1, 1, 0), bool))
+    params = filled(jax.eval_shape(layer.init, jax.random.key(0), *inputs)["params"])
+    encoder = TransformerEncoderLayer(**SIZES, normalization=normalization)
+    expected = encoder.apply({"params": params}, x, causal_mask(4))
+    np.testing.assert_array_equal(layer.apply({"params": params}, *inputs), expected)
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
 def test_encoder_layer_equals_torch_forward_and_backward(normalization, torch_layers):
     layer = TransformerEncoderLayer(8, 2, 12, normalization=normalization)
     mask = np.arange(5) < torch_layers.lengths[:, None, None, None]

@@ -1,0 +1,52 @@
+"""Walks of a decoder's recurrent view, and what each hypothesis has read on them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqjax.architectures.contract import reorder
+from seqjax.data.tokenizer import BOS, PAD
+
+
+class Beams:
+    """K hypotheses in each of B rows that read T tokens; each beam is reordered after each step."""
+
+    @staticmethod
+    def random(rows, hypotheses, length, vocabulary):
+        """Returns the tokens [B, K, T] that slots read, and who continues whom, [T, B, K]."""
+        random = np.random.default_rng(0)
+        parents_TxBxK = random.integers(0, hypotheses, (length, rows, hypotheses))
+        tokens_BxKxT = random.integers(4, vocabulary, (rows, hypotheses, length))
+        tokens_BxKxT[:, :, 0] = BOS
+        return tokens_BxKxT, parents_TxBxK
+
+    @staticmethod
+    def histories(tokens_BxKxT, parents_TxBxK):
+        """Returns what each hypothesis has read by step t, [T, K, B, T]: its ancestors, itself."""
+        rows, hypotheses, length = tokens_BxKxT.shape
+        seen = np.full((length, hypotheses, rows, length), PAD, np.int32)
+        for t in range(length):
+            slots = np.broadcast_to(np.arange(hypotheses), (rows, hypotheses))
+            for past in range(t, -1, -1):
+                seen[t, :, :, past] = np.take_along_axis(tokens_BxKxT[:, :, past], slots, axis=1).T
+                if past:
+                    slots = np.take_along_axis(parents_TxBxK[past - 1], slots, axis=1)
+        return seen
+
+    @staticmethod
+    def walk(step, carry, tokens_BxKxT, parents_TxBxK):
+        """Returns logits [T, B, K, V] of the recurrent view."""
+
+        def advance(carry, tokens_and_parents):
+            tokens, parents = tokens_and_parents
+            carry, logits = step(carry, tokens)
+            return reorder(carry, parents), logits
+
+        tokens_TxBxK = jnp.asarray(tokens_BxKxT).transpose(2, 0, 1)
+        return jax.lax.scan(advance, carry, (tokens_TxBxK, jnp.asarray(parents_TxBxK)))[1]
+
+
+@pytest.fixture(scope="session")
+def beams():
+    return Beams

@@ -1,0 +1,278 @@
+"""The contract, of decoders without a memory.
+
+Both views agree, also when beams are reordered; nothing looks ahead; padding and company change
+nothing; gradients reach every parameter; a prompt is read as the parallel view reads it, and a
+search goes on from there.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqjax.architectures.contract import no_memory
+from seqjax.architectures.language_model import build_language_model
+from seqjax.config import default_config
+from seqjax.data.tokenizer import BOS, PAD
+from seqjax.errors import UserError
+from seqjax.search.beam import beam_search
+from seqjax.search.greedy import greedy_search
+
+VOCABULARY = 13
+ROWS, LENGTH, HYPOTHESES = 3, 6, 3
+TOKENS = np.array([[BOS, 4, 12, 5, 7, 6], [BOS, 9, 9, 4, 11, 8], [BOS, 5, 4, 8, 10, 10]], np.int32)
+# Where the order of additions may differ.
+TOLERANCES = {"float32": 2e-5, "bfloat16": 6e-2}
+DILATED = {"kind": "convolutional", "max_dilation": 2}
+ROTARY = {"kind": "transformer", "positions": "rotary", "key_value_heads": 1, "window": 2}
+FAMILIES = {
+    **{kind: {"kind": kind} for kind in ("elman", "lstm", "gru")},
+    "convolutional": DILATED,
+    "transformer": {"kind": "transformer", "layers": 1},
+}
+OPTIONS = {
+    "lstm_deep": {"kind": "lstm", "readout": "deep", "residual": True, "tie_output": False},
+    "lstm_narrow": {"kind": "lstm", "readout": "state", "embedding_width": 6},
+    "gru_normalized": {"kind": "gru", "cell_normalization": True, "tie_output": False},
+    "convolution_alone": {"kind": "convolutional", "positions": "none"},
+    "wide_kernel": {"kind": "convolutional", "kernel": 5, "positions": "learned"}
+    | {"embedding_width": 6, "tie_output": False},
+    "relative": {"kind": "transformer", "positions": "relative", "tie_output": False},
+    "rotary": ROTARY,
+    "alibi": {"kind": "transformer", "positions": "alibi", "norm": "rms", "activation": "swiglu"},
+    "post": {"kind": "transformer", "positions": "learned", "normalization": "post"},
+}
+HALVED = {
+    "gru_bfloat16": {"kind": "gru", "cell_normalization": True, "dtype": "bfloat16"},
+    "convolutional_bfloat16": DILATED | {"dtype": "bfloat16"},
+    "rotary_bfloat16": ROTARY | {"dtype": "bfloat16"},
+}
+CASES = FAMILIES | OPTIONS | HALVED
+
+
+def of(*groups):
+    """Returns a mark of cases; those beside the families are slow, all together."""
+    slow = pytest.mark.slow
+    cases = [
+        pytest.param(x, marks=() if x in FAMILIES else slow) for group in groups for x in group
+    ]
+    return pytest.mark.parametrize("case", cases)
+
+
+def configured(**changes):
+    """Returns `config.model` of a small model."""
+    config = default_config().model
+    config.decoder.update(attention="none", bridge="zeros", width=8, heads=2, feed_forward=12)
+    config.decoder.update(layers=2, max_positions=9)
+    for name, value in changes.items():
+        (config if name in ("tie_output", "dtype") else config.decoder)[name] = value
+    return config
+
+
+def with_parameters(model, filled):
+    shapes = jax.eval_shape(model.init, jax.random.key(0), TOKENS)
+    assert shapes.keys() == {"params"}
+    return {"params": filled(shapes["params"])}
+
+
+@pytest.fixture(scope="module")
+def models(filled):
+    """Returns a function from a case to its model, fixed parameters and parallel view."""
+
+    @functools.cache
+    def make(case):
+        model = build_language_model(configured(**CASES[case]), VOCABULARY)
+        return model, with_parameters(model, filled), jax.jit(model.apply)
+
+    return make
+
+
+def tolerance(case):
+    return TOLERANCES[CASES[case].get("dtype", "float32")]
+
+
+def repeat(rows):
+    """Returns rows over and over, as many as there are histories: one program serves all tests."""
+    return np.resize(rows, (LENGTH * HYPOTHESES * ROWS, LENGTH))
+
+
+@of(FAMILIES, OPTIONS, HALVED)
+def test_both_views_agree_while_beams_are_reordered(case, models, beams):
+    model, variables, forward = models(case)
+    tokens, parents = beams.random(ROWS, HYPOTHESES, LENGTH, VOCABULARY)
+
+    @jax.jit
+    def walk(variables, tokens, parents):
+        carry = model.apply(variables, ROWS, HYPOTHESES, 8, method="start")
+        step = functools.partial(model.apply, variables, method="step")
+        return beams.walk(step, carry, tokens, parents)
+
+    stepped = walk(variables, tokens, parents)
+    seen = beams.histories(tokens, parents)
+    logits = np.asarray(forward(variables, seen.reshape(-1, LENGTH)))
+    logits = logits.reshape(*seen.shape, VOCABULARY)
+    assert stepped.dtype == logits.dtype == np.float32
+    for t in range(LENGTH):
+        expected = logits[t, :, :, t].swapaxes(0, 1)
+        np.testing.assert_allclose(stepped[t], expected, rtol=tolerance(case), atol=tolerance(case))
+    # The hypotheses differ, or reordering would not matter.
+    assert np.abs(stepped[-1, :, 0] - stepped[-1, :, 1]).max() > 0.05
+
+
+@of(FAMILIES, OPTIONS, HALVED)
+def test_padding_and_company_change_nothing_and_nothing_looks_ahead(case, models):
+    _, variables, forward = models(case)
+    tokens = repeat(TOKENS)
+    logits = np.asarray(forward(variables, tokens))
+    # The same compiled program, all but one row replaced, and others changed in the future.
+    others = tokens.copy()
+    others[:3], others[4:9] = PAD, PAD
+    others[9:12, 1:], others[12:15, 4:] = 16 - others[9:12, 1:], 16 - others[12:15, 4:]
+    changed = np.asarray(forward(variables, others))
+    np.testing.assert_array_equal(changed[3], logits[3])
+    for rows, t in ((slice(9, 12), 1), (slice(12, 15), 4)):
+        # Identical to the last bit: there is not even a small leak.
+        np.testing.assert_array_equal(changed[rows, :t], logits[rows, :t])
+        assert np.abs(changed[rows, t] - logits[rows, t]).max() > 0.05
+
+    padded = np.asarray(forward(variables, np.pad(TOKENS[::-1], ((0, 2), (0, 2)))))
+    assert np.isfinite(padded).all()
+    expected = logits[:3][::-1]
+    near = tolerance(case)
+    np.testing.assert_allclose(padded[:3, :LENGTH], expected, rtol=near, atol=near)
+
+
+@of(FAMILIES, OPTIONS)
+def test_gradients_reach_every_part_of_every_parameter(case, models):
+    model, variables, _ = models(case)
+    # Every word once.
+    tokens = np.arange(2 * 9, dtype=np.int32).reshape(2, 9) % 12 + 1
+    weights = np.cos(np.arange(2 * 9 * VOCABULARY) ** 1.3).reshape(2, 9, VOCABULARY)
+
+    def objective(params):
+        return jnp.sum(model.apply({"params": params}, tokens) * weights)
+
+    gradients = jax.jit(jax.grad(objective))(variables["params"])
+    for path, gradient in jax.tree_util.tree_leaves_with_path(gradients):
+        where = jax.tree_util.keystr(path)
+        if where.endswith("['key']['bias']"):
+            continue  # It adds the same to all scores of a query, which softmax takes out again.
+        reached = np.abs(np.asarray(gradient)) > 1e-7
+        if "embedding']['table" in where:
+            reached = reached[1:13].any(axis=1)
+        # Of 32 relative distances 9 occur.
+        least = 0.25 if "relative" in where else 0.6
+        assert reached.mean() > least, f"{where}: {reached.mean():.0%} reached"
+
+
+@of(FAMILIES)
+def test_a_prompt_is_read_as_the_parallel_view_reads_it(case, models):
+    model, variables, forward = models(case)
+
+    @jax.jit
+    def read(variables, tokens):
+        carry = model.apply(variables, ROWS, 2, 8, method="start")
+        carry, first = model.apply(variables, carry, tokens[:, :1], method="prefill")
+        carry, last = model.apply(variables, carry, tokens[:, 1:], method="prefill")
+        return carry.position, first, last
+
+    position, first, last = read(variables, TOKENS)
+    assert int(position) == LENGTH
+    logits = forward(variables, repeat(TOKENS))[:ROWS]
+    for found, expected in ((first, logits[:, 0]), (last, logits[:, -1])):
+        both = np.repeat(expected[:, None], 2, axis=1)
+        np.testing.assert_allclose(found, both, rtol=2e-5, atol=2e-5)
+
+
+def search_after_prompt(search, model, variables):
+    """Returns three words that a search finds after two words of a prompt and BOS."""
+    carry = model.apply(variables, ROWS, 1, LENGTH, method="start")
+    carry, _ = model.apply(variables, carry, TOKENS[:, 1:3], method="prefill")
+    step = functools.partial(model.apply, variables, method="step")
+    # At the limit EOS is forced, before it is not allowed.
+    found = search(step, carry, np.full(ROWS, 4), max_length=4, min_length=4)
+    return found.tokens[:, 0, :3]
+
+
+@of(FAMILIES, OPTIONS)
+def test_greedy_search_takes_the_most_probable_of_the_parallel_view(case, models):
+    model, variables, forward = models(case)
+    search = jax.jit(functools.partial(search_after_prompt, greedy_search, model))
+    found = np.asarray(search(variables))
+    read = np.concatenate([TOKENS[:, 1:3], np.full((ROWS, 1), BOS), found], axis=1)
+    logits = np.array(forward(variables, repeat(read.astype(np.int32)))[:ROWS])
+    logits[..., :3] = -np.inf
+    np.testing.assert_array_equal(found, logits.argmax(-1)[:, 2:-1])
+
+
+def test_a_beam_of_one_is_greedy_search(models):
+    model, variables, _ = models("elman")
+    beam = functools.partial(beam_search, beam_size=1)
+    np.testing.assert_array_equal(
+        jax.jit(functools.partial(search_after_prompt, beam, model))(variables),
+        jax.jit(functools.partial(search_after_prompt, greedy_search, model))(variables),
+    )
+
+
+@pytest.mark.parametrize("layers, kernel, largest", [(1, 3, 1), (6, 2, 4), (3, 4, 2), (5, 3, 16)])
+def test_a_dilated_stack_sees_as_far_as_the_formula_says(layers, kernel, largest, filled):
+    changes = {"layers": layers, "kernel": kernel, "max_dilation": largest, "positions": "none"}
+    model = build_language_model(configured(kind="convolutional", **changes), VOCABULARY)
+    doubling = [min(2**i, largest) for i in range(largest.bit_length())]
+    field = 1 + (kernel - 1) * sum((doubling * layers)[:layers])
+    tokens = np.full((2, field + 5), 4, np.int32)
+    tokens[1, 2] = 5
+    usual, other = jax.jit(model.apply)(with_parameters(model, filled), tokens)
+    seen_by = np.flatnonzero(np.any(usual != other, axis=1))
+    np.testing.assert_array_equal(seen_by, 2 + np.arange(field))
+
+
+# What a decoder without attention has in a layer, and beside its layers.
+PARTS = {
+    "lstm_narrow": {"stack_0", "stack_1", "output"},
+    "lstm_deep": {"stack_0", "stack_1", "output"},
+    "gru": {"stack_0", "stack_1", "combine"},
+    "convolutional": {"convolution", "enter", "leave"},
+    "alibi": {"attention", "attention_residual", "inner", "inner_residual", "norm"},
+}
+
+
+@pytest.mark.parametrize("case", PARTS)
+def test_there_are_parameters_for_what_is_there_and_no_others(case, models):
+    params = models(case)[1]["params"]
+    assert params.keys() == {"embedding", "decoder"}
+    blocks = [params["decoder"].pop(name) for name in list(params["decoder"]) if "block" in name]
+    assert set().union(params["decoder"], *blocks) == PARTS[case]
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"kind": "transformer", "attention": "multi_head"}, "attention = 'multi_head': expected"),
+        (
+            {"kind": "convolutional", "attention": "dot"},
+            "attention = 'dot': expected 'none', since",
+        ),
+        ({"kind": "lstm", "attention": "additive"}, "attention = 'additive': expected 'none'"),
+        ({"kind": "gru", "bridge": "last"}, "bridge = 'last': expected 'zeros', since a language"),
+        ({"kind": "gru", "feed_summary": True}, "feed_summary = True: expected False, since a"),
+        ({"kind": "elman", "input_feeding": True}, "input_feeding = True: expected False"),
+    ],
+)
+def test_what_would_look_for_a_source_is_told(changes, message):
+    with pytest.raises(UserError) as error:
+        build_language_model(configured(**changes), VOCABULARY)
+    assert str(error.value).startswith(f"model.decoder.{message}")
+
+
+def test_what_only_recurrent_decoders_have_means_nothing_to_others():
+    for kind in ("convolutional", "transformer"):
+        changes = {"bridge": "last", "feed_summary": True, "input_feeding": True}
+        build_language_model(configured(kind=kind, **changes), VOCABULARY)
+
+
+def test_no_memory_holds_nothing():
+    memory = no_memory(3)
+    assert all(leaf.shape[0] == 3 and leaf.size == 0 for leaf in jax.tree.leaves(memory))
