@@ -119,9 +119,9 @@ def _run(argv: list[str]) -> int:
         raise UserError("--workdir is empty: expected the run's folder")
     if VERBS[name].of_a_study:
         return module.run(arguments, overrides)
-    config = _load_config(name, arguments)
-    apply_overrides(config, overrides)
-    validate(config)
+    if getattr(arguments, "together", ""):
+        return module.run_together(arguments, _load_variants(arguments, overrides))
+    config = _checked(_load_config(name, arguments), overrides)
     if name not in _COMPUTING:
         return module.run(arguments, config)
     processes = Processes(arguments.processes, arguments.process, arguments.coordinator)
@@ -207,6 +207,24 @@ def _add_processes(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--coordinator", metavar="HOST:PORT", default="", help="where process 0 of N can be found"
     )
+
+
+def _checked(config: ConfigDict, overrides: Sequence[tuple[str, str]]) -> ConfigDict:
+    apply_overrides(config, overrides)
+    validate(config)
+    return config
+
+
+def _load_variants(
+    arguments: argparse.Namespace, overrides: Sequence[tuple[str, str]]
+) -> dict[str, ConfigDict]:
+    """Returns the configs that `--together` names."""
+    if not arguments.config:
+        raise UserError("--together needs --config=FILE, whose variants it names")
+    names = [name for name in arguments.together.split(",") if name]
+    return {
+        name: _checked(load_config_file(f"{arguments.config}:{name}"), overrides) for name in names
+    }
 
 
 def _load_config(name: str, arguments: argparse.Namespace) -> ConfigDict:

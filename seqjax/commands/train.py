@@ -3,6 +3,7 @@
 import argparse
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from seqjax.fields import save
 from seqjax.parallel.processes import is_first
 
 if TYPE_CHECKING:
+    from seqjax.training.loop import Training
     from seqjax.training.preparation import Prepared
 
 HELP = "Trains a model; the same command continues a stopped run."
@@ -41,17 +43,54 @@ _IDENTITY = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Nothing besides `--config` and `--workdir`, which the command line adds."""
+    """Adds `--together`."""
+    parser.add_argument(
+        "--together",
+        metavar="NAME,NAME,...",
+        default="",
+        help="train these variants of --config as one program, each in WORKDIR/NAME: they may"
+        " differ in numbers such as the learning rate, dropout or, with batching.seed, the seed",
+    )
+    parser.add_argument(
+        "--members",
+        choices=("loop", "batch"),
+        default="loop",
+        help="compute those one after the other, or all at once",
+    )
 
 
 def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int:
     """Trains; returns 0 when training is over, 128 + n when signal n stopped it."""
-    from seqjax.reporting.environment import record_environment
     from seqjax.training.loop import Training
+
+    workdir = Path(arguments.workdir)
+    prepared = _begin(config, workdir)
+    _say(_summary(prepared))
+    return _finish(Training(config, prepared, workdir), workdir)
+
+
+def run_together(
+    arguments: argparse.Namespace, configs: Mapping[str, ml_collections.ConfigDict]
+) -> int:
+    """Trains several configs as one program, each in a folder of its own, as `run` does one."""
+    from seqjax.training.loop import Training
+    from seqjax.training.population import check_members
+
+    check_members(list(configs.values()))
+    workdir = Path(arguments.workdir)
+    prepared = [_begin(config, workdir / name) for name, config in configs.items()][0]
+    _say(_summary(prepared))
+    _say(f"{len(configs)} runs as one program: {', '.join(configs)}")
+    batched = arguments.members == "batch"
+    return _finish(Training.of_several(configs, prepared, workdir, batched), workdir)
+
+
+def _begin(config: ml_collections.ConfigDict, workdir: Path) -> "Prepared":
+    """Prepares a run and writes down what it is."""
+    from seqjax.reporting.environment import record_environment
     from seqjax.training.preparation import has_checkpoint, prepare
     from seqjax.training.trained import refuse_changes
 
-    workdir = Path(arguments.workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     if has_checkpoint(workdir):
         refuse_changes(config, workdir, _IDENTITY, "choose a new --workdir")
@@ -59,11 +98,14 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
     if is_first():
         save(config, workdir / "config.json")
     record_environment(workdir)
-    _say(_summary(prepared))
-    training = Training(config, prepared, workdir)
-    first = int(training.state.step)
+    return prepared
+
+
+def _finish(training: "Training", workdir: Path) -> int:
+    """Trains and says how to go on."""
+    first = training.step
     reason = training.run()
-    step = int(training.state.step)
+    step = training.step
     if reason in signal.Signals.__members__:
         _say(f"{reason}: saved step {step}; continue with")
         _say(f"  python launch.py train --workdir={workdir}")

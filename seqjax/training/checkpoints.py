@@ -82,11 +82,12 @@ class Checkpoints:
             force=True,
         )
 
-    def restore(self, like: TrainState) -> tuple[TrainState, dict] | None:
+    def restore(self, like: TrainState, last: int | None = None) -> tuple[TrainState, dict] | None:
         """Returns the newest state and clock that can be read whole, or None.
 
-        `like` gives structure, shapes and shardings. A damaged checkpoint is set aside with a
-        warning that names it, where an older one can be read.
+        With `last`, none of a later step is looked at. `like` gives structure, shapes and
+        shardings. A damaged checkpoint is set aside with a warning that names it, where an older
+        one can be read.
 
         Raises:
           UserError: there are checkpoints, but none can be read, or the disk or the memory fails:
@@ -94,6 +95,8 @@ class Checkpoints:
         """
         damaged: list[tuple[int, str]] = []
         for step in reversed(self.steps()):
+            if last is not None and step > last:
+                continue
             try:
                 restored = self.manager.restore(
                     step,

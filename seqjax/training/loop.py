@@ -13,124 +13,130 @@ A run that is killed and started again therefore goes on as if nothing had happe
 
 import contextlib
 import functools
-import logging
-import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import ml_collections
+import numpy as np
 
 from seqjax.data.loader import Loader
 from seqjax.errors import UserError
 from seqjax.evaluation.evaluator import Evaluator
-from seqjax.evaluation.metrics import best_is_higher
 from seqjax.parallel.mesh import distribute, own_rows
-from seqjax.reporting.hardware import peak_flops
-from seqjax.reporting.predictions import write_predictions
 from seqjax.reporting.progress import Progress
-from seqjax.reporting.writers import MetricWriter
-from seqjax.training.checkpoints import Checkpoints
 from seqjax.training.interruption import Interruption
-from seqjax.training.meter import Meter
+from seqjax.training.population import Population
 from seqjax.training.preparation import Prepared
+from seqjax.training.run import Run
 from seqjax.training.state import TrainState
 from seqjax.training.update import Update, abstract_batch
-
-log = logging.getLogger(__name__)
 
 # Why a training ends by itself.
 _COMPLETE, _EARLY = "complete", "stopped early"
 
 
 class Training:
-    """One run: its state, its clock, and what it writes to the run directory.
+    """The state of a run, or of several that are trained as one program, and what they write.
 
-    The clock holds what must outlive a stop besides arrays: `evaluated`, the last step that was
-    evaluated; `watched`, the metric that early stopping watches, `best`, its best value, and
-    `worse`, evaluations since then; `plan`, the fingerprint of the batches; `schedule`, what the
-    learning rate depends on; and what the meter has counted.
+    Attributes:
+      runs: the run directories, in the order of the states in `state`.
+      state: what `update` makes of it.
+      active: bool [K], which of them go on.
     """
 
     def __init__(self, config: ml_collections.ConfigDict, prepared: Prepared, workdir: Path):
-        self.config = config
-        self.prepared = prepared
-        self.workdir = workdir
+        """Opens one run; it begins, or goes on from its newest checkpoint."""
+        update = Update(config, prepared)
+        self._open(update, [Run(config, prepared, workdir, update.rates[0])], prepared)
+
+    @classmethod
+    def of_several(
+        cls,
+        configs: Mapping[str, ml_collections.ConfigDict],
+        prepared: Prepared,
+        workdir: Path,
+        batched: bool = False,
+    ) -> "Training":
+        """Opens runs by their names, each in `workdir`/NAME; see `Population`.
+
+        They go on from the newest step that all of them have saved.
+        """
+        update = Population(list(configs.values()), prepared, batched)
+        runs = [
+            Run(config, prepared, workdir / name, rate, name)
+            for (name, config), rate in zip(configs.items(), update.rates, strict=True)
+        ]
+        training = cls.__new__(cls)
+        training._open(update, runs, prepared)
+        return training
+
+    def _open(self, update: Update | Population, runs: list[Run], prepared: Prepared) -> None:
+        self.update, self.runs, self.prepared = update, runs, prepared
+        self.config = runs[0].config
         self.durations = prepared.durations
-        self.update = Update(config, prepared)
-        self.checkpoints = Checkpoints(workdir, config.checkpoint)
         # Built now: what is wrong with the validation shows before any work.
         self.evaluator = self._make_evaluator() if self.durations.evaluate else None
-        self.clock = {
-            "evaluated": 0,
-            "watched": config.train.stop_metric,
-            "best": math.nan,
-            "worse": 0,
-            "plan": prepared.plan.fingerprint,
-            "schedule": self._schedule(),
-        }
         self.state = self._restore_or_start()
+        self.active = np.array([not run.stops_early for run in runs])
 
     def _restore_or_start(self) -> TrainState:
-        restored = self.checkpoints.restore(self.update.abstract_state())
-        if restored is None:
+        saved = [set(run.checkpoints.steps()) for run in self.runs]
+        common = max(set.intersection(*saved), default=None)
+        if common is None and any(saved):
+            # So few steps are lost that a second way to begin would not be worth it.
+            raise UserError(_apart(self.runs, saved))
+        like = self.update.abstract_member()
+        states = [run.restore(like, common) for run in self.runs]
+        if None in states:
             return self.update.fresh_state()
-        state, clock = restored
-        now, before = self.clock, self.clock | clock
-        if before["plan"] != now["plan"]:
-            raise UserError(
-                f"the run in {self.workdir} had other batches: the corpus has changed, or"
-                f" {self.prepared.mesh.size} device(s) cannot share its batches as those before"
-                " did; continue with the same, or choose a new --workdir"
-            )
-        if before["schedule"] != now["schedule"]:
-            log.warning(
-                "the learning rate goes on by another schedule: (warm-up, steps in all) were %s"
-                " before the stop and are %s",
-                before["schedule"],
-                now["schedule"],
-            )
-        if before["watched"] != now["watched"]:
-            before |= {name: now[name] for name in ("best", "worse")}
-        self.clock = before | {name: now[name] for name in ("schedule", "watched")}
-        return state
-
-    def _schedule(self) -> list[int]:
-        """Returns the warm-up and, where the rate depends on it, the end of training, in steps."""
-        ends = self.config.schedule.kind in ("cosine", "linear")
-        return [self.durations.warmup, self.durations.total if ends else 0]
+        if len({int(state.step) for state in states}) > 1:
+            raise UserError(_apart(self.runs, [{int(state.step)} for state in states]))
+        return self.update.join(states)
 
     def _make_evaluator(self) -> Evaluator:
         limit = self.config.evaluation.limit
         return Evaluator(self.prepared.task, self.prepared.mesh, "validation", limit)
 
+    @property
+    def step(self) -> int:
+        """Updates done so far."""
+        return int(np.max(self.state.step))
+
     def run(self) -> str:
         """Trains to the end; returns 'complete', 'stopped early' or the name of a signal."""
-        step, reporting = int(self.state.step), self.config.reporting
-        with (
-            Interruption() as interruption,
-            contextlib.closing(self.checkpoints),
-            MetricWriter(self.workdir, reporting, step, self.config.to_dict()) as writer,
-            Progress(self.durations.total, step) as progress,
-            self._batches(step) as batches,
-        ):
+        step = self.step
+        with contextlib.ExitStack() as stack:
+            interruption = stack.enter_context(Interruption())
+            progress = stack.enter_context(Progress(self.durations.total, step))
+            for run in self.runs:
+                stack.callback(run.close)
+                run.open(step, progress, shown=run is self.runs[0])
+            batches = stack.enter_context(self._batches(step))
             if step:
                 progress.message(f"continuing at step {step}")
-            meter = self._meter(writer, progress)
+            if step < self.durations.total:
+                # Where memory does not suffice, that shows now and not hours later.
+                largest = abstract_batch(self.prepared.plan.largest)
+                self.update.compile(self.state, self.active, largest)
             while True:
-                metrics = None
-                if self._due(step, self.durations.evaluate) and self.clock["evaluated"] != step:
-                    meter.pause()
-                    metrics = self._evaluate(step, writer, progress)
+                metrics = self._evaluate(step) if self._to_evaluate(step) else {}
+                ended = [run for run in self._going() if run.stops_early]
                 reason = self._reason_to_leave(step, interruption)
                 if reason in (_COMPLETE, _EARLY):
-                    meter.finish()
-                if metrics or reason or self._due(step, self.durations.save):
-                    meter.pause()
-                    self._save(step, metrics, meter)
+                    ended = self._going()
+                for run in ended:
+                    run.meter.finish()
+                if metrics or reason or ended or self._due(step, self.durations.save):
+                    self._save(step, metrics)
+                self.active = np.array([not run.stops_early for run in self.runs])
                 if reason:
                     return reason
                 step += 1
-                meter.add(step, *self._step(next(batches), meter))
+                self._step(step, next(batches))
+
+    def _going(self) -> list[Run]:
+        return [run for run, active in zip(self.runs, self.active, strict=True) if active]
 
     def _batches(self, step: int) -> Loader:
         prepared = self.prepared
@@ -144,65 +150,58 @@ class Training:
             part=functools.partial(own_rows, prepared.mesh),
         )
 
-    def _meter(self, writer: MetricWriter, progress: Progress) -> Meter:
-        meter = Meter(
-            writer,
-            progress,
-            self.update.rate,
-            self.durations.report,
-            self.prepared.plan.steps_per_epoch,
-            peak_flops(self.config.model.dtype, self.prepared.mesh.devices.flat),
-        )
-        meter.recall(self.clock)
-        if int(self.state.step) < self.durations.total:
-            # Where memory does not suffice, that shows now and not hours later.
-            self.update.step.compile(self.state, abstract_batch(self.prepared.plan.largest))
-        return meter
-
-    def _step(self, batch: dict, meter: Meter) -> tuple[dict, float]:
+    def _step(self, step: int, batch: dict) -> None:
         started = time.perf_counter()
         # Compiles, where the shape is new.
-        flops = self.update.step.flops(self.state, batch)
-        meter.exclude(time.perf_counter() - started)
-        self.state, sums = self.update.step(self.state, batch)
-        return sums, flops
+        self.update.compile(self.state, self.active, batch)
+        flops = self.update.flops(self.state, self.active, batch)
+        compiling = time.perf_counter() - started
+        self.state, shares = self.update.advance(self.state, self.active, batch)
+        for run, share, active in zip(self.runs, shares, self.active, strict=True):
+            if active:
+                run.meter.exclude(compiling)
+                run.meter.add(step, share, flops)
 
     def _due(self, step: int, every: int) -> bool:
         return bool(step and every and (step % every == 0 or step == self.durations.total))
 
+    def _to_evaluate(self, step: int) -> bool:
+        behind = any(run.clock["evaluated"] != step for run in self._going())
+        return self._due(step, self.durations.evaluate) and behind
+
     def _reason_to_leave(self, step: int, interruption: Interruption) -> str:
         if step >= self.durations.total:
             return _COMPLETE
-        if self.config.train.stop_metric and self.clock["worse"] >= self.config.train.patience:
+        if all(run.stops_early for run in self.runs):
             return _EARLY
         return interruption.after(step)
 
-    def _evaluate(self, step: int, writer: MetricWriter, progress: Progress) -> dict[str, float]:
-        config = self.config.evaluation
-        result = self.evaluator(self.state.params, config.translate)
-        if config.translate:
-            write_predictions(self.workdir, "validation", step, result.hypotheses)
-        writer.write(step, {f"validation/{k}": v for k, v in result.metrics.items()})
-        numbers = {k: v for k, v in result.metrics.items() if not isinstance(v, str)}
-        shown = "  ".join(f"{name} {value:.2f}" for name, value in numbers.items())
-        progress.message(f"validation at step {step}: {shown}")
-        self._watch(numbers)
-        self.clock["evaluated"] = step
-        return numbers
+    def _evaluate(self, step: int) -> dict[Run, dict[str, float]]:
+        """Evaluates the runs that go on; returns what was measured."""
+        for run in self._going():
+            run.meter.pause()
+        measured = {}
+        for number, run in enumerate(self.runs):
+            if self.active[number]:
+                params = self.update.member(self.state, number).params
+                evaluation = self.evaluator(params, self.config.evaluation.translate)
+                measured[run] = run.take(step, evaluation)
+        return measured
 
-    def _watch(self, metrics: dict[str, float]) -> None:
-        """Keeps count of evaluations without a better value of `train.stop_metric`."""
-        name = self.config.train.stop_metric
-        if not name:
-            return
-        sign = 1.0 if best_is_higher(name) else -1.0
-        best = self.clock["best"]
-        if math.isnan(best) or sign * metrics[name] > sign * best:
-            self.clock["best"], self.clock["worse"] = metrics[name], 0
-        else:
-            self.clock["worse"] += 1
+    def _save(self, step: int, metrics: Mapping[Run, dict[str, float]]) -> None:
+        for run in self._going():
+            run.meter.pause()
+        for number, run in enumerate(self.runs):
+            if self.active[number]:
+                run.save(step, self.update.member(self.state, number), metrics.get(run))
 
-    def _save(self, step: int, metrics: dict[str, float] | None, meter: Meter) -> None:
-        self.clock |= meter.counts()
-        if step not in self.checkpoints.steps():
-            self.checkpoints.save(self.state, dict(self.clock), metrics)
+
+def _apart(runs: list[Run], steps: list[set[int]]) -> str:
+    """Says that runs cannot go on together."""
+    last = ", ".join(
+        f"{run.name} {max(own, default=0)}" for run, own in zip(runs, steps, strict=True)
+    )
+    return (
+        f"the runs are at different steps ({last}): expected a step that all have saved; continue"
+        " them one by one, or choose a new --workdir"
+    )

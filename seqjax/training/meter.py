@@ -2,8 +2,8 @@
 
 import math
 import time
+from collections.abc import Callable, Mapping
 
-import jax
 import optax
 
 from seqjax.errors import UserError
@@ -21,7 +21,7 @@ class Meter:
     def __init__(
         self,
         writer: MetricWriter,
-        progress: Progress,
+        progress: Progress | None,
         rate: optax.Schedule,
         every: int,
         steps_per_epoch: int,
@@ -32,7 +32,7 @@ class Meter:
         self.peak = peak
         self._seconds = 0.0
         self._tokens = 0.0
-        self._pending: tuple[int, dict, float] | None = None
+        self._pending: tuple[int, Callable, float] | None = None
         self._started: float | None = None
         self._unreported: tuple[int, dict] | None = None
         self._reset()
@@ -54,8 +54,8 @@ class Meter:
         self._tokens = clock.get("tokens", 0.0)
         self._sums |= clock.get("since_report", {})
 
-    def add(self, step: int, sums: dict[str, jax.Array], flops: float) -> None:
-        """Takes the sums of the update that led to `step`; reads those of the one before."""
+    def add(self, step: int, sums: Callable[[], Mapping[str, float]], flops: float) -> None:
+        """Takes what reads the sums of the update that led to `step`; reads those before it."""
         if self._started is None:
             self._started = time.perf_counter()
         previous, self._pending = self._pending, (step, sums, flops)
@@ -84,8 +84,8 @@ class Meter:
         if self._started is not None:
             self._started += seconds
 
-    def _read(self, step: int, sums: dict[str, jax.Array], flops: float) -> None:
-        sums = {name: float(value) for name, value in jax.device_get(sums).items()}
+    def _read(self, step: int, read: Callable[[], Mapping[str, float]], flops: float) -> None:
+        sums = {name: float(value) for name, value in read().items()}
         for name, what in (("loss", "loss"), ("gradient_norm", "gradient")):
             if not math.isfinite(sums[name]):
                 raise UserError(
@@ -105,7 +105,8 @@ class Meter:
             self._reset()
         else:
             self._unreported = (step, sums)
-            self.progress.update(step)
+            if self.progress:
+                self.progress.update(step)
 
     def _report(self, step: int, last: dict[str, float]) -> None:
         total = self._sums
@@ -120,5 +121,6 @@ class Meter:
             "peak_share": total["flops"] / total["seconds"] / self.peak,
         }
         self.writer.write(step, {f"train/{name}": value for name, value in metrics.items()})
-        self.progress.update(step, metrics)
+        if self.progress:
+            self.progress.update(step, metrics)
         self._unreported = None

@@ -1,7 +1,7 @@
 """Trainings that differ in numbers only, as one program: one start, one compilation, one loader."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +18,9 @@ from seqjax.tasks.text_to_text import TextToText
 from seqjax.training.optimizers import learning_rate, make_optimizer
 from seqjax.training.preparation import Prepared
 from seqjax.training.state import TrainState
-from seqjax.training.step import CompiledSteps, Step, train_step_of
+from seqjax.training.step import CompiledSteps, Step, Sums, train_step_of
 from seqjax.training.update import GENERATOR
+from seqjax.training.work import product_flops
 
 # Fields that members may differ in: numbers that enter an update and give no array its shape.
 NUMBERS = (
@@ -90,6 +91,7 @@ class Population:
                 " multiple, or fewer devices"
             )
         self._prepared, self._batched = prepared, batched
+        self._flops: dict[tuple, float] = {}
         self._config = configs[0]
         self._everywhere = replicated(mesh)
         own = PartitionSpec(mesh.axis_names)
@@ -131,6 +133,32 @@ class Population:
             lambda states, n: jax.tree.map(lambda x: x[n], states), out_shardings=self._everywhere
         )
         return pick(states, number)
+
+    def compile(self, state: TrainState, active: np.ndarray, batch: dict) -> None:
+        """Compiles the update for the shapes of a batch, which may be abstract."""
+        self.step.compile(state, active, batch)
+
+    def flops(self, state: TrainState, active: np.ndarray, batch: dict) -> float:
+        """Returns the FLOPs of the update of one member."""
+        shape = batch["source"].shape, batch["target"].shape
+        if shape not in self._flops:
+            values = jax.tree.map(lambda x: x[0], _values([self._config]))
+            traced = jax.make_jaxpr(self._step_of(values))(self.abstract_member(), batch)
+            self._flops[shape] = product_flops(traced.jaxpr)
+        return self._flops[shape]
+
+    def advance(
+        self, state: TrainState, active: np.ndarray, batch: dict
+    ) -> tuple[TrainState, list[Callable[[], Sums]]]:
+        """Dispatches the update; returns the next states and what will read each one's sums."""
+        state, sums = self.step(state, active, batch)
+        # Read once for all members, when the first of them asks.
+        read = functools.cache(lambda: jax.device_get(sums))
+
+        def share(number: int) -> Sums:
+            return {name: values[number] for name, values in read().items()}
+
+        return state, [functools.partial(share, number) for number in range(len(active))]
 
     def _fresh_all(self, values):
         return self._each(self._fresh_one, values)

@@ -81,10 +81,10 @@ def test_a_run_does_not_go_on_with_other_batches(whole, configured, tmp_path):
 def test_another_schedule_than_before_the_stop_is_told(whole, configured, tmp_path, caplog):
     shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
     config, prepared = configured({"train.duration": 20})
-    Training(config, prepared, tmp_path).checkpoints.close()
+    Training(config, prepared, tmp_path).runs[0].checkpoints.close()
     assert "schedule" not in caplog.text
     config, prepared = configured({"train.duration": 20, "schedule.kind": "cosine"})
-    Training(config, prepared, tmp_path).checkpoints.close()
+    Training(config, prepared, tmp_path).runs[0].checkpoints.close()
     assert "were [1, 0] before the stop and are [1, 20]" in caplog.text
 
 
@@ -92,8 +92,8 @@ def test_another_metric_to_watch_starts_from_scratch(whole, configured, tmp_path
     shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
     config, prepared = configured({"train.stop_metric": "accuracy"})
     training = Training(config, prepared, tmp_path)
-    training.checkpoints.close()
-    assert math.isnan(training.clock["best"]) and training.clock["worse"] == 0
+    training.runs[0].checkpoints.close()
+    assert math.isnan(training.runs[0].clock["best"]) and training.runs[0].clock["worse"] == 0
 
 
 def test_what_is_wrong_with_the_validation_shows_before_any_update(configured, tmp_path):

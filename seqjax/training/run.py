@@ -1,0 +1,160 @@
+"""What one training keeps besides its state, and what it writes to its run directory."""
+
+import logging
+import math
+from pathlib import Path
+
+import ml_collections
+import optax
+
+from seqjax.errors import UserError
+from seqjax.evaluation.evaluator import Evaluation
+from seqjax.evaluation.metrics import best_is_higher
+from seqjax.reporting.hardware import peak_flops
+from seqjax.reporting.predictions import write_predictions
+from seqjax.reporting.progress import Progress
+from seqjax.reporting.writers import MetricWriter
+from seqjax.training.checkpoints import Checkpoints
+from seqjax.training.meter import Meter
+from seqjax.training.preparation import Prepared
+from seqjax.training.state import TrainState
+
+log = logging.getLogger(__name__)
+
+
+class Run:
+    """A run directory while it is trained.
+
+    The clock holds what must outlive a stop besides arrays: `evaluated`, the last step that was
+    evaluated; `watched`, the metric that early stopping watches, `best`, its best value, and
+    `worse`, evaluations since then; `plan`, the fingerprint of the batches; `schedule`, what the
+    learning rate depends on; and what the meter has counted.
+
+    Attributes:
+      name: what it is called in messages, '' where it is the only one.
+      checkpoints: the folder of its states.
+      clock: see above.
+      meter: what it reports, once `open`.
+    """
+
+    def __init__(
+        self,
+        config: ml_collections.ConfigDict,
+        prepared: Prepared,
+        workdir: Path,
+        rate: optax.Schedule,
+        name: str = "",
+    ):
+        self.config, self.workdir, self.name = config, workdir, name
+        self.checkpoints = Checkpoints(workdir, config.checkpoint)
+        self._prepared, self._rate = prepared, rate
+        self.clock = {
+            "evaluated": 0,
+            "watched": config.train.stop_metric,
+            "best": math.nan,
+            "worse": 0,
+            "plan": prepared.plan.fingerprint,
+            "schedule": self._schedule(),
+        }
+        self.meter: Meter | None = None
+        self._writer: MetricWriter | None = None
+        self._progress: Progress | None = None
+
+    def _schedule(self) -> list[int]:
+        """Returns the warm-up and, where the rate depends on it, the end of training, in steps."""
+        durations = self._prepared.durations
+        ends = self.config.schedule.kind in ("cosine", "linear")
+        return [durations.warmup, durations.total if ends else 0]
+
+    def restore(self, like: TrainState, last: int | None = None) -> TrainState | None:
+        """Returns the newest state, at most that of step `last`, and sets the clock to it.
+
+        Raises:
+          UserError: it was trained on other batches.
+        """
+        restored = self.checkpoints.restore(like, last)
+        if restored is None:
+            return None
+        state, clock = restored
+        now, before = self.clock, self.clock | clock
+        if before["plan"] != now["plan"]:
+            raise UserError(
+                f"the run in {self.workdir} had other batches: the corpus has changed, or"
+                f" {self._prepared.mesh.size} device(s) cannot share its batches as those before"
+                " did; continue with the same, or choose a new --workdir"
+            )
+        if before["schedule"] != now["schedule"]:
+            log.warning(
+                "the learning rate goes on by another schedule: (warm-up, steps in all) were %s"
+                " before the stop and are %s",
+                before["schedule"],
+                now["schedule"],
+            )
+        if before["watched"] != now["watched"]:
+            before |= {name: now[name] for name in ("best", "worse")}
+        self.clock = before | {name: now[name] for name in ("schedule", "watched")}
+        return state
+
+    def open(self, step: int, progress: Progress, shown: bool = True) -> None:
+        """Begins to write, after so many steps; with `shown` its reports are on `progress`, too."""
+        self._progress = progress
+        config = self.config
+        self._writer = MetricWriter(self.workdir, config.reporting, step, config.to_dict())
+        prepared = self._prepared
+        self.meter = Meter(
+            self._writer,
+            progress if shown else None,
+            self._rate,
+            prepared.durations.report,
+            prepared.plan.steps_per_epoch,
+            peak_flops(config.model.dtype, prepared.mesh.devices.flat),
+        )
+        self.meter.recall(self.clock)
+
+    def close(self) -> None:
+        """Waits until all is written."""
+        if self._writer:
+            self._writer.close()
+        self.checkpoints.close()
+
+    def take(self, step: int, evaluation: Evaluation) -> dict[str, float]:
+        """Writes and tells an evaluation, keeps count for early stopping; returns its numbers."""
+        if evaluation.hypotheses:
+            write_predictions(self.workdir, "validation", step, evaluation.hypotheses)
+        metrics = evaluation.metrics
+        self._writer.write(step, {f"validation/{k}": v for k, v in metrics.items()})
+        numbers = {k: v for k, v in metrics.items() if not isinstance(v, str)}
+        shown = "  ".join(f"{name} {value:.2f}" for name, value in numbers.items())
+        self._progress.message(f"{self._prefix}validation at step {step}: {shown}")
+        self._watch(numbers)
+        self.clock["evaluated"] = step
+        return numbers
+
+    def save(self, step: int, state: TrainState, metrics: dict[str, float] | None) -> None:
+        """Saves the state, unless its step is saved, with the metrics of an evaluation, if any."""
+        self.meter.pause()
+        self.clock |= self.meter.counts()
+        if step not in self.checkpoints.steps():
+            self.checkpoints.save(state, dict(self.clock), metrics)
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether `train.stop_metric` has not become better for too long."""
+        train = self.config.train
+        return bool(train.stop_metric) and self.clock["worse"] >= train.patience
+
+    @property
+    def _prefix(self) -> str:
+        return f"{self.name}: " if self.name else ""
+
+    def _watch(self, metrics: dict[str, float]) -> None:
+        """Keeps count of evaluations without a better value of `train.stop_metric`."""
+        name = self.config.train.stop_metric
+        if not name:
+            return
+        sign = 1.0 if best_is_higher(name) else -1.0
+        best = self.clock["best"]
+        if math.isnan(best) or sign * metrics[name] > sign * best:
+            self.clock["best"], self.clock["worse"] = metrics[name], 0
+        else:
+            self.clock["worse"] += 1
