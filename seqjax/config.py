@@ -171,6 +171,9 @@ def _stack() -> ml_collections.ConfigDict:
     stack.positions = "sinusoidal"
     # Transformer and convolutional: table size of learned positions.
     stack.max_positions = 512
+    # Transformer and convolutional: keep only what goes into each layer for the backward pass and
+    # compute the rest again: less memory, more work, the same results.
+    stack.rematerialize = False
 
     # Convolutional: positions that one convolution sees.
     stack.kernel = 3

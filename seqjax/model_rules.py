@@ -43,6 +43,7 @@ _STACK_RULES = {
     "cell_normalization": ANYTHING,
     "residual": ANYTHING,
     "variational": ANYTHING,
+    "rematerialize": ANYTHING,
     "implementation": one_of("scan", "cudnn"),
 }
 _ENCODER_RULES = {**_STACK_RULES, "direction": one_of("forward", "backward", "both")}

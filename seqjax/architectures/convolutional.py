@@ -22,6 +22,7 @@ from seqjax.layers.convolutional import (
 )
 from seqjax.layers.dropout import Dropout
 from seqjax.layers.positions import Positions
+from seqjax.layers.rematerialization import rematerialized
 from seqjax.layers.weight_normalization import NormalizedDense
 
 # Standard deviation of token vectors at the start (Gehring et al., 2017, section 3.5), where
@@ -51,9 +52,12 @@ class _Stack(nn.Module):
     positions: str = "sinusoidal"
     max_positions: int = 512
     dropout: float = 0.0
+    rematerialize: bool = False
     dtype: jnp.dtype = jnp.float32
 
     def _build(self, layer: type[nn.Module], **fields) -> None:
+        if self.rematerialize:
+            layer = rematerialized(layer)
         self.position = Positions(self.positions, self.max_positions)
         self.drop = Dropout(self.dropout)
         self.enter = NormalizedDense(self.width, dropout=self.dropout, dtype=self.dtype)

@@ -10,6 +10,7 @@ from seqjax.layers.dropout import Dropout
 from seqjax.layers.multi_head_attention import causal_mask, window_mask
 from seqjax.layers.normalization import NORMS
 from seqjax.layers.positions import Positions, RelativePositions
+from seqjax.layers.rematerialization import rematerialized
 from seqjax.layers.transformer import TransformerDecoderLayer, TransformerEncoderLayer
 
 
@@ -30,12 +31,15 @@ class _Stack(nn.Module):
     dropout: float = 0.0
     attention_dropout: float = 0.0
     activation_dropout: float = 0.0
+    rematerialize: bool = False
     dtype: jnp.dtype = jnp.float32
 
     def _build(self, layer: type[nn.Module], causal: bool, **fields) -> None:
         self.position = Positions(self.positions, self.max_positions)
         self.relative = RelativePositions(self.positions, self.width, self.heads, causal)
         self.drop = Dropout(self.dropout)
+        if self.rematerialize:
+            layer = rematerialized(layer)
         self.block = [
             layer(
                 width=self.width,

@@ -52,11 +52,12 @@ def refuse_changes(
 ) -> None:
     """Raises a UserError where a field that begins like one of `fields` differs from the run's.
 
-    What computes the layers, `implementation`, is no part of what a run is, nor are its devices.
+    How layers are computed (`implementation`, `rematerialize`) is no part of what a run is, nor are
+    its devices.
     """
     saved = flatten(load(workdir / "config.json", missing="default"))
     for path, value in flatten(config).items():
-        if path.endswith(".implementation"):
+        if path.endswith((".implementation", ".rematerialize")):
             continue
         if path.startswith(fields) and saved[path] != value:
             raise UserError(
