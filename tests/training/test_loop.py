@@ -3,6 +3,7 @@ import shutil
 import signal
 
 import jax
+import numpy as np
 import pytest
 
 from seqjax.config import default_config
@@ -255,6 +256,23 @@ def test_a_second_ctrl_c_does_not_wait_for_the_step(configured, tmp_path):
         Impatient(config, prepared, tmp_path).run()
     assert _steps(tmp_path, config) == [3]
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_run_goes_on_under_another_layout(configured, tmp_path, saved):
+    # Adam would make much of gradients that are rounding alone.
+    fields = {"optimizer.kind": "sgd", "optimizer.learning_rate": 0.1, "evaluation.every": 0}
+    layouts = (1, 1, 1), (1, 2, 2), (2, 1, 1)
+    for duration, layout in zip((3, 5, 8), layouts, strict=True):
+        axes = dict(zip(("parallel.data", "parallel.fsdp", "parallel.model"), layout, strict=True))
+        config, prepared = configured(fields | axes | {"train.duration": duration})
+        assert Training(config, prepared, tmp_path / "moved").run() == "complete"
+    config, prepared = configured(fields | {"train.duration": 8})
+    assert Training(config, prepared, tmp_path / "stayed").run() == "complete"
+    one, other = (saved(tmp_path / name, 8) for name in ("stayed", "moved"))
+    assert one.keys() == other.keys()
+    for key, (_, dtype, content) in one.items():
+        mine, others = (np.frombuffer(x, dtype) for x in (content, other[key][2]))
+        np.testing.assert_allclose(mine, others, rtol=1e-3, atol=2e-5, err_msg=key)
 
 
 def test_the_state_lives_on_the_devices_of_the_mesh(configured, tmp_path):
