@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import ml_collections
 
 from seqjax.errors import UserError, did_you_mean
-from seqjax.fields import conform, flatten
+from seqjax.fields import conform, flatten, load
 
 _Variant = TypeVar("_Variant")
 
@@ -61,6 +61,28 @@ def load_config_file(spec: str) -> ml_collections.ConfigDict:
         if not isinstance(config, ml_collections.ConfigDict):
             raise UserError(f"get_config() returns {type(config).__name__}, expected a ConfigDict")
         return conform(flatten(config))
+
+
+def load_run_config(verb: str, spec: str | None, workdir: str) -> ml_collections.ConfigDict:
+    """Returns the config of a file where one is named, else that of the run in a folder.
+
+    Args:
+      verb: what is to be done with it.
+      spec: what `load_config_file` takes, '' for none; None where the verb takes no file.
+      workdir: the run's folder, '' for none.
+
+    Raises:
+      UserError: there is neither.
+    """
+    if spec:
+        return load_config_file(spec)
+    saved = Path(workdir) / "config.json"
+    if workdir and saved.is_file():
+        return load(saved)
+    if spec is None:
+        raise UserError(f"--workdir={workdir}: has no config.json, expected a trained run")
+    where = f": {saved} does not exist" if workdir else ""
+    raise UserError(f"{verb} needs --config=FILE or the --workdir of an existing run{where}")
 
 
 def run_file(path: str, option: str) -> ModuleType:

@@ -6,7 +6,7 @@ and whatever does, inside `run`: neither `--help` nor a mistake waits for it.
 
 Where the config comes from is the same for all: `--config=FILE` where the verb
 takes one, else the config.json in `--workdir`; then the overrides; then it is
-checked. `sweep` has many: it gets the overrides, which hold for each of them.
+checked. `sweep` and `submit` may have many: they get the overrides, which hold for each of them.
 """
 
 import argparse
@@ -16,15 +16,13 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from absl import logging as absl_logging
 from ml_collections import ConfigDict
 
-from seqjax.config_files import load_config_file
+from seqjax.config_files import load_config_file, load_run_config
 from seqjax.errors import UserError, did_you_mean
-from seqjax.fields import load
 from seqjax.overrides import apply_overrides, split_overrides
 from seqjax.parallel.host_memory import restart_with_own_allocator
 from seqjax.parallel.processes import Processes, joined
@@ -51,6 +49,7 @@ VERBS = {
     "predict": Verb("translate standard input line by line", False, True),
     "explain": Verb("tell what a config means in memory, work and time", True, False),
     "sweep": Verb("train and evaluate the trials of a study", False, True, of_a_study=True),
+    "submit": Verb("run a config or a study by a scheduler", True, True, of_a_study=True),
 }
 
 
@@ -121,7 +120,8 @@ def _run(argv: list[str]) -> int:
         return module.run(arguments, overrides)
     if getattr(arguments, "together", ""):
         return module.run_together(arguments, _load_variants(arguments, overrides))
-    config = _checked(_load_config(name, arguments), overrides)
+    config = load_run_config(name, getattr(arguments, "config", None), arguments.workdir)
+    config = _checked(config, overrides)
     if name not in _COMPUTING:
         return module.run(arguments, config)
     processes = Processes(arguments.processes, arguments.process, arguments.coordinator)
@@ -225,16 +225,3 @@ def _load_variants(
     return {
         name: _checked(load_config_file(f"{arguments.config}:{name}"), overrides) for name in names
     }
-
-
-def _load_config(name: str, arguments: argparse.Namespace) -> ConfigDict:
-    takes_config = VERBS[name].takes_config
-    if takes_config and arguments.config:
-        return load_config_file(arguments.config)
-    saved = Path(arguments.workdir) / "config.json"
-    if arguments.workdir and saved.is_file():
-        return load(saved)
-    if takes_config:
-        where = f": {saved} does not exist" if arguments.workdir else ""
-        raise UserError(f"{name} needs --config=FILE or the --workdir of an existing run{where}")
-    raise UserError(f"--workdir={arguments.workdir}: has no config.json, expected a trained run")

@@ -10,16 +10,27 @@ from typing import Any
 
 import ml_collections
 
+from seqjax.parallel.catalog import find_devices
+
 HELP = "Tells what a config means in parameters, memory, work and time; nothing is trained."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds `--json`."""
+    """Adds `--json` and `--devices`."""
     parser.add_argument("--json", action="store_true", help="print the same facts as JSON")
+    parser.add_argument(
+        "--devices",
+        metavar="NAME",
+        default="",
+        help="answer for accelerators that are not here: tpu-v5e-16, h100x8",
+    )
 
 
 def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int:
     """Prints the facts to standard output."""
+    devices = find_devices(arguments.devices) if arguments.devices else None
+
+    from seqjax.parallel.mesh import stand_ins
     from seqjax.training.estimate import estimate
     from seqjax.training.preparation import has_checkpoint, prepare
     from seqjax.training.trained import refuse_changes
@@ -27,12 +38,12 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
     # With --config the folder is one that `train` would make: nothing is read there, and never
     # is anything written.
     workdir = None if arguments.config else Path(arguments.workdir)
-    if workdir and has_checkpoint(workdir):
+    has_tokenizers = workdir and has_checkpoint(workdir)
+    if has_tokenizers:
         refuse_changes(config, workdir, ("tokenizer.",), "the run has its tokenizers")
-        prepared = prepare(config, workdir)
-    else:
-        prepared = prepare(config)
-    facts = estimate(config, prepared, workdir)
+    there = stand_ins(devices.count) if devices else None
+    prepared = prepare(config, workdir if has_tokenizers else None, there)
+    facts = estimate(config, prepared, workdir, devices)
     if arguments.json:
         print(json.dumps(facts, indent=2, ensure_ascii=False))
         return 0
@@ -134,8 +145,15 @@ def _memory(facts: dict[str, Any]) -> list[str]:
         ("gradients and temporary", _mib(memory["temporary"])),
         ("an update in all", _mib(memory["total"])),
     ]
+    notes = []
+    if "fits" in memory:
+        device, kind = memory["device"], facts["time"]["device"]
+        rows.append((f"a {kind} has", _mib(device)))
+        share = "?" if memory["fits"] is None else _percent(memory["total"] / device)
+        answer = {True: "It fits", False: "It does NOT fit", None: "Unknown"}[memory["fits"]]
+        notes = [f"  {answer}: {share}, as compiled for CPUs; an accelerator's compiler differs."]
     head = f"MEMORY of each device, largest batch {rows_} x ({source} + {target})"
-    return [head, *_table(rows, "<>")]
+    return [head, *_table(rows, "<>"), *notes]
 
 
 def _time(facts: dict[str, Any]) -> list[str]:
@@ -153,7 +171,9 @@ def _time(facts: dict[str, Any]) -> list[str]:
             f"FLOP/s of {time['devices']} x {time['device']}",
         ),
         ("share of peak", _percent(time["share"]), origin),
+        ("a step", f"{1000 * time['seconds_per_step']:.3g} ms", "on average"),
         ("time to finish", duration(time["seconds"]), "without compiling, evaluating and saving"),
+        ("device hours", f"{time['device_hours']:,.2f}", "hours of one device, as they are paid"),
     ]
     return ["TIME", *_table(rows, "<><")]
 

@@ -1,7 +1,8 @@
 """The devices of a run, arranged by what is divided among them."""
 
+import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
@@ -18,18 +19,21 @@ AXES = {
 _ROWS = ("data", "fsdp")
 
 
-def make_mesh(data: int = -1, fsdp: int = 1, model: int = 1) -> Mesh:
+def make_mesh(
+    data: int = -1, fsdp: int = 1, model: int = 1, devices: Sequence[jax.Device] | None = None
+) -> Mesh:
     """Returns a mesh with the axes `AXES`.
 
     Args:
       data, fsdp, model: number of devices along each axis; at most one is -1 and takes what the
         others leave.
+      devices: those there are, by default all of JAX.
 
     Raises:
       UserError: there are fewer devices than that, or the others do not divide them.
     """
     asked = {"data": data, "fsdp": fsdp, "model": model}
-    devices = jax.devices()
+    devices = jax.devices() if devices is None else devices
     sizes = _sizes(asked, len(devices), devices[0].platform)
     count = math.prod(sizes.values())
     return jax.make_mesh(
@@ -38,6 +42,21 @@ def make_mesh(data: int = -1, fsdp: int = 1, model: int = 1) -> Mesh:
         axis_types=(AxisType.Auto,) * len(sizes),
         devices=devices[:count],
     )
+
+
+def stand_ins(count: int) -> list[jax.Device]:
+    """Returns so many CPU devices, for which a program can be compiled that others will run.
+
+    Called before JAX has any devices, it leaves the accelerators of this machine alone.
+    """
+    # Where JAX has its devices already, they do if there are enough.
+    with contextlib.suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", count)
+        jax.config.update("jax_platforms", "cpu")
+    devices = jax.devices("cpu")
+    if len(devices) < count:
+        raise RuntimeError(f"JAX has {len(devices)} CPU devices already, expected {count}")
+    return devices[:count]
 
 
 def _sizes(asked: Mapping[str, int], devices: int, platform: str) -> dict[str, int]:

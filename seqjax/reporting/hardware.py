@@ -83,7 +83,7 @@ def peak_flops(dtype: str, devices: Iterable[jax.Device]) -> float:
         bfloat16 pass on TPUs; with `jax_default_matmul_precision` 'highest' true float32.
       devices: those that compute, of one process or of many.
     """
-    return _peak_flops(dtype, _float32_precision(), tuple(devices))
+    return _peak_flops(dtype, float32_precision(), tuple(devices))
 
 
 @functools.cache
@@ -119,7 +119,8 @@ def known_peak(kind: str, dtype: str, precision: str = "default") -> float | Non
     return None
 
 
-def _float32_precision() -> str:
+def float32_precision() -> str:
+    """Returns the precision of float32 products that JAX is set to: a `jax.lax.Precision`."""
     setting = jax.config.jax_default_matmul_precision
     try:
         return jax.lax.Precision(setting or "default").name.lower()

@@ -1,5 +1,8 @@
 """The devices of a run, checked against what its model needs of them."""
 
+from collections.abc import Sequence
+
+import jax
 import ml_collections
 from jax.sharding import Mesh
 
@@ -8,13 +11,13 @@ from seqjax.model_rules import divided_sizes
 from seqjax.parallel.mesh import is_nvidia, make_mesh
 
 
-def mesh_of(config: ml_collections.ConfigDict) -> Mesh:
-    """Returns the mesh that `config.parallel` names.
+def mesh_of(config: ml_collections.ConfigDict, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """Returns the mesh that `config.parallel` names, of some devices or of all of JAX.
 
     Raises:
       UserError: the devices are not there, cannot share the model, or cannot compute it as it asks.
     """
-    mesh = make_mesh(**config.parallel)
+    mesh = make_mesh(**config.parallel, devices=devices)
     _check_shards(config.model, mesh.shape["model"])
     _check_implementations(config.model, mesh)
     return mesh

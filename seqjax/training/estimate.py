@@ -1,5 +1,6 @@
 """What a training will take in memory, work and time, found out without training."""
 
+import math
 import statistics
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import numpy as np
 
 from seqjax.data.batching import TrainingPlan
 from seqjax.data.tokens import TokenizedCorpus
-from seqjax.reporting.hardware import peak_flops
+from seqjax.parallel.catalog import KINDS, Devices
+from seqjax.reporting.hardware import float32_precision, known_peak, peak_flops
 from seqjax.reporting.metrics_log import read_metrics
 from seqjax.training.preparation import Durations, Prepared
 from seqjax.training.state import TrainState, parameter_count
@@ -23,7 +25,10 @@ _REPORTS = 20
 
 
 def estimate(
-    config: ml_collections.ConfigDict, prepared: Prepared, workdir: Path | None = None
+    config: ml_collections.ConfigDict,
+    prepared: Prepared,
+    workdir: Path | None = None,
+    devices: Devices | None = None,
 ) -> dict[str, Any]:
     """Returns the facts of a training as plain values, ready for JSON.
 
@@ -34,6 +39,8 @@ def estimate(
       config: a validated config.
       prepared: what `prepare` made of it.
       workdir: a run whose measured speed and progress are taken into account.
+      devices: what the training is to run on, if it is not here; those of `prepared` stand in for
+        it. How a run went here says nothing of its speed there.
     """
     update = Update(config, prepared)
     state = update.abstract_state()
@@ -51,8 +58,8 @@ def estimate(
             "flops": sum(batch["steps"] * batch["flops"] for batch in batches),
         },
         "durations": _durations(config, prepared.durations, plan),
-        "memory": _memory(prepared, update, state),
-        "time": _time(config, prepared, batches, workdir),
+        "memory": _memory(prepared, update, state, devices),
+        "time": _time(config, prepared, batches, workdir, devices),
     }
 
 
@@ -119,7 +126,9 @@ def _durations(
     }
 
 
-def _memory(prepared: Prepared, update: Update, state: TrainState) -> dict[str, Any]:
+def _memory(
+    prepared: Prepared, update: Update, state: TrainState, devices: Devices | None
+) -> dict[str, Any]:
     """Returns what one device holds during the update of the largest shape."""
     largest = prepared.plan.largest
     stats = update.step.compile(state, abstract_batch(largest)).memory_analysis()
@@ -127,17 +136,27 @@ def _memory(prepared: Prepared, update: Update, state: TrainState) -> dict[str, 
         "shape": list(largest),
         "parameters": _bytes(state.params),
         "optimizer": _bytes(state.optimizer),
+        "temporary": None,
+        "total": None,
     }
     # Not every backend tells.
-    if stats is None:
-        return memory | {"temporary": None, "total": None}
-    total = stats.argument_size_in_bytes + stats.temp_size_in_bytes
-    total += stats.output_size_in_bytes - stats.alias_size_in_bytes
-    return memory | {"temporary": stats.temp_size_in_bytes, "total": total}
+    if stats is not None:
+        total = stats.argument_size_in_bytes + stats.temp_size_in_bytes
+        total += stats.output_size_in_bytes - stats.alias_size_in_bytes
+        memory |= {"temporary": stats.temp_size_in_bytes, "total": total}
+    if devices is not None:
+        there = KINDS[devices.kind].memory
+        fits = None if stats is None else memory["total"] <= there
+        memory |= {"device": there, "fits": fits}
+    return memory
 
 
 def _bytes(tree: Any) -> int:
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+    """Returns what one device holds of arrays that are divided."""
+    return sum(
+        math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(tree)
+    )
 
 
 def _time(
@@ -145,24 +164,34 @@ def _time(
     prepared: Prepared,
     batches: list[dict[str, Any]],
     workdir: Path | None,
+    devices: Devices | None,
 ) -> dict[str, Any]:
     """Returns the time of the updates alone, without compiling, evaluating and saving."""
     done, measured = _measured(workdir) if workdir else (0, None)
     left = max(prepared.durations.total - done, 0)
     per_step = sum(b["steps"] * b["flops"] for b in batches) / prepared.plan.steps_per_epoch
-    peak = peak_flops(config.model.dtype, prepared.mesh.devices.flat)
+    mesh, dtype = prepared.mesh, config.model.dtype
+    if devices is None:
+        peak = peak_flops(dtype, mesh.devices.flat)
+        kind = mesh.devices.flat[0].device_kind
+    else:
+        there = KINDS[devices.kind].reported
+        peak = mesh.size * known_peak(there, dtype, float32_precision())
+        kind, measured = devices.kind, None
     share = measured or ASSUMED_SHARE
-    device = prepared.mesh.devices.flat[0]
+    seconds = left * per_step / (peak * share)
     return {
-        "devices": prepared.mesh.size,
-        "device": device.device_kind,
+        "devices": mesh.size,
+        "device": kind,
         "peak_flops_per_second": peak,
         "share": share,
         "share_is_measured": measured is not None,
         "steps_done": done,
         "steps_left": left,
         "flops": left * per_step,
-        "seconds": left * per_step / (peak * share),
+        "seconds_per_step": per_step / (peak * share),
+        "seconds": seconds,
+        "device_hours": mesh.size * seconds / 3600,
     }
 
 

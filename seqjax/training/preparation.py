@@ -1,8 +1,10 @@
 """What stands before the first update: corpus, tokenizers, tokens, plan, devices, task."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import ml_collections
 from jax.sharding import Mesh
 
@@ -42,15 +44,20 @@ class Prepared(NamedTuple):
     durations: Durations
 
 
-def prepare(config: ml_collections.ConfigDict, workdir: Path | None = None) -> Prepared:
+def prepare(
+    config: ml_collections.ConfigDict,
+    workdir: Path | None = None,
+    devices: Sequence[jax.Device] | None = None,
+) -> Prepared:
     """Reads the corpus, trains or loads tokenizers, and plans the batches.
 
     Args:
       config: a validated config.
       workdir: run directory; tokenizers are read from it where it holds a checkpoint, else trained
         and written to it. None keeps them in memory.
+      devices: those there are, by default all of JAX.
     """
-    mesh = mesh_of(config)
+    mesh = mesh_of(config, devices)
     corpus = open_corpus(config.data, "train")
     tokenizers = _tokenizers(config, corpus, workdir)
     tokenized = tokenize(corpus, tokenizers, config.data, training=True)

@@ -1,5 +1,7 @@
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,60 @@ def test_the_tokenizers_of_a_run_are_facts_and_stay(explain, trained, tmp_path):
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
+def test_devices_that_are_not_here(explain, tiny):
+    options = [*tiny({"parallel.data": -1, "model.dtype": "bfloat16"}), "--devices=h100x4"]
+    code, out, error = explain(_DEMO, "--json", *options)
+    assert (code, error) == (0, "")
+    facts = json.loads(out)
+    memory, time = facts["memory"], facts["time"]
+    assert (memory["device"], memory["fits"]) == (80 * 10**9, True)
+    assert (time["devices"], time["device"], time["share_is_measured"]) == (4, "h100", False)
+    assert time["peak_flops_per_second"] == 4 * 989.4e12
+    assert time["device_hours"] == 4 * time["seconds"] / 3600
+    code, out, error = explain(_DEMO, *options)
+    assert (code, error) == (0, "")
+    assert max(map(len, out.splitlines())) <= 100
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert "a h100 has 76,293.9 MiB" in lines
+    assert "It fits: 0.0 %, as compiled for CPUs; an accelerator's compiler differs." in lines
+    assert any(line.endswith("FLOP/s of 4 x h100") for line in lines)
+
+
+def test_a_run_is_explained_for_devices_that_are_not_here(explain, trained):
+    """Its speed is that of the devices it ran on."""
+    options = [f"--workdir={trained}", "--config.train.duration=200", "--devices=tpu-v6e-4"]
+    code, out, _ = explain(*options, "--json")
+    time = json.loads(out)["time"]
+    assert (code, time["steps_done"], time["steps_left"]) == (0, 150, 50)
+    assert (time["share"], time["share_is_measured"]) == (0.4, False)
+
+
+@pytest.mark.slow
+def test_more_devices_than_there_are(tiny):
+    """The layout is that of the devices named; none of them has to be here."""
+    fields = {"batching.sentences": 32, "parallel.data": 1, "parallel.fsdp": -1}
+    fields |= {f"model.{stack}.feed_forward": 256 for stack in ("encoder", "decoder")}
+    command = [sys.executable, "launch.py", "explain", _DEMO, "--json", *tiny(fields)]
+
+    def explained(name):
+        done = subprocess.run(
+            [*command, f"--devices={name}"],
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    one, many = explained("tpu-v4-2"), explained("tpu-v4-32")
+    assert (one["time"]["devices"], many["time"]["devices"]) == (1, 16)
+    assert one["parameters"] == many["parameters"]
+    assert one["memory"]["parameters"] == 4 * one["parameters"]["count"]
+    # Vectors, and what does not divide, are whole.
+    assert many["memory"]["parameters"] < one["memory"]["parameters"] / 2
+    assert many["memory"]["total"] < one["memory"]["total"] / 2
+
+
 def test_a_duration_of_zero_is_never(explain, tiny):
     code, out, _ = explain(_DEMO, *tiny({"evaluation.every": "0"}))
     (line,) = [line for line in out.splitlines() if "evaluation.every" in line]
@@ -99,3 +155,23 @@ def test_mistakes_are_one_line(explain, tmp_path):
     code, out, error = explain(f"--workdir={tmp_path}")
     assert (code, out) == (2, "")
     assert "explain needs --config=FILE or the --workdir of an existing run" in error
+
+
+@pytest.mark.parametrize(
+    "options, told",
+    [
+        (["--devices=h10x8"], "--devices=h10x8: expected one of tpu-v2, tpu-v3,"),
+        (
+            ["--devices=h100x4", "--config.parallel.data=3", "--config.parallel.fsdp=-1"],
+            "parallel.data = 3, parallel.model = 1: expected their product 3 to divide 4",
+        ),
+        (
+            ["--devices=h100x4", "--config.parallel.model=4"],
+            "parallel.model = 4: expected a divisor of model.encoder.heads = 2",
+        ),
+    ],
+)
+def test_mistakes_about_devices_are_one_line(explain, tiny, options, told):
+    code, out, error = explain(_DEMO, *tiny(), *options)
+    assert (code, out, error.count("\n")) == (2, "", 1)
+    assert told in error

@@ -3,7 +3,15 @@ import numpy as np
 import pytest
 
 from seqjax.errors import UserError
-from seqjax.parallel.mesh import by_row, distribute, make_mesh, own_rows, replicated, row_parts
+from seqjax.parallel.mesh import (
+    by_row,
+    distribute,
+    make_mesh,
+    own_rows,
+    replicated,
+    row_parts,
+    stand_ins,
+)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +44,13 @@ def test_takes_as_many_devices_as_asked(asked, given):
 def test_refuses_what_the_devices_do_not_give(asked, told):
     with pytest.raises(UserError, match=told):
         make_mesh(**asked)
+
+
+def test_some_of_the_devices_stand_in_for_others():
+    devices = stand_ins(4)
+    assert make_mesh(devices=devices).devices.ravel().tolist() == devices == jax.devices()[:4]
+    with pytest.raises(RuntimeError, match="JAX has 8 CPU devices already, expected 9"):
+        stand_ins(9)
 
 
 def test_divides_rows_and_repeats_the_rest():

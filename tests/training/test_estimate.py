@@ -80,6 +80,19 @@ def test_parts_and_devices_do_not_change_the_work(configured, tiny):
     assert works == [works[0]] * 3
 
 
+def test_memory_is_that_of_one_device(tiny, facts):
+    config = default_config()
+    fields = {"parallel.fsdp": 4, "batching.shapes": 2, "data.synthetic_size": 100}
+    apply_overrides(config, split_overrides(tiny(fields))[1])
+    prepared = prepare(config)
+    memory = estimate(config, prepared)["memory"]
+    state = Update(config, prepared).fresh_state()
+    held = [leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(state.params)]
+    assert memory["parameters"] == sum(held) < facts["memory"]["parameters"]
+    held = [leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(state.optimizer)]
+    assert memory["optimizer"] == sum(held)
+
+
 def test_the_speed_and_the_steps_of_a_run_are_taken_into_account(configured, facts, tmp_path):
     time = facts["time"]
     assert (time["share"], time["share_is_measured"]) == (ASSUMED_SHARE, False)

@@ -82,7 +82,7 @@ def test_rows_can_be_divided_among_devices_and_parts(configured):
 
 
 def test_more_devices_than_there_are_is_a_mistake(configured):
-    with pytest.raises(UserError, match="parallel.data is 999, but there are"):
+    with pytest.raises(UserError, match="parallel.data = 999, .* expected their product 999 to be"):
         prepare(configured({"parallel.data": 999}))
 
 

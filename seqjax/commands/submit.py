@@ -1,0 +1,225 @@
+"""`submit`: a run or a study as a job of a scheduler."""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+import seqjax
+from seqjax.config_files import load_run_config
+from seqjax.errors import UserError
+from seqjax.files import replace_file
+from seqjax.overrides import apply_overrides
+from seqjax.parallel.catalog import find_devices
+from seqjax.studies.study import load_study
+from seqjax.submission import cloud, kubernetes, local, slurm, tpu
+from seqjax.submission.job import Job, Submission
+from seqjax.validation import validate
+
+HELP = (
+    "Writes the files of a job that trains a config, or sweeps a study, shows them, and submits"
+    " them by the scheduler's own command. A job that is stopped and queued again goes on from its"
+    " last checkpoint."
+)
+
+_SCHEDULERS = {
+    "local": local,
+    "slurm": slurm,
+    "tpu": tpu,
+    "cloud": cloud,
+    "kubernetes": kubernetes,
+}
+# Those that run the code elsewhere than in this folder.
+_ELSEWHERE = (tpu, cloud, kubernetes)
+# Those that may be asked for any GPU.
+_ANY_GPU = (slurm, kubernetes)
+_TIME_LIMIT = re.compile(r"\d+:[0-5]\d:[0-5]\d", re.ASCII)
+_ZONE = re.compile(r"[a-z]+-[a-z]+\d+-[a-z]", re.ASCII)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds `--on` and what can be told to the schedulers."""
+    parser.add_argument(
+        "--on",
+        choices=_SCHEDULERS,
+        required=True,
+        help="'cloud': GPUs that SkyPilot finds; 'tpu': a slice of Google's",
+    )
+    parser.add_argument(
+        "--study",
+        metavar="FILE",
+        type=os.path.expanduser,
+        default="",
+        help="Python file with get_study(), instead of --config",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        type=os.path.expanduser,
+        default="",
+        help="folder of the files; by default WORKDIR/submit, or runs/NAME/submit where that is not"
+        " on this machine",
+    )
+    parser.add_argument(
+        "--dry_run", action="store_true", help="print the files, write and submit nothing"
+    )
+    group = parser.add_argument_group("what it runs on", "each scheduler takes some of these")
+    group.add_argument(
+        "--devices",
+        metavar="NAME",
+        default="",
+        help="accelerators of all machines together: tpu-v5e-16, h100x8, gpux4 (any GPU)",
+    )
+    group.add_argument("--nodes", metavar="N", type=int, help="number of machines")
+    group.add_argument("--time_limit", metavar="H:MM:SS", default="")
+    group.add_argument(
+        "--option",
+        metavar="TEXT",
+        action="append",
+        default=[],
+        help="one more option of sbatch, --option=--partition=gpu; may be given several times",
+    )
+    group.add_argument("--zone", metavar="ZONE", default="", help="where the TPUs are")
+    group.add_argument("--image", metavar="IMAGE", default="", help="container for Kubernetes")
+    group.add_argument(
+        "--volume",
+        metavar="CLAIM:/PATH",
+        default="",
+        help="persistent volume claim of Kubernetes, and where it is mounted",
+    )
+
+
+def run(arguments: argparse.Namespace, overrides: Sequence[tuple[str, str]]) -> int:
+    """Shows the files and the command that submits them; writes and submits unless told not to.
+
+    Returns:
+      0, or what the scheduler's command left with.
+    """
+    scheduler = _SCHEDULERS[arguments.on]
+    _check(arguments, scheduler)
+    job = _job(arguments, overrides, scheduler)
+    submission = scheduler.submission(job)
+    for name, content in submission.files.items():
+        print(f"# {job.folder / name}\n{content}")
+    print(f"# submitted by\n{submission.command}")
+    if submission.otherwise:
+        print(f"# or by hand\n{submission.otherwise}")
+    sys.stdout.flush()
+    if arguments.dry_run:
+        return 0
+    job.folder.mkdir(parents=True, exist_ok=True)
+    for name, content in submission.files.items():
+        replace_file(job.folder / name, content)
+    return _submit(submission)
+
+
+def _submit(submission: Submission) -> int:
+    if shutil.which(submission.program) is None:
+        otherwise = f", or here: {submission.otherwise}" if submission.otherwise else ""
+        print(
+            f"{submission.program} is not installed here: run where it is:"
+            f" {submission.command}{otherwise}",
+            file=sys.stderr,
+        )
+        return 0
+    return subprocess.run(["bash", "-c", submission.command]).returncode
+
+
+def _check(arguments: argparse.Namespace, scheduler: ModuleType) -> None:
+    """Raises UserError for options that the scheduler does not take, and values it cannot have."""
+    for name in ("devices", "nodes", "time_limit", "option", "zone", "image", "volume"):
+        value = getattr(arguments, name)
+        if value not in ("", None, []) and name not in scheduler.OPTIONS:
+            taken = ", ".join(f"--{option}" for option in scheduler.OPTIONS) or "none of its kind"
+            raise UserError(f"--{name}: --on={arguments.on} does not take it; it takes {taken}")
+    if arguments.nodes is not None and arguments.nodes < 1:
+        raise UserError(f"--nodes={arguments.nodes}: expected 1 or more")
+    if arguments.time_limit and not _TIME_LIMIT.fullmatch(arguments.time_limit):
+        raise UserError(
+            f"--time_limit={arguments.time_limit}: expected hours, minutes and seconds, 24:00:00"
+        )
+    if arguments.zone and not _ZONE.fullmatch(arguments.zone):
+        raise UserError(f"--zone={arguments.zone}: expected a zone such as us-east5-a")
+    for option in arguments.option:
+        if not option.startswith("-") or len(option.split("\n")) > 1:
+            raise UserError(f"--option={option}: expected an option of sbatch, --partition=gpu")
+    if arguments.study and arguments.config:
+        raise UserError("--study and --config: expected one of the two")
+
+
+def _job(
+    arguments: argparse.Namespace, overrides: Sequence[tuple[str, str]], scheduler: ModuleType
+) -> Job:
+    """Returns the job once the config, or that of every trial, is known to be right."""
+    workdir = arguments.workdir
+    options = [f"--config.{field}={text}" for field, text in overrides]
+    here, program = _code(arguments.on, scheduler)
+    trials: tuple[str, ...] = ()
+    if arguments.study:
+        study = load_study(arguments.study)
+        study.configs(overrides)
+        trials = tuple(study.trials)
+        file = _inside(arguments.study, "study", here, scheduler)
+        command = ("sweep", f"--study={file}", f"--workdir={workdir}", *options)
+    else:
+        config = load_run_config("submit", arguments.config, workdir)
+        apply_overrides(config, overrides)
+        validate(config)
+        chosen = []
+        if arguments.config:
+            chosen = [f"--config={_inside(arguments.config, 'config', here, scheduler)}"]
+        command = ("train", *chosen, f"--workdir={workdir}", *options)
+    last = re.sub(r"[^a-z0-9]+", "-", workdir.rstrip("/").rpartition("/")[2].lower()).strip("-")
+    name = f"seqjax-{last or 'run'}"[:50].rstrip("-")
+    # A folder of other machines, or a bucket, is no place for what is submitted from here.
+    away = scheduler in _ELSEWHERE or "://" in workdir
+    beside = Path("runs", last or "run") if away else Path(workdir)
+    devices = None
+    if arguments.devices:
+        devices = find_devices(arguments.devices, any_gpu=scheduler in _ANY_GPU)
+    return Job(
+        name=name,
+        arguments=command,
+        workdir=workdir,
+        folder=Path(arguments.output or beside / "submit").absolute(),
+        here=here,
+        program=program,
+        nodes=arguments.nodes or 1,
+        devices=devices,
+        time_limit=arguments.time_limit,
+        trials=trials,
+        lines=tuple(arguments.option),
+        zone=arguments.zone,
+        image=arguments.image,
+        volume=arguments.volume,
+    )
+
+
+def _code(on: str, scheduler: ModuleType) -> tuple[Path, tuple[str, ...]]:
+    """Returns the folder that the job runs in, and what runs a verb there."""
+    checkout = Path(seqjax.__file__).parents[1]
+    launcher = checkout / "launch.py"
+    if scheduler in _ELSEWHERE:
+        if not launcher.is_file():
+            raise UserError(f"--on={on}: expected to be run from a checkout, which has launch.py")
+        return checkout, ("python", "launch.py")
+    if launcher.is_file():
+        return Path.cwd(), (sys.executable, str(launcher))
+    return Path.cwd(), (sys.executable, "-m", "seqjax")
+
+
+def _inside(file: str, option: str, here: Path, scheduler: ModuleType) -> str:
+    """Returns how a file is named where the job runs."""
+    if scheduler not in _ELSEWHERE:
+        return file
+    try:
+        return str(Path(file).absolute().relative_to(here))
+    except ValueError:
+        raise UserError(
+            f"--{option}={file}: expected a file below {here}, which is what the machines get"
+        ) from None

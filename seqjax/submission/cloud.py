@@ -1,0 +1,33 @@
+"""GPUs of any cloud, or of Kubernetes, that SkyPilot knows: a managed job on spot machines."""
+
+from seqjax.submission import skypilot
+from seqjax.submission.job import (
+    Job,
+    Submission,
+    refuse_tpus,
+    require_bucket,
+    require_one_node,
+)
+
+OPTIONS = ("devices", "nodes")
+
+_PORT = 8476
+
+
+def submission(job: Job) -> Submission:
+    """Returns `task.yaml` for SkyPilot."""
+    refuse_tpus(job, "cloud")
+    require_bucket(job, "the disk of a spot machine goes with it")
+    require_one_node(job)
+    count = job.devices_per_node
+    resources = [f"accelerators: {job.devices.kind.upper()}:{count}"] if count else []
+    join = []
+    if job.nodes > 1:
+        join = [
+            'first=$(echo "$SKYPILOT_NODE_IPS" | head -n 1)',
+            f'join=(--processes={job.nodes} --process="$SKYPILOT_NODE_RANK"'
+            f' --coordinator="$first:{_PORT}")',
+        ]
+    command = skypilot.run(job) + (' "${join[@]}"' if join else "")
+    install = skypilot.install(skypilot.extras(job, "cuda" if count else ""))
+    return skypilot.submission(job, resources, install, [*join, command])

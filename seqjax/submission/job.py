@@ -1,0 +1,126 @@
+"""What every scheduler is told of a job, and what it is given."""
+
+import dataclasses
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from seqjax.errors import UserError
+from seqjax.parallel.catalog import Devices
+
+# What a shell reports of a process that SIGTERM stopped, and `train` once it has saved.
+STOPPED = 143
+# What `train` leaves with for a mistake of the user: to try again would not help.
+MISTAKE = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What is to run, and on what.
+
+    Attributes:
+      name: the job's name: small letters, digits and '-', a letter first.
+      arguments: the verb and its options, ('train', '--config=configs/demo.py', ...).
+      workdir: the folder of the run or study, which may be a bucket's.
+      folder: where the job's files lie on this machine.
+      here: the folder that relative paths in `arguments` start from.
+      program: what runs a verb here, ('python', 'launch.py').
+      nodes: machines, with one process each.
+      devices: accelerators of all machines together; None for none.
+      time_limit: hours, minutes and seconds, '24:00:00'; '' for the scheduler's own.
+      trials: the names of a study's trials; empty for a single run.
+      lines: more options for SLURM, '--partition=gpu'.
+      zone: where Google Cloud has the TPUs.
+      image: the container for Kubernetes, with seqjax in it.
+      volume: 'CLAIM:/PATH', a persistent volume claim of Kubernetes and where it is mounted.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    workdir: str
+    folder: Path
+    here: Path
+    program: tuple[str, ...] = ("python", "launch.py")
+    nodes: int = 1
+    devices: Devices | None = None
+    time_limit: str = ""
+    trials: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
+    zone: str = ""
+    image: str = ""
+    volume: str = ""
+
+    def command(self, *more: str, program: tuple[str, ...] = ()) -> str:
+        """Returns the command of one process as a shell reads it."""
+        return shlex.join([*(program or self.program), *self.arguments, *more])
+
+    @property
+    def devices_per_node(self) -> int:
+        """How many devices one machine has, 0 for none.
+
+        Raises:
+          UserError: the machines do not divide the devices.
+        """
+        if self.devices is None:
+            return 0
+        each, rest = divmod(self.devices.count, self.nodes)
+        if rest:
+            raise UserError(
+                f"--devices={self.devices.name}: expected a multiple of --nodes={self.nodes}"
+            )
+        return each
+
+    @property
+    def is_study(self) -> bool:
+        """Whether there are many runs."""
+        return bool(self.trials)
+
+    @property
+    def in_bucket(self) -> bool:
+        """Whether the run's folder lies where every machine finds it."""
+        return "://" in self.workdir
+
+
+class Submission(NamedTuple):
+    """What a scheduler is given.
+
+    Attributes:
+      files: their text by their names in the job's folder.
+      command: a shell's line that submits them.
+      program: what that line needs here.
+      otherwise: what else can be done by hand, '' for nothing.
+    """
+
+    files: Mapping[str, str]
+    command: str
+    program: str
+    otherwise: str = ""
+
+
+def refuse_tpus(job: Job, scheduler: str) -> None:
+    """Raises UserError where TPUs are asked for."""
+    if job.devices and job.devices.is_tpu:
+        raise UserError(
+            f"--devices={job.devices.name}: --on={scheduler} expects GPUs such as h100x8;"
+            " --on=tpu takes TPUs"
+        )
+
+
+def require_one_node(job: Job) -> None:
+    """Raises UserError where the trials of a study would run on several machines each."""
+    if job.is_study and job.nodes > 1:
+        raise UserError(f"--nodes={job.nodes}: expected 1, since a trial runs on one machine")
+
+
+def require_bucket(job: Job, where: str) -> None:
+    """Raises UserError where what a run writes would be lost with the machine."""
+    if not job.in_bucket:
+        raise UserError(
+            f"--workdir={job.workdir}: expected a bucket such as gs://NAME/runs/x, since {where}"
+        )
+
+
+def text(*lines: str) -> str:
+    """Returns lines as the text of a file."""
+    return "\n".join(lines) + "\n"

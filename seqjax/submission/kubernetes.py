@@ -1,0 +1,176 @@
+"""Kubernetes: an indexed Job, with what JAX needs to find its processes there.
+
+https://docs.jax.dev/en/latest/multi_process.html: a service without an address of its own names
+the pods, and an account lets them ask which job and which pod they are.
+"""
+
+import json
+import re
+import shlex
+
+from seqjax.errors import UserError
+from seqjax.submission.job import MISTAKE, STOPPED, Job, Submission, refuse_tpus, require_one_node
+
+OPTIONS = ("devices", "nodes", "time_limit", "image", "volume")
+
+# Seconds that a pod has to save when it must go, and how often each pod is begun anew
+# for an error.
+_GRACE = 120
+_RETRIES = 3
+_VOLUME = re.compile(r"([a-z0-9][a-z0-9.-]*):(/.+)")
+
+
+def submission(job: Job) -> Submission:
+    """Returns `job.yaml`."""
+    refuse_tpus(job, "kubernetes")
+    require_one_node(job)
+    if not job.image:
+        raise UserError(
+            "--image=: expected a container image, in whose working directory launch.py lies"
+        )
+    claim, mounted = _volume(job)
+    inside = mounted and (job.workdir + "/").startswith(mounted.rstrip("/") + "/")
+    if not (job.in_bucket or inside):
+        raise UserError(
+            f"--workdir={job.workdir}: expected a bucket such as gs://NAME/runs/x, or a folder"
+            " below the path of --volume=CLAIM:/PATH, since the disk of a pod goes with it"
+        )
+    parts = [_job(job, claim, mounted)]
+    if job.nodes > 1:
+        parts = [_service(job), _account(job), *parts]
+    path = shlex.quote(str(job.folder / "job.yaml"))
+    return Submission(
+        {"job.yaml": "---\n".join(parts)}, f"kubectl apply --filename={path}", program="kubectl"
+    )
+
+
+def _volume(job: Job) -> tuple[str, str]:
+    if not job.volume:
+        return "", ""
+    match = _VOLUME.fullmatch(job.volume)
+    if not match:
+        raise UserError(
+            f"--volume={job.volume}: expected CLAIM:/PATH, a persistent volume claim and where its"
+            " content is to be seen"
+        )
+    return match[1], match[2]
+
+
+def _service(job: Job) -> str:
+    return f"""\
+apiVersion: v1
+kind: Service
+metadata:
+  name: {job.name}
+spec:
+  clusterIP: None
+  publishNotReadyAddresses: true
+  selector:
+    job-name: {job.name}
+"""
+
+
+def _account(job: Job) -> str:
+    return f"""\
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: {job.name}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  name: {job.name}
+rules:
+  - apiGroups: [""]
+    resources: [pods, services]
+    verbs: [get, list]
+  - apiGroups: [batch]
+    resources: [jobs]
+    verbs: [get, list]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  name: {job.name}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: Role
+  name: {job.name}
+subjects:
+  - kind: ServiceAccount
+    name: {job.name}
+"""
+
+
+def _job(job: Job, claim: str, mounted: str) -> str:
+    """Returns the Job itself: as many pods as machines, each with its number."""
+    together = job.nodes > 1
+    command = job.command("--processes=auto") if together else job.command()
+    pod = ["restartPolicy: Never", f"terminationGracePeriodSeconds: {_GRACE}"]
+    if together:
+        pod += [f"subdomain: {job.name}", f"serviceAccountName: {job.name}"]
+    head = f"""\
+apiVersion: batch/v1
+kind: Job
+metadata:
+  name: {job.name}
+  # JAX reads the labels of its job: there must be some.
+  labels:
+    app: seqjax
+spec:
+  completionMode: Indexed
+  completions: {job.nodes}
+  parallelism: {job.nodes}
+  backoffLimit: {_RETRIES * job.nodes}
+"""
+    limit = f"  activeDeadlineSeconds: {_seconds(job.time_limit)}\n" if job.time_limit else ""
+    return f"""{head}{limit}  podFailurePolicy:
+    rules:
+      # A mistake in the config; to try again would not help.
+      - action: FailJob
+        onExitCodes: {{operator: In, values: [{MISTAKE}]}}
+      # Told to stop, and saved: the next pod goes on from there.
+      - action: Ignore
+        onExitCodes: {{operator: In, values: [{STOPPED}]}}
+      - action: Ignore
+        onPodConditions: [{{type: DisruptionTarget}}]
+  template:
+    metadata:
+      labels:
+        app: seqjax
+    spec:
+{_indented(pod, 6)}      containers:
+        - name: seqjax
+          image: {json.dumps(job.image)}
+          # In the shell's place, so that SIGTERM reaches the training.
+          command: [bash, -c]
+          args:
+            - |
+{_indented([f"exec {command}"], 14)}{_resources(job)}{_volumes(claim, mounted)}"""
+
+
+def _resources(job: Job) -> str:
+    gpus = job.devices_per_node
+    return f"          resources:\n            limits: {{nvidia.com/gpu: {gpus}}}\n" if gpus else ""
+
+
+def _volumes(claim: str, mounted: str) -> str:
+    """Returns what is mounted: memory that GPUs exchange data by, and the claim."""
+    mounts = ["- {name: memory, mountPath: /dev/shm}"]
+    volumes = ["- {name: memory, emptyDir: {medium: Memory}}"]
+    if claim:
+        mounts.append(f"- {{name: runs, mountPath: {json.dumps(mounted)}}}")
+        volumes.append(f"- {{name: runs, persistentVolumeClaim: {{claimName: {claim}}}}}")
+    return (
+        f"          volumeMounts:\n{_indented(mounts, 12)}      volumes:\n{_indented(volumes, 8)}"
+    )
+
+
+def _indented(lines: list[str], width: int) -> str:
+    return "".join(f"{' ' * width}{line}\n" for text in lines for line in text.split("\n"))
+
+
+def _seconds(time_limit: str) -> int:
+    hours, minutes, seconds = map(int, time_limit.split(":"))
+    return 3600 * hours + 60 * minutes + seconds

@@ -1,0 +1,22 @@
+"""This machine: the command itself, which outlives the terminal."""
+
+import shlex
+
+from seqjax.submission.job import Job, Submission, text
+
+OPTIONS = ()
+
+
+def submission(job: Job) -> Submission:
+    """Returns a script and the command that runs it in the background, with a log beside it."""
+    script = text(
+        "#!/usr/bin/env bash",
+        "set -euo pipefail",
+        f"cd {shlex.quote(str(job.here))}",
+        # In its place, so that a signal to the script reaches the training.
+        f"exec {job.command()}",
+    )
+    run, log = (shlex.quote(str(job.folder / name)) for name in ("run.sh", "run.log"))
+    return Submission(
+        {"run.sh": script}, f"nohup bash {run} >> {log} 2>&1 < /dev/null &", program="nohup"
+    )

@@ -1,0 +1,69 @@
+"""Tasks of SkyPilot: a managed job, which moves on to another machine when it loses a spot one.
+
+https://docs.skypilot.co/en/latest/reference/yaml-spec.html
+"""
+
+import json
+import shlex
+from collections.abc import Sequence
+
+from seqjax.submission.job import STOPPED, Job, Submission, text
+
+# What runs a verb where the code was copied to.
+_PROGRAM = (".venv/bin/python", "launch.py")
+# What has to be installed for a bucket, by the beginning of its address.
+_BUCKETS = {"gs": "gs", "s3": "s3"}
+
+
+def extras(job: Job, hardware: str) -> str:
+    """Returns what is installed with seqjax, 'tpu,gs'."""
+    bucket = _BUCKETS.get(job.workdir.partition("://")[0])
+    return ",".join(filter(None, [hardware, bucket]))
+
+
+def install(wanted: str) -> list[str]:
+    """Returns the lines of a shell that set up `.venv` in a checkout."""
+    package = f".[{wanted}]" if wanted else "."
+    return [
+        'export PATH="$HOME/.local/bin:$PATH"',
+        "command -v uv || curl -LsSf https://astral.sh/uv/install.sh | sh",
+        "uv venv --allow-existing --python 3.12 .venv",
+        f"uv pip install --python .venv/bin/python -c constraints.txt -e '{package}'",
+    ]
+
+
+def run(job: Job, *more: str) -> str:
+    """Returns the command that one machine runs in the checkout."""
+    return job.command(*more, program=_PROGRAM)
+
+
+def submission(
+    job: Job, resources: Sequence[str], setup: Sequence[str], command: Sequence[str]
+) -> Submission:
+    """Returns the task and the command that launches it.
+
+    Args:
+      job: what runs.
+      resources: the lines that say what it runs on.
+      setup: the shell's lines that make a machine ready.
+      command: those that run the job, on each machine.
+    """
+    task = text(
+        f"name: {job.name}",
+        f"num_nodes: {job.nodes}",
+        # A quoted text of JSON is one of YAML, too.
+        f"workdir: {json.dumps(str(job.here))}",
+        "resources:",
+        *(f"  {line}" for line in resources),
+        "  use_spot: true",
+        "  job_recovery:",
+        # A training that was told to stop has saved, and goes on from there.
+        f"    recover_on_exit_codes: [{STOPPED}]",
+        "setup: |",
+        *(f"  {line}" for line in setup),
+        "run: |",
+        *(f"  {line}" for line in "\n".join(command).split("\n")),
+    )
+    path = shlex.quote(str(job.folder / "task.yaml"))
+    launch = f"sky jobs launch --yes --detach-run {path}"
+    return Submission({"task.yaml": task}, launch, program="sky")

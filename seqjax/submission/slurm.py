@@ -1,0 +1,89 @@
+"""SLURM: one task for each node; an array of jobs for a study.
+
+What is stopped by the time limit or by a job that goes before it has saved, and leaves with exit
+code 143: it is queued again, and the same command goes on.
+"""
+
+import shlex
+
+from seqjax.submission.job import STOPPED, Job, Submission, refuse_tpus, require_one_node, text
+
+OPTIONS = ("devices", "nodes", "time_limit", "option")
+
+# Seconds before the time limit at which a training is told to save.
+_NOTICE = 120
+
+
+def submission(job: Job) -> Submission:
+    """Returns the scripts of a run, or of a study's trials and its table."""
+    refuse_tpus(job, "slurm")
+    require_one_node(job)
+    if not job.is_study:
+        script = _script(job, "%j", job.command("--processes=auto"))
+        path = shlex.quote(str(job.folder / "job.sbatch"))
+        return Submission({"job.sbatch": script}, f"sbatch {path}", program="sbatch")
+    trial = f'{job.command()} --trial="${{trials[$SLURM_ARRAY_TASK_ID]}}"'
+    array = f"#SBATCH --array=0-{len(job.trials) - 1}"
+    names = f"trials=({shlex.join(job.trials)})"
+    files = {
+        "trials.sbatch": _script(job, "%A-%a", trial, head=[array], before=[names]),
+        # It finds all of them done, tries again those that failed, and writes the table.
+        "table.sbatch": _script(job, "%j", job.command()),
+        "submit.sh": text(
+            "#!/usr/bin/env bash",
+            "set -euo pipefail",
+            'cd "$(dirname "${BASH_SOURCE[0]}")"',
+            "trials=$(sbatch --parsable trials.sbatch)",
+            'table=$(sbatch --parsable --dependency="afterany:${trials%%;*}" table.sbatch)',
+            'echo "trials: job $trials; table: job $table"',
+        ),
+    }
+    path = shlex.quote(str(job.folder / "submit.sh"))
+    return Submission(files, f"bash {path}", program="sbatch")
+
+
+def _script(
+    job: Job, log: str, command: str, head: list[str] | None = None, before: list[str] | None = None
+) -> str:
+    """Returns the script of one job, or of each one in an array."""
+    gpus = job.devices_per_node
+    options = [
+        f"--job-name={job.name}",
+        f"--output={shlex.quote(str(job.folder / log))}.log",
+        # A job that was queued again goes on in the same log.
+        "--open-mode=append",
+        f"--nodes={job.nodes}",
+        "--ntasks-per-node=1",
+        *([f"--gpus-per-node={_gpus(job, gpus)}"] if gpus else []),
+        *([f"--time={job.time_limit}"] if job.time_limit else []),
+        "--requeue",
+        f"--signal=TERM@{_NOTICE}",
+        *job.lines,
+    ]
+    visible = []
+    if gpus:
+        # JAX gives a task of SLURM one GPU unless it is told.
+        visible = [f"export JAX_LOCAL_DEVICE_IDS={','.join(map(str, range(gpus)))}"]
+    return text(
+        "#!/usr/bin/env bash",
+        *(f"#SBATCH {option}" for option in options),
+        *(head or []),
+        "set -uo pipefail",
+        "",
+        f"cd {shlex.quote(str(job.here))} || exit",
+        *visible,
+        *(before or []),
+        # Signals go to what srun starts, not to this script.
+        f"srun {command}",
+        "code=$?",
+        f"# {STOPPED}: told to stop, and saved; the same command goes on from there.",
+        f'if [ "$code" = {STOPPED} ]; then',
+        '  scontrol requeue "$SLURM_JOB_ID"',
+        "fi",
+        'exit "$code"',
+    )
+
+
+def _gpus(job: Job, count: int) -> str:
+    """Returns how SLURM is asked for GPUs; types are named as the cluster names them."""
+    return str(count) if job.devices.kind == "gpu" else f"{job.devices.kind}:{count}"

@@ -1,0 +1,98 @@
+"""Cloud TPUs: a task of SkyPilot, and the same by hand as a recipe for gcloud."""
+
+import shlex
+
+from seqjax.errors import UserError
+from seqjax.submission import skypilot
+from seqjax.submission.job import Job, Submission, require_bucket, text
+
+OPTIONS = ("devices", "zone")
+
+# What Google calls a slice where it differs, and the software of its machines.
+# https://cloud.google.com/tpu/docs/runtimes
+_TYPES = {"tpu-v5e": "v5litepod"}
+_RUNTIMES = {
+    "tpu-v5e": "v2-alpha-tpuv5-lite",
+    "tpu-v5p": "v2-alpha-tpuv5",
+    "tpu-v6e": "v2-alpha-tpuv6e",
+}
+_OLDER_RUNTIME = "tpu-ubuntu2204-base"
+# Slices up to this number in their names are one machine.
+_ONE_MACHINE = 8
+
+
+def submission(job: Job) -> Submission:
+    """Returns `task.yaml` for SkyPilot and `gcloud.sh`, which needs no more than gcloud."""
+    slice_ = job.devices
+    if slice_ is None or not slice_.is_tpu:
+        given = slice_.name if slice_ else ""
+        raise UserError(f"--devices={given}: --on=tpu expects a slice such as tpu-v5e-16")
+    require_bucket(job, "the disk of a TPU's machine goes with it")
+    if job.is_study and slice_.number > _ONE_MACHINE:
+        raise UserError(
+            f"--devices={slice_.name}: expected one machine, as {slice_.kind}-{_ONE_MACHINE} is,"
+            " since a trial runs on one"
+        )
+    kind = f"{_TYPES.get(slice_.kind, slice_.kind.removeprefix('tpu-'))}-{slice_.number}"
+    runtime = _RUNTIMES.get(slice_.kind, _OLDER_RUNTIME)
+    # The trials of a study are processes of their own.
+    command = skypilot.run(job) if job.is_study else skypilot.run(job, "--processes=auto")
+    install = skypilot.install(skypilot.extras(job, "tpu"))
+    resources = [
+        f"infra: {_infra(job.zone)}",
+        f"accelerators: tpu-{kind}",
+        "accelerator_args:",
+        f"  runtime_version: {runtime}",
+    ]
+    found = skypilot.submission(job, resources, install, [command])
+    recipe = _recipe(job, kind, runtime, [*install, command])
+    path = shlex.quote(str(job.folder / "gcloud.sh"))
+    return found._replace(
+        files={**found.files, "gcloud.sh": recipe},
+        otherwise=f"bash {path}" if job.zone else f"ZONE=us-east5-a bash {path}",
+    )
+
+
+def _infra(zone: str) -> str:
+    return f"gcp/{zone.rpartition('-')[0]}/{zone}" if zone else "gcp"
+
+
+def _recipe(job: Job, kind: str, runtime: str, lines: list[str]) -> str:
+    """Returns a script that makes a pod, copies the code, runs it on all machines, and cleans up.
+
+    A spot pod that was taken away is made again, and the run goes on from its last checkpoint.
+    """
+    zone = job.zone or "${ZONE:?the zone of the TPUs, as in us-east5-a}"
+    return text(
+        "#!/usr/bin/env bash",
+        "# Runs on this machine until the job is over; started again, it goes on.",
+        "set -uo pipefail",
+        f"NAME={job.name}",
+        f'ZONE="{zone}"',
+        "on_tpu() {",
+        '  local verb=$1; shift; gcloud compute tpus tpu-vm "$verb" "$@" --zone="$ZONE"',
+        "}",
+        "state() { on_tpu describe \"$NAME\" --format='value(state)' 2>/dev/null; }",
+        "read -r -d '' RUN <<'END'",
+        "set -e; mkdir -p seqjax; tar -xzf code.tgz -C seqjax; cd seqjax",
+        *lines,
+        "END",
+        "CODE=$(mktemp --suffix=.tgz)",
+        f"tar -C {shlex.quote(str(job.here))} --exclude-vcs --exclude-vcs-ignores"
+        ' -czf "$CODE" . || exit',
+        "while true; do",
+        '  if [ "$(state)" != READY ]; then',
+        '    [ -z "$(state)" ] || on_tpu delete "$NAME" --quiet',
+        f'    on_tpu create "$NAME" --accelerator-type={kind} --version={runtime} --spot || exit',
+        "  fi",
+        '  on_tpu scp "$CODE" "$NAME:code.tgz" --worker=all &&',
+        '    on_tpu ssh "$NAME" --worker=all --command="$RUN" && break',
+        "  code=$?",
+        '  if [ "$(state)" = READY ]; then',
+        '    echo "the job failed ($code); the pod is still there:" >&2',
+        '    echo "  gcloud compute tpus tpu-vm delete $NAME --zone=$ZONE" >&2',
+        '    exit "$code"',
+        "  fi",
+        "done",
+        'on_tpu delete "$NAME" --quiet',
+    )

@@ -1,0 +1,122 @@
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from seqjax.commands.command_line import main
+
+_ROOT = Path(__file__).parents[2]
+_DEMO = f"--config={_ROOT / 'configs' / 'demo.py'}"
+_STUDY = f"--study={_ROOT / 'experiments' / 'scan' / 'study.py'}"
+_BUCKET = "--workdir=gs://bucket/runs/Demo_1/"
+
+
+@pytest.fixture
+def submit(tmp_path, monkeypatch, capfd):
+    """Returns a function that submits from an empty folder: exit code, output, standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*options):
+        code = main(["submit", *options])
+        return code, *capfd.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def nothing_installed(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path_factory.mktemp("empty")))
+
+
+def test_a_dry_run_shows_all_and_leaves_nothing(submit, tmp_path):
+    field = "--config.train.duration=500 steps"
+    code, out, error = submit("--on=slurm", _DEMO, "--workdir=runs/x", field, "--dry_run")
+    assert (code, error) == (0, "")
+    folder = tmp_path / "runs" / "x" / "submit"
+    assert out.startswith(f"# {folder / 'job.sbatch'}\n#!/usr/bin/env bash\n")
+    assert f"\ncd {tmp_path} || exit\n" in out
+    assert f"train {_DEMO} --workdir=runs/x '{field}' --processes=auto\n" in out
+    assert out.endswith(f"# submitted by\nsbatch {folder / 'job.sbatch'}\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_the_schedulers_command_it_is_told(submit, nothing_installed, tmp_path):
+    code, out, error = submit("--on=slurm", _STUDY, "--workdir=runs/x", "--output=files")
+    assert code == 0
+    files = tmp_path / "files"
+    assert {path.name for path in files.iterdir()} == {"trials.sbatch", "table.sbatch", "submit.sh"}
+    for path in files.iterdir():
+        assert f"# {path}\n{path.read_text()}" in out
+    assert error == (f"sbatch is not installed here: run where it is: bash {files / 'submit.sh'}\n")
+
+
+def test_machines_elsewhere_get_the_checkout(submit, nothing_installed, tmp_path):
+    options = ["--on=tpu", _DEMO, _BUCKET, "--devices=tpu-v5e-16", "--zone=us-east5-a"]
+    code, out, error = submit(*options)
+    assert code == 0
+    folder = tmp_path / "runs" / "demo-1" / "submit"
+    task = (folder / "task.yaml").read_text()
+    assert f'workdir: "{_ROOT}"\n' in task and "name: seqjax-demo-1\n" in task
+    assert "launch.py train --config=configs/demo.py --workdir=gs://bucket/runs/Demo_1/" in task
+    assert error.startswith("sky is not installed here: run where it is: sky jobs launch ")
+    assert error.endswith(f", or here: bash {folder / 'gcloud.sh'}\n")
+    assert f"# or by hand\nbash {folder / 'gcloud.sh'}\n" in out
+
+    (tmp_path / "mine.py").write_text((_ROOT / "configs" / "demo.py").read_text())
+    code, out, error = submit("--on=cloud", "--config=mine.py", _BUCKET)
+    assert (code, out) == (2, "")
+    assert f"--config=mine.py: expected a file below {_ROOT}, which is what" in error
+
+
+@pytest.mark.parametrize(
+    "options, told",
+    [
+        (["--on=mars", _DEMO], "argument --on: invalid choice: 'mars' (choose from"),
+        ([_DEMO], "the following arguments are required: --on"),
+        (["--on=slurm"], "submit needs --config=FILE or the --workdir of an existing run: runs/x"),
+        (["--on=slurm", _DEMO, _STUDY], "--study and --config: expected one of the two"),
+        (["--on=slurm", _DEMO, "--config.train.duratio=1"], "did you mean 'train.duration'?"),
+        (
+            ["--on=slurm", _STUDY, "--config.train.patience=0"],
+            "'simple-lstm': train.patience",
+        ),
+        (["--on=local", _DEMO, "--nodes=2"], "--nodes: --on=local does not take it; it takes none"),
+        (
+            ["--on=slurm", _DEMO, "--zone=us-east5-a"],
+            "--zone: --on=slurm does not take it; it takes --devices, --nodes, --time_limit,",
+        ),
+        (["--on=slurm", _DEMO, "--nodes=0"], "--nodes=0: expected 1 or more"),
+        (["--on=slurm", _DEMO, "--time_limit=2h"], "--time_limit=2h: expected hours, minutes and"),
+        (["--on=slurm", _DEMO, "--option=gpu"], "--option=gpu: expected an option of sbatch"),
+        (["--on=slurm", _DEMO, "--devices=h10x8"], "did you mean 'h100'?"),
+        (["--on=slurm", _DEMO, "--devices=h100x3", "--nodes=2"], "a multiple of --nodes=2"),
+        (["--on=cloud", _DEMO, "--devices=gpux8"], "--devices=gpux8: expected one of"),
+        (["--on=tpu", _DEMO, "--devices=tpu-v5e-8"], "--workdir=runs/x: expected a bucket"),
+        (["--on=tpu", _DEMO, "--zone=here"], "--zone=here: expected a zone such as us-east5-a"),
+        (["--on=kubernetes", _DEMO], "--image=: expected a container image"),
+    ],
+)
+def test_mistakes_are_one_line_before_any_file(submit, tmp_path, options, told):
+    code, out, error = submit("--workdir=runs/x", *options)
+    assert (code, out) == (2, "")
+    assert error.startswith("seqjax: error: ") and error.count("\n") == 1 and told in error
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("nohup"), reason="nohup is not installed")
+def test_a_local_job_runs_in_the_background(submit, tiny, tmp_path):
+    code, out, _ = submit("--on=local", _DEMO, "--workdir=x", *tiny({"train.duration": 3}))
+    assert code == 0 and out.splitlines()[-1].startswith("nohup bash ")
+    log = tmp_path / "x" / "submit" / "run.log"
+    deadline = time.monotonic() + 120
+    said = ""
+    while "evaluate it with" not in said and time.monotonic() < deadline:
+        time.sleep(0.5)
+        said = log.read_text() if log.exists() else ""
+    assert "complete at step 3" in said
+    # A run that is continued needs no file.
+    assert submit("--on=local", "--workdir=x", "--dry_run")[0] == 0
+    assert os.path.exists("x/checkpoints/3")

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Runs on this machine until the job is over; started again, it goes on.
+set -uo pipefail
+NAME=seqjax-demo
+ZONE="us-east5-a"
+on_tpu() {
+  local verb=$1; shift; gcloud compute tpus tpu-vm "$verb" "$@" --zone="$ZONE"
+}
+state() { on_tpu describe "$NAME" --format='value(state)' 2>/dev/null; }
+read -r -d '' RUN <<'END'
+set -e; mkdir -p seqjax; tar -xzf code.tgz -C seqjax; cd seqjax
+export PATH="$HOME/.local/bin:$PATH"
+command -v uv || curl -LsSf https://astral.sh/uv/install.sh | sh
+uv venv --allow-existing --python 3.12 .venv
+uv pip install --python .venv/bin/python -c constraints.txt -e '.[tpu,gs]'
+.venv/bin/python launch.py train --config=configs/demo.py '--config.train.duration=500 steps' --workdir=gs://bucket/runs/demo --processes=auto
+END
+CODE=$(mktemp --suffix=.tgz)
+tar -C /home/me/seqjax --exclude-vcs --exclude-vcs-ignores -czf "$CODE" . || exit
+while true; do
+  if [ "$(state)" != READY ]; then
+    [ -z "$(state)" ] || on_tpu delete "$NAME" --quiet
+    on_tpu create "$NAME" --accelerator-type=v5litepod-16 --version=v2-alpha-tpuv5-lite --spot || exit
+  fi
+  on_tpu scp "$CODE" "$NAME:code.tgz" --worker=all &&
+    on_tpu ssh "$NAME" --worker=all --command="$RUN" && break
+  code=$?
+  if [ "$(state)" = READY ]; then
+    echo "the job failed ($code); the pod is still there:" >&2
+    echo "  gcloud compute tpus tpu-vm delete $NAME --zone=$ZONE" >&2
+    exit "$code"
+  fi
+done
+on_tpu delete "$NAME" --quiet

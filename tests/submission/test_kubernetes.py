@@ -1,0 +1,77 @@
+import re
+
+import pytest
+import yaml
+
+from seqjax.errors import UserError
+from seqjax.submission import kubernetes
+
+_ASKED = {
+    "workdir": "/runs/demo",
+    "volume": "runs:/runs",
+    "image": "registry.example/seqjax:1",
+    "devices": "h100x16",
+    "nodes": 2,
+    "time_limit": "2:00:30",
+}
+
+
+def test_the_manifest_of_a_run_is_the_golden_one(job, same_as_golden):
+    same_as_golden(kubernetes.submission(job(**_ASKED)), "kubernetes")
+
+
+def _parts(submission):
+    return {part["kind"]: part for part in yaml.safe_load_all(submission.files["job.yaml"])}
+
+
+def test_jax_finds_its_processes(job):
+    """What jax._src.clusters.k8s_cluster asks for."""
+    parts = _parts(kubernetes.submission(job(**_ASKED)))
+    name = parts["Job"]["metadata"]["name"]
+    spec = parts["Job"]["spec"]
+    assert parts["Job"]["metadata"]["labels"]
+    # The number of processes, and of each: JOB_COMPLETION_INDEX.
+    assert (spec["parallelism"], spec["completions"], spec["completionMode"]) == (2, 2, "Indexed")
+    pod = spec["template"]["spec"]
+    # The first one's address, JOB-0.SUBDOMAIN, is that of a service without one of its own.
+    service = parts["Service"]
+    assert pod["subdomain"] == service["metadata"]["name"]
+    assert service["spec"]["clusterIP"] == "None"
+    assert service["spec"]["selector"] == {"job-name": name}
+    # Who may ask for pods, services and jobs.
+    assert pod["serviceAccountName"] == parts["ServiceAccount"]["metadata"]["name"]
+    may = {kind for rule in parts["Role"]["rules"] for kind in rule["resources"]}
+    assert may == {"pods", "services", "jobs"}
+    assert parts["RoleBinding"]["subjects"][0]["name"] == pod["serviceAccountName"]
+    assert parts["RoleBinding"]["roleRef"]["name"] == parts["Role"]["metadata"]["name"]
+    (container,) = pod["containers"]
+    assert container["args"][0].endswith("--processes=auto\n")
+    assert container["resources"]["limits"] == {"nvidia.com/gpu": 8}
+    assert spec["activeDeadlineSeconds"] == 7230
+    # A policy for failures goes with pods that are not started again in their place.
+    assert pod["restartPolicy"] == "Never" and len(spec["podFailurePolicy"]["rules"]) == 3
+
+
+def test_one_pod_needs_no_others(job):
+    asked = {"workdir": "gs://bucket/x", "image": "seqjax", "study": True}
+    parts = _parts(kubernetes.submission(job(**asked)))
+    assert set(parts) == {"Job"}
+    (container,) = parts["Job"]["spec"]["template"]["spec"]["containers"]
+    assert "launch.py sweep" in container["args"][0] and "--processes" not in container["args"][0]
+    assert "resources" not in container
+
+
+@pytest.mark.parametrize(
+    "asked, told",
+    [
+        ({"devices": "tpu-v5e-8"}, "--on=tpu takes TPUs"),
+        ({"image": ""}, "--image=: expected a container image"),
+        ({"volume": "runs"}, "--volume=runs: expected CLAIM:/PATH"),
+        ({"volume": ""}, "--workdir=/runs/demo: expected a bucket such as"),
+        ({"workdir": "/runs2/demo"}, "--workdir=/runs2/demo: expected a bucket such as"),
+        ({"study": True}, "--nodes=2: expected 1"),
+    ],
+)
+def test_what_it_cannot_run_is_refused(job, asked, told):
+    with pytest.raises(UserError, match=re.escape(told)):
+        kubernetes.submission(job(**(_ASKED | asked)))
