@@ -136,7 +136,7 @@ class Population:
 
     def compile(self, state: TrainState, active: np.ndarray, batch: dict) -> None:
         """Compiles the update for the shapes of a batch, which may be abstract."""
-        self.step.compile(state, active, batch)
+        self.step.compile(state, active, self._to_all(batch))
 
     def flops(self, state: TrainState, active: np.ndarray, batch: dict) -> float:
         """Returns the FLOPs of the update of one member."""
@@ -151,7 +151,7 @@ class Population:
         self, state: TrainState, active: np.ndarray, batch: dict
     ) -> tuple[TrainState, list[Callable[[], Sums]]]:
         """Dispatches the update; returns the next states and what will read each one's sums."""
-        state, sums = self.step(state, active, batch)
+        state, sums = self.step(state, active, self._to_all(batch))
         # Read once for all members, when the first of them asks.
         read = functools.cache(lambda: jax.device_get(sums))
 
@@ -159,6 +159,12 @@ class Population:
             return {name: values[number] for name, values in read().items()}
 
         return state, [functools.partial(share, number) for number in range(len(active))]
+
+    def _to_all(self, batch: dict) -> dict:
+        """Returns a batch whole on every device: a loader divides it by row."""
+        if isinstance(batch["source"], jax.ShapeDtypeStruct):
+            return batch
+        return jax.device_put(batch, self._everywhere)
 
     def _fresh_all(self, values):
         return self._each(self._fresh_one, values)
