@@ -27,11 +27,14 @@ def as_path(name: str | os.PathLike[str]) -> Path:
     scheme = name.partition("://")[0]
     if scheme not in _BUCKETS:
         raise UserError(f"{name}: expected a path of this machine, gs://... or s3://...")
+    import fsspec
     from etils import epath
-    from fsspec import get_filesystem_class
 
     try:
-        get_filesystem_class(scheme)
+        # Other processes write there, too: what was listed once need not be true any more.
+        for protocol in ("gcs", "gs", "s3"):
+            fsspec.config.conf.setdefault(protocol, {})["use_listings_cache"] = False
+        fsspec.get_filesystem_class(scheme)
     except ImportError as error:
         raise UserError(f"{name}: needs a package more: pip install 'seqjax[{scheme}]'") from error
     return epath.Path(name)
