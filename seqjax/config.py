@@ -45,7 +45,8 @@ def _data() -> ml_collections.ConfigDict:
     # Source of sentence pairs: 'synthetic:translation', 'text', 'tsv', 'jsonl', 'pattern' or
     # 'tfds:NAME'.
     data.corpus = "synthetic:translation"
-    # Folder of the corpus; '~' and '$VARIABLES' are expanded.
+    # Folder of the corpus, also in a bucket, gs://... or s3://..., whose files are held in memory;
+    # '~' and '$VARIABLES' are expanded.
     data.directory = ""
     # Source language: a file suffix, column, field, group or feature, whichever the corpus has.
     data.source = "en"
@@ -74,7 +75,7 @@ def _data() -> ml_collections.ConfigDict:
     data.over_length = "drop"
     # Training pairs with an empty side: 'drop' or 'keep'.
     data.empty = "drop"
-    # Folder of the tokenized corpora.
+    # Folder of the tokenized corpora, on this machine.
     data.cache = "~/.cache/seqjax"
     return data
 

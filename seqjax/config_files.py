@@ -19,6 +19,7 @@ import ml_collections
 
 from seqjax.errors import UserError, did_you_mean
 from seqjax.fields import conform, flatten, load
+from seqjax.files import run_path
 
 _Variant = TypeVar("_Variant")
 
@@ -76,7 +77,7 @@ def load_run_config(verb: str, spec: str | None, workdir: str) -> ml_collections
     """
     if spec:
         return load_config_file(spec)
-    saved = Path(workdir) / "config.json"
+    saved = run_path(workdir) / "config.json"
     if workdir and saved.is_file():
         return load(saved)
     if spec is None:

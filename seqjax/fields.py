@@ -9,14 +9,13 @@ import json
 import logging
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import ml_collections
 
 from seqjax.config import default_config
 from seqjax.errors import UserError
-from seqjax.files import replace_file
+from seqjax.files import as_path, replace_file
 
 _LOG = logging.getLogger(__name__)
 
@@ -119,7 +118,7 @@ def load(path: str | os.PathLike[str], missing: str = "warn") -> ml_collections.
       UserError: no such file, no JSON, an unknown field or a value of a wrong type.
     """
     try:
-        saved = json.loads(Path(path).read_text())
+        saved = json.loads(as_path(path).read_text())
         if not isinstance(saved, dict):
             raise ValueError("expected an object")
         return conform(flatten(ml_collections.ConfigDict(saved)), missing)

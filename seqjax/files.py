@@ -1,7 +1,72 @@
-"""Files that others read while they are written anew."""
+"""Files and folders of this machine, and of buckets where one may be named instead."""
 
+import concurrent.futures
 import os
+import time
 from pathlib import Path
+
+from seqjax.errors import UserError
+
+# What a path in a bucket begins with; the extra that brings the package for it is called so, too.
+_BUCKETS = ("gs", "s3")
+# An object of a bucket is written as a whole, and not often.
+_SECONDS = 10
+
+
+def as_path(name: str | os.PathLike[str]) -> Path:
+    """Returns a path of this machine, or of a bucket: `gs://BUCKET/...`, `s3://BUCKET/...`.
+
+    The latter has the methods of `pathlib.Path` that matter (`etils.epath`, fsspec).
+
+    Raises:
+      UserError: another address, or the package for it is not installed.
+    """
+    name = os.fspath(name)
+    if not in_bucket(name):
+        return Path(name)
+    scheme = name.partition("://")[0]
+    if scheme not in _BUCKETS:
+        raise UserError(f"{name}: expected a path of this machine, gs://... or s3://...")
+    import fsspec
+    from etils import epath
+
+    try:
+        # Other processes write there, too: what was listed once need not be true any more.
+        for protocol in ("gcs", "gs", "s3"):
+            fsspec.config.conf.setdefault(protocol, {})["use_listings_cache"] = False
+        fsspec.get_filesystem_class(scheme)
+    except ImportError as error:
+        raise UserError(f"{name}: needs a package more: pip install 'seqjax[{scheme}]'") from error
+    return epath.Path(name)
+
+
+def run_path(workdir: str | os.PathLike[str]) -> Path:
+    """Returns the folder of a run: one of this machine or of a `gs://` bucket.
+
+    Raises:
+      UserError: another bucket.
+    """
+    check_run_path(workdir)
+    return as_path(workdir)
+
+
+def check_run_path(workdir: str | os.PathLike[str]) -> None:
+    """Raises UserError where Orbax can't write checkpoints, whatever is installed here."""
+    if in_bucket(workdir) and not os.fspath(workdir).startswith("gs://"):
+        raise UserError(
+            f"--workdir={workdir}: expected a path of this machine or gs://..., where checkpoints"
+            " can be written"
+        )
+
+
+def in_bucket(name: str | os.PathLike[str]) -> bool:
+    """Returns whether a path is the address of something in a bucket."""
+    return "://" in os.fspath(name)
+
+
+def absolute(path: Path) -> Path:
+    """Returns a path that does not depend on the current folder; an address never does."""
+    return path if in_bucket(path) else path.absolute()
 
 
 def replace_file(path: str | os.PathLike[str], content: str | bytes) -> None:
@@ -9,15 +74,64 @@ def replace_file(path: str | os.PathLike[str], content: str | bytes) -> None:
 
     Text is written as UTF-8 with the line ends that it has.
     """
-    path = Path(path)
+    path = as_path(path)
+    content = content.encode() if isinstance(content, str) else content
+    if in_bucket(path):
+        # An object is there once it has come whole.
+        path.write_bytes(content)
+        return
     # Processes that write the same file do not meet in the partial one.
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            file.write(content)
             file.flush()
             # Otherwise the name may outlive a power failure and the content not.
             os.fsync(file.fileno())
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+class GrowingFile:
+    """A file that lines are added to, each of which its readers meet at once.
+
+    Nothing can be added to an object of a bucket: it is replaced in the background, every ten
+    seconds at most, and when the file is closed. So much a kill may lose of it.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._file = None if in_bucket(path) else path.open("a", encoding="utf-8")
+        if self._file is None:
+            self._content = path.read_bytes() if path.exists() else b""
+            self._writer = concurrent.futures.ThreadPoolExecutor(1)
+            self._written = concurrent.futures.Future()
+            self._written.set_result(None)
+            self._last = 0.0
+
+    def write(self, line: str) -> None:
+        """Adds a line, given with its end."""
+        if self._file is not None:
+            self._file.write(line)
+            self._file.flush()
+            return
+        self._content += line.encode()
+        if self._written.done() and time.monotonic() > self._last + _SECONDS:
+            self._upload()
+
+    def close(self) -> None:
+        """Returns when all has been written."""
+        if self._file is not None:
+            self._file.close()
+            return
+        with self._writer:
+            self._upload()
+        self._written.result()
+
+    def _upload(self) -> None:
+        # What failed in the background is told here.
+        if self._written.done():
+            self._written.result()
+        self._last = time.monotonic()
+        self._written = self._writer.submit(replace_file, self._path, self._content)

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from seqjax import duration
 from seqjax.errors import UserError, did_you_mean
 from seqjax.fields import conform, flatten
+from seqjax.files import in_bucket
 from seqjax.model_rules import MODEL_RELATIONS, MODEL_RULES
 from seqjax.rules import (
     ALL_OR_SOME,
@@ -51,6 +52,15 @@ def _is_length(text: str) -> bool:
         return False
     number, unit = duration.parse_duration(text)
     return number > 0 and unit != "%"
+
+
+def _is_place(name: str) -> bool:
+    return not in_bucket(name) or name.startswith(("gs://", "s3://"))
+
+
+def _is_here(name: str) -> bool:
+    # Tokenized corpora are read through memory maps.
+    return bool(name) and not in_bucket(name)
 
 
 def _placeholders(template: str) -> set[str] | None:
@@ -96,7 +106,7 @@ RULES: dict[str, Rule] = {
     "task": one_of("text_to_text"),
     "seed": between(0, 2**32 - 1),
     "data.corpus": Rule(_is_corpus, f"one of {quoted(_CORPORA)} or 'tfds:NAME'", _CORPORA),
-    "data.directory": ANYTHING,
+    "data.directory": where(_is_place, "a folder, of this machine, gs://... or s3://..."),
     "data.source": FILLED,
     "data.target": FILLED,
     "data.files": where(_are_files, "a file name that may hold {split} and {language}"),
@@ -110,7 +120,7 @@ RULES: dict[str, Rule] = {
     "data.max_target_length": at_least(1),
     "data.over_length": one_of("drop", "cut"),
     "data.empty": one_of("drop", "keep"),
-    "data.cache": FILLED,
+    "data.cache": where(_is_here, "a folder of this machine"),
     "tokenizer.kind": one_of(*_TOKENIZERS),
     "tokenizer.target_kind": one_of("", *_TOKENIZERS),
     # The four special entries and one more.

@@ -131,6 +131,43 @@ def tiny_params(filled):
     return lambda task: filled(jax.eval_shape(task.init, jax.random.key(0)))
 
 
+@pytest.fixture(scope="session")
+def _memory() -> None:
+    """Has this process keep what lies in buckets in its memory."""
+    import fsspec
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    class Buckets(MemoryFileSystem):
+        protocol = ("gcs", "gs", "s3")
+        store: dict = {}
+        pseudo_dirs: list = [""]
+
+        @classmethod
+        def _strip_protocol(cls, path):
+            return super()._strip_protocol(os.fspath(path).split("://")[-1])
+
+        def glob(self, path, **options):
+            # A path of a bucket begins with the bucket's name.
+            return [found.lstrip("/") for found in super().glob(path, **options)]
+
+    for name in Buckets.protocol:
+        fsspec.register_implementation(name, Buckets, clobber=True)
+
+
+@pytest.fixture
+def bucket(_memory, request: pytest.FixtureRequest) -> Path:
+    """An empty folder of a bucket, as `seqjax.files.as_path` gives it."""
+    from seqjax.files import as_path
+
+    return as_path(f"gs://bucket/{zlib.crc32(request.node.nodeid.encode())}")
+
+
+@pytest.fixture(params=["here", "in a bucket"])
+def folder(request: pytest.FixtureRequest) -> Path:
+    """An empty folder of this machine, and one of a bucket."""
+    return request.getfixturevalue("tmp_path" if request.param == "here" else "bucket")
+
+
 # One layer of each side, one device, one batch shape; 80 sentence pairs make five batches an epoch.
 _TINY_STACK = {"layers": 1, "width": 16, "heads": 2, "feed_forward": 32, "dropout": 0.1}
 _TINY = {

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.parse
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,69 @@ def test_compiled_anew_a_run_ends_bit_for_bit_the_same(tiny, tmp_path, saved, re
         subprocess.run(command, env=environment, check=True, capture_output=True)
         runs.append((saved(tmp_path / name, 4), reported(tmp_path / name)))
     assert runs[0] == runs[1]
+
+
+@pytest.fixture
+def object_store(monkeypatch):
+    """Has processes find their buckets in a stand-in for Google's; yields its address."""
+    pytest.importorskip("gcsfs", reason="gcsfs is not installed: pip install 'seqjax[gs]'")
+    script = Path(__file__).parent / "object_store.py"
+    process = subprocess.Popen(
+        [sys.executable, str(script), "bucket"], stdout=subprocess.PIPE, text=True
+    )
+    address = process.stdout.readline().strip()
+    for name in ("STORAGE_EMULATOR_HOST", "TENSORSTORE_GCS_HTTP_URL"):
+        monkeypatch.setenv(name, address)
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "none")
+    # So that nobody looks for credentials.
+    monkeypatch.setenv("GOOGLE_AUTH_TOKEN_FOR_TESTING", "none")
+    monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+    yield address
+    process.kill()
+    process.communicate()
+
+
+def _in_a_bucket(verb, *options):
+    """Runs a verb on gs://bucket/run; returns what it says on standard output and error."""
+    command = [sys.executable, str(_ROOT / "launch.py"), verb, "--workdir=gs://bucket/run"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
+@pytest.mark.slow
+def test_a_run_in_a_bucket_is_that_of_a_folder(tiny, tmp_path, object_store, capsys):
+    fields = {"train.duration": 6, "reporting.tensorboard": True}
+    _in_a_bucket("train", _DEMO, *tiny(fields))
+    error = _in_a_bucket("train", _DEMO, *tiny(fields | {"train.duration": 9}))[1]
+    assert "continuing at step 6" in error
+    # An object that is no checkpoint any more: the one before it is taken.
+    name = urllib.parse.quote("run/checkpoints/9/params/manifest.ocdbt", safe="")
+    address = f"{object_store}/upload/storage/v1/b/bucket/o?uploadType=media&name={name}"
+    urllib.request.urlopen(address, data=b"damaged").read()
+    error = _in_a_bucket("train", _DEMO, *tiny(fields | {"train.duration": 10}))[1]
+    assert "skipping damaged checkpoint gs://bucket/run/checkpoints/9: " in error
+    out, error = _in_a_bucket("evaluate", "--split=validation", "--config.evaluation.limit=-1")
+    assert "hypotheses: gs://bucket/run/predictions/validation-" in error
+    found = json.loads(out)
+
+    options = [_DEMO, f"--workdir={tmp_path}"]
+    assert main(["train", *options, *tiny(fields | {"train.duration": 10})]) == 0
+    evaluate = ["--split=validation", "--config.evaluation.limit=-1"]
+    capsys.readouterr()
+    assert main(["evaluate", f"--workdir={tmp_path}", *evaluate]) == 0
+    wanted = json.loads(capsys.readouterr().out)
+    for facts in (found, wanted):
+        del facts["workdir"], facts["decoding_seconds"]
+    assert found == wanted
+    names = urllib.request.urlopen(f"{object_store}/storage/v1/b/bucket/o?delimiter=/&prefix=run/")
+    listed = json.loads(names.read())
+    files = {item["name"] for item in listed["items"]}
+    assert files == {f"run/{name}.json" for name in ("config", "environment")} | {
+        "run/metrics.jsonl"
+    }
+    folders = ("checkpoints", "predictions", "tensorboard", "tokenizer")
+    assert listed["prefixes"] == [f"run/{name}/" for name in folders]
 
 
 @pytest.mark.slow

@@ -32,19 +32,19 @@ def test_saved_config_is_loaded_the_same(golden, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 
 
-def test_numbers_survive_saving(tmp_path):
+def test_numbers_survive_saving(folder):
     """A learning rate of exactly one must not come back as a whole number, nor 0.1 as 0.1000001."""
     config = default_config()
     config.optimizer.learning_rate = 1.0
     config.optimizer.epsilon = 1e-9
-    save(config, tmp_path / "config.json")
-    loaded = load(tmp_path / "config.json")
+    save(config, folder / "config.json")
+    loaded = load(folder / "config.json")
     assert (loaded.optimizer.learning_rate, loaded.optimizer.epsilon) == (1.0, 1e-9)
     assert type(loaded.optimizer.learning_rate) is float
 
 
-def test_config_of_an_older_version_takes_the_default_and_says_so(tmp_path, caplog):
-    path = tmp_path / "config.json"
+def test_config_of_an_older_version_takes_the_default_and_says_so(folder, caplog):
+    path = folder / "config.json"
     save(default_config(), path)
     text = path.read_text()
     assert '"average": 1,' in text and '"every": "50 steps",' in text
@@ -80,6 +80,6 @@ def test_damaged_configs_are_told_with_their_path(text, message, tmp_path):
     assert message in str(error.value)
 
 
-def test_no_saved_config_is_told(tmp_path):
+def test_no_saved_config_is_told(folder):
     with pytest.raises(UserError, match="config.json: no such file"):
-        load(tmp_path / "config.json")
+        load(folder / "config.json")

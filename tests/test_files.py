@@ -1,6 +1,12 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
-from seqjax.files import replace_file
+from seqjax import files
+from seqjax.errors import UserError
+from seqjax.files import GrowingFile, absolute, as_path, in_bucket, replace_file, run_path
 
 
 @pytest.mark.parametrize(
@@ -30,3 +36,83 @@ def test_what_cannot_be_written_leaves_the_file_as_it_was(tmp_path):
         replace_file(path, "\ud800")
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize("name", ["a/b", "/a/b", "gs://bucket/a/b", "s3://bucket/a/b"])
+def test_a_path_says_where_it_leads(name, bucket):
+    path = as_path(name)
+    assert str(path) == name and str(as_path(path)) == name
+    assert in_bucket(path) == in_bucket(name) == ("://" in name)
+    assert (path.name, str(path.parent / "c")) == ("b", name[:-1] + "c")
+    assert str(absolute(path)).endswith(name) and absolute(absolute(path)) == absolute(path)
+
+
+@pytest.mark.parametrize(
+    "make, name, told",
+    [
+        (as_path, "memory://a", "memory://a: expected a path of this machine, gs://... or s3://"),
+        (as_path, "ftp://a", "ftp://a: expected a path of this machine"),
+        (run_path, "s3://a/b", "--workdir=s3://a/b: expected a path of this machine or gs://..."),
+        (run_path, "gcs://a/b", "--workdir=gcs://a/b: expected a path"),
+    ],
+)
+def test_other_addresses_are_refused(make, name, told):
+    with pytest.raises(UserError) as caught:
+        make(name)
+    assert told in str(caught.value)
+
+
+def test_a_bucket_needs_a_package():
+    script = (
+        "import sys; sys.modules['s3fs'] = None\n"
+        "from seqjax.files import as_path; as_path('s3://a')"
+    )
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True)
+    said = "UserError: s3://a: needs a package more: pip install 'seqjax[s3]'\n"
+    assert done.stderr.endswith(said)
+
+
+def test_files_are_replaced_there_too(folder):
+    path = folder / "a" / "b.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for content in ("old and longer", "é\r\n", b"\xff\0"):
+        replace_file(path, content)
+        assert path.read_bytes() == (content if isinstance(content, bytes) else content.encode())
+    assert [entry.name for entry in path.parent.iterdir()] == ["b.json"]
+
+
+def test_a_file_grows(folder):
+    path = folder / "lines"
+    replace_file(path, "a\n")
+    for more in (["b\n", "é\n"], []):
+        file = GrowingFile(path)
+        for line in more:
+            file.write(line)
+        file.close()
+    assert path.read_bytes() == "a\nb\né\n".encode()
+
+
+def test_an_object_is_written_now_and_then(bucket, monkeypatch):
+    path = bucket / "lines"
+    file = GrowingFile(path)
+    file.write("a\n")
+    file._written.result()
+    file.write("b\n")
+    assert path.read_text() == "a\n"
+    monkeypatch.setattr(files, "_SECONDS", 0)
+    file.write("c\n")
+    file._written.result()
+    assert path.read_text() == "a\nb\nc\n"
+    file.close()
+
+
+def test_what_fails_in_the_background_is_told(bucket, monkeypatch):
+    def fail(*arguments):
+        raise PermissionError("the bucket is closed")
+
+    file = GrowingFile(bucket / "lines")
+    monkeypatch.setattr(files, "replace_file", fail)
+    file.write("a\n")
+    with pytest.raises(PermissionError, match="the bucket is closed"):
+        file.close()

@@ -3,12 +3,12 @@
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ml_collections
 
 from seqjax.errors import UserError
+from seqjax.files import run_path
 from seqjax.parallel.processes import is_first
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
     _show(result, arguments.show)
     print(f"hypotheses: {path}", file=sys.stderr)
     facts = {
-        "workdir": str(Path(arguments.workdir)),
+        "workdir": str(run_path(arguments.workdir)),
         "split": arguments.split,
         "examples": len(result.hypotheses),
         "sources_cut": evaluator.tokenized.report["long_cut"],

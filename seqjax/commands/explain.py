@@ -5,11 +5,11 @@ import itertools
 import json
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import ml_collections
 
+from seqjax.files import run_path
 from seqjax.parallel.catalog import find_devices
 
 HELP = "Tells what a config means in parameters, memory, work and time; nothing is trained."
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
 
     # With --config the folder is one that `train` would make: nothing is read there, and never
     # is anything written.
-    workdir = None if arguments.config else Path(arguments.workdir)
+    workdir = None if arguments.config else run_path(arguments.workdir)
     has_tokenizers = workdir and has_checkpoint(workdir)
     if has_tokenizers:
         refuse_changes(config, workdir, ("tokenizer.",), "the run has its tokenizers")

@@ -13,7 +13,7 @@ from types import ModuleType
 import seqjax
 from seqjax.config_files import load_run_config
 from seqjax.errors import UserError
-from seqjax.files import replace_file
+from seqjax.files import check_run_path, in_bucket, replace_file
 from seqjax.overrides import apply_overrides
 from seqjax.parallel.catalog import find_devices
 from seqjax.studies.study import load_study
@@ -157,6 +157,7 @@ def _job(
 ) -> Job:
     """Returns the job once the config, or that of every trial, is known to be right."""
     workdir = arguments.workdir
+    check_run_path(workdir)
     options = [f"--config.{field}={text}" for field, text in overrides]
     here, program = _code(arguments.on, scheduler)
     trials: tuple[str, ...] = ()
@@ -177,7 +178,7 @@ def _job(
     last = re.sub(r"[^a-z0-9]+", "-", workdir.rstrip("/").rpartition("/")[2].lower()).strip("-")
     name = f"seqjax-{last or 'run'}"[:50].rstrip("-")
     # A folder of other machines, or a bucket, is no place for what is submitted from here.
-    away = scheduler in _ELSEWHERE or "://" in workdir
+    away = scheduler in _ELSEWHERE or in_bucket(workdir)
     beside = Path("runs", last or "run") if away else Path(workdir)
     devices = None
     if arguments.devices:

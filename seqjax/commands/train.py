@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import ml_collections
 
 from seqjax.fields import save
+from seqjax.files import run_path
 from seqjax.parallel.processes import is_first
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
     """Trains; returns 0 when training is over, 128 + n when signal n stopped it."""
     from seqjax.training.loop import Training
 
-    workdir = Path(arguments.workdir)
+    workdir = run_path(arguments.workdir)
     prepared = _begin(config, workdir)
     _say(_summary(prepared))
     return _finish(Training(config, prepared, workdir), workdir)
@@ -77,7 +78,7 @@ def run_together(
     from seqjax.training.population import check_members
 
     check_members(list(configs.values()))
-    workdir = Path(arguments.workdir)
+    workdir = run_path(arguments.workdir)
     prepared = [_begin(config, workdir / name) for name, config in configs.items()][0]
     _say(_summary(prepared))
     _say(f"{len(configs)} runs as one program: {', '.join(configs)}")

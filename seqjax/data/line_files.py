@@ -1,7 +1,7 @@
 """Corpora in files of lines: two aligned texts, tab-separated columns, JSON objects, patterns.
 
 A file is indexed once by the offsets of its lines and read through a memory map,
-so its size does not matter; `.gz` files are unpacked into memory. Only '\\n' (or
+so its size does not matter; `.gz` files and those of a bucket are held in memory. Only '\\n' (or
 '\\r\\n') ends a line: other separators of Unicode may stand inside a sentence.
 """
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from seqjax.data.pair import Pair
 from seqjax.errors import UserError
+from seqjax.files import absolute, as_path, in_bucket
 
 _CHUNK_BYTES = 1 << 22
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -37,6 +38,14 @@ class Lines:
         # Line i lies between starts[i] and starts[i + 1], its end included.
         self._starts = self._line_starts(begin)
         self._check_encoding()
+
+    @property
+    def version(self) -> tuple[int | str, ...]:
+        """What changes when the file does: its size and time, in a bucket a digest of it."""
+        if in_bucket(self.path):
+            return (hashlib.sha256(self._bytes).hexdigest(),)
+        state = self.path.stat()
+        return state.st_size, state.st_mtime_ns
 
     def __len__(self) -> int:
         return len(self._starts) - 1
@@ -85,7 +94,7 @@ class AlignedTexts:
                 f"{self._source.path} has {len(self._source)} lines but {self._target.path} has"
                 f" {len(self._target)}; both sides need the same number"
             )
-        self.fingerprint = _fingerprint("text", self._source.path, self._target.path)
+        self.fingerprint = _fingerprint("text", self._source, self._target)
 
     def __len__(self) -> int:
         return len(self._source)
@@ -114,7 +123,7 @@ class TabSeparated:
             self._first = 1
         if len(self) == 0:
             raise UserError(f"{self._lines.path} has no line after the column names")
-        self.fingerprint = _fingerprint("tsv", self._lines.path, fields=names)
+        self.fingerprint = _fingerprint("tsv", self._lines, fields=names)
 
     def __len__(self) -> int:
         return len(self._lines) - self._first
@@ -147,7 +156,7 @@ class JsonLines:
     def __init__(self, data: ml_collections.ConfigDict, split: str):
         self._lines = Lines(_path(data, split=split))
         self._fields = (data.source, data.target)
-        self.fingerprint = _fingerprint("jsonl", self._lines.path, fields=self._fields)
+        self.fingerprint = _fingerprint("jsonl", self._lines, fields=self._fields)
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -169,7 +178,7 @@ class PatternLines:
         self._pattern = re.compile(data.pattern)
         self._groups = (data.source, data.target)
         fields = (data.pattern, *self._groups)
-        self.fingerprint = _fingerprint("pattern", self._lines.path, fields=fields)
+        self.fingerprint = _fingerprint("pattern", self._lines, fields=fields)
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -218,8 +227,8 @@ def _path(data: ml_collections.ConfigDict, **fills: str) -> pathlib.Path:
             f"data.files={data.files!r}: corpus {data.corpus!r} fills in {accepted} only,"
             f" as in {example!r}"
         ) from error
-    folder = pathlib.Path(os.path.expandvars(data.directory)).expanduser()
-    path = (folder / name).absolute()
+    folder = as_path(os.path.expandvars(data.directory)).expanduser()
+    path = absolute(folder / name)
     if path.is_file():
         return path
     if not path.parent.is_dir():
@@ -233,6 +242,9 @@ def _path(data: ml_collections.ConfigDict, **fills: str) -> pathlib.Path:
 
 def _contents(path: pathlib.Path) -> mmap.mmap | bytes:
     try:
+        if in_bucket(path):
+            content = path.read_bytes()
+            return gzip.decompress(content) if path.suffix == ".gz" else content
         if path.suffix == ".gz":
             with gzip.open(path) as file:
                 return file.read()
@@ -244,8 +256,8 @@ def _contents(path: pathlib.Path) -> mmap.mmap | bytes:
         raise UserError(f"{path} cannot be read: {error}") from error
 
 
-def _fingerprint(kind: str, *paths: pathlib.Path, fields: tuple[str, ...] = ()) -> str:
-    states = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+def _fingerprint(kind: str, *files: Lines, fields: tuple[str, ...] = ()) -> str:
+    states = [(str(file.path), *file.version) for file in files]
     return hashlib.sha256(repr((kind, states, fields)).encode()).hexdigest()[:16]
 
 

@@ -9,8 +9,8 @@ import hashlib
 import json
 import logging
 import os
-import pathlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import ml_collections
@@ -20,7 +20,7 @@ from seqjax.data.corpus import Corpus
 from seqjax.data.subwords import Subwords, train_subwords
 from seqjax.data.symbols import BOS, EOS, PAD, UNK, Bytes, Symbols, train_symbols
 from seqjax.errors import UserError
-from seqjax.files import replace_file
+from seqjax.files import as_path, replace_file
 
 __all__ = [
     "BOS",
@@ -128,7 +128,7 @@ def _texts(corpus: Corpus, sides: tuple[str, ...]) -> Iterator[str]:
 
 def save_tokenizers(tokenizers: Tokenizers, directory: str | os.PathLike[str]) -> None:
     """Writes tokenizer.json and, for SentencePiece, one .model file for each vocabulary."""
-    directory = pathlib.Path(directory)
+    directory = as_path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     sides = ("joint",) if tokenizers.joint else ("source", "target")
     state = {}
@@ -146,12 +146,13 @@ def save_tokenizers(tokenizers: Tokenizers, directory: str | os.PathLike[str]) -
 
 def load_tokenizers(directory: str | os.PathLike[str]) -> Tokenizers:
     """Reads what `save_tokenizers` wrote; needs nothing but the directory."""
-    directory = pathlib.Path(directory)
+    directory = as_path(directory)
     try:
         state = json.loads((directory / _FILE).read_text(encoding="utf-8"))
         sides = {side: _load(fields, directory) for side, fields in state.items()}
     except FileNotFoundError as error:
-        raise UserError(f"no tokenizer in {directory}: {error.filename} is missing") from error
+        missing = error.filename or error
+        raise UserError(f"no tokenizer in {directory}: {missing} is missing") from error
     except (ValueError, KeyError, AttributeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"the tokenizer in {directory} is damaged: {reason}") from error
@@ -160,7 +161,7 @@ def load_tokenizers(directory: str | os.PathLike[str]) -> Tokenizers:
     return Tokenizers(sides["source"], sides["target"])
 
 
-def _load(fields: dict, directory: pathlib.Path) -> Tokenizer:
+def _load(fields: dict, directory: Path) -> Tokenizer:
     kind, lowercase = fields["kind"], fields["lowercase"]
     if kind in _SUBWORD_KINDS:
         model = (directory / fields["model"]).read_bytes()

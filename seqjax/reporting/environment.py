@@ -15,7 +15,7 @@ from typing import Any
 import jax
 
 import seqjax
-from seqjax.files import replace_file
+from seqjax.files import as_path, replace_file
 
 _PACKAGES = (
     "seqjax",
@@ -41,7 +41,7 @@ def record_environment(workdir: str | os.PathLike[str]) -> None:
     """
     if jax.process_index() != 0:
         return
-    path = Path(workdir) / "environment.json"
+    path = as_path(workdir) / "environment.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     record = {"sessions": [*_earlier_sessions(path), _session()]}
     replace_file(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")

@@ -6,15 +6,16 @@ It needs no JAX, since a process that only watches trainings reads it, too.
 import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
+
+from seqjax.files import as_path
 
 FILE = "metrics.jsonl"
 
 
 def read_metrics(workdir: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
     """Yields the lines of a run in order: none where there is no file, and none that is broken."""
-    path = Path(workdir) / FILE
+    path = as_path(workdir) / FILE
     for line in path.read_bytes().splitlines() if path.exists() else ():
         entry = parse_line(line)
         if entry is not None:

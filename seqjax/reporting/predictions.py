@@ -5,6 +5,8 @@ from pathlib import Path
 
 import jax
 
+from seqjax.files import as_path
+
 
 def write_predictions(
     workdir: str | Path, split: str, step: int, hypotheses: Sequence[str]
@@ -16,10 +18,10 @@ def write_predictions(
     """
     if jax.process_index() != 0:
         return None
-    path = Path(workdir) / "predictions" / f"{split.replace('/', '_')}-{step}.txt"
+    path = as_path(workdir) / "predictions" / f"{split.replace('/', '_')}-{step}.txt"
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [one_line(text) + "\n" for text in hypotheses]
-    path.write_text("".join(lines), encoding="utf-8", newline="")
+    path.write_bytes("".join(lines).encode())
     return path
 
 

@@ -12,7 +12,7 @@ import jax
 from ml_collections import ConfigDict
 
 from seqjax.errors import UserError
-from seqjax.files import replace_file
+from seqjax.files import GrowingFile, absolute, as_path, in_bucket, replace_file
 from seqjax.reporting import metrics_log
 
 # What a killed run may lose of its TensorBoard events.
@@ -24,8 +24,8 @@ class MetricWriter:
 
     `metrics.jsonl` holds one JSON object a line, 'step' first. Numbers that JSON cannot express
     are the strings "nan", "inf" and "-inf", which `float()` reads back. Strings (signatures) go to
-    `metrics.jsonl` and W&B only. A run killed right after `write` keeps its line; TensorBoard's
-    events follow within seconds.
+    `metrics.jsonl` and W&B only. A run killed right after `write` keeps its line, except in a
+    bucket; TensorBoard's events follow within seconds.
 
     With several processes only the first one writes; the others' writers do nothing.
     """
@@ -52,13 +52,13 @@ class MetricWriter:
         self._lines = self._events = self._wandb = None
         if jax.process_index() != 0:
             return
-        workdir = Path(workdir)
+        workdir = as_path(workdir)
         workdir.mkdir(parents=True, exist_ok=True)
         if reporting.wandb_project:
             self._wandb = _start_wandb(workdir, reporting.wandb_project, run_config)
         path = workdir / metrics_log.FILE
         _forget_later_steps(path, first_step)
-        self._lines = path.open("a", encoding="utf-8")
+        self._lines = GrowingFile(path)
         if reporting.tensorboard:
             self._events = _open_events(workdir / "tensorboard", first_step)
 
@@ -73,7 +73,6 @@ class MetricWriter:
         values = {name: _plain(name, value) for name, value in metrics.items()}
         line = {"step": int(step)} | {name: _json_value(value) for name, value in values.items()}
         self._lines.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
-        self._lines.flush()
         if self._events is not None:
             for name, value in values.items():
                 if not isinstance(value, str):
@@ -159,8 +158,8 @@ def _start_wandb(workdir: Path, project: str, run_config: Mapping[str, Any]):
         project=project,
         id=id_file.read_text().strip(),
         resume="allow",
-        name=workdir.resolve().name,
-        dir=str(workdir),
+        name=absolute(workdir).name,
+        dir=None if in_bucket(workdir) else str(workdir),
         config=dict(run_config),
         # A resumed run may differ in fields such as the duration.
         allow_val_change=True,

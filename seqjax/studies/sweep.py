@@ -12,6 +12,7 @@ import ml_collections
 
 from seqjax.errors import UserError
 from seqjax.fields import flatten, load
+from seqjax.files import run_path
 from seqjax.studies.processes import Outcome
 from seqjax.studies.results import Trial, read_trial, training_facts, write_tables, write_trial
 from seqjax.studies.study import Study
@@ -50,7 +51,7 @@ class Sweep:
         self.study = study
         self.configs = study.configs(overrides)
         self._path = path
-        self._workdir = Path(workdir)
+        self._workdir = run_path(workdir)
         self._options = [f"--config.{field}={text}" for field, text in overrides]
         self._launch = launch
 

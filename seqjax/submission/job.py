@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from seqjax.errors import UserError
+from seqjax.files import in_bucket
 from seqjax.parallel.catalog import Devices
 
 # What a shell reports of a process that SIGTERM stopped, and `train` once it has saved.
@@ -79,7 +80,7 @@ class Job:
     @property
     def in_bucket(self) -> bool:
         """Whether the run's folder lies where every machine finds it."""
-        return "://" in self.workdir
+        return in_bucket(self.workdir)
 
 
 class Submission(NamedTuple):

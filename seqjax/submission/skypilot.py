@@ -11,14 +11,14 @@ from seqjax.submission.job import STOPPED, Job, Submission, text
 
 # What runs a verb where the code was copied to.
 _PROGRAM = (".venv/bin/python", "launch.py")
-# What has to be installed for a bucket, by the beginning of its address.
-_BUCKETS = {"gs": "gs", "s3": "s3"}
+# The extras for buckets, called like the beginnings of their addresses.
+_BUCKETS = ("gs", "s3")
 
 
 def extras(job: Job, hardware: str) -> str:
     """Returns what is installed with seqjax, 'tpu,gs'."""
-    bucket = _BUCKETS.get(job.workdir.partition("://")[0])
-    return ",".join(filter(None, [hardware, bucket]))
+    said = " ".join(job.arguments)
+    return ",".join(filter(None, [hardware, *(name for name in _BUCKETS if f"{name}://" in said)]))
 
 
 def install(wanted: str) -> list[str]:

@@ -14,6 +14,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from seqjax.errors import UserError
 from seqjax.evaluation.metrics import best_is_higher
+from seqjax.files import absolute, run_path
 from seqjax.parallel.processes import barrier, is_first
 from seqjax.training.state import TrainState
 
@@ -35,7 +36,7 @@ class Checkpoints:
         Raises:
           UserError: the folder does not exist and must not be made.
         """
-        self.directory = Path(workdir).absolute() / "checkpoints"
+        self.directory = absolute(run_path(workdir)) / "checkpoints"
         self.metric = config.best_metric
         self.sign = 1.0 if best_is_higher(self.metric) else -1.0
         if read_only and not self.directory.is_dir():

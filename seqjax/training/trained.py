@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 from seqjax.data.tokenizer import load_tokenizers
 from seqjax.errors import UserError
 from seqjax.fields import flatten, load
+from seqjax.files import run_path
 from seqjax.parallel.sharding import parameter_shardings, placed
 from seqjax.tasks.text_to_text import TextToText
 from seqjax.training.checkpoints import Checkpoints
@@ -34,7 +35,7 @@ def load_trained(workdir: str | Path, config: ml_collections.ConfigDict) -> Trai
     Raises:
       UserError: there is no such checkpoint, or an override changes what the model is made of.
     """
-    workdir = Path(workdir)
+    workdir = run_path(workdir)
     refuse_changes(config, workdir, _FIXED, "after training it is fixed")
     mesh = mesh_of(config)
     tokenizers = load_tokenizers(workdir / "tokenizer")

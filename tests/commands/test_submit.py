@@ -95,6 +95,7 @@ def test_machines_elsewhere_get_the_checkout(submit, nothing_installed, tmp_path
         (["--on=cloud", _DEMO, "--devices=gpux8"], "--devices=gpux8: expected one of"),
         (["--on=tpu", _DEMO, "--devices=tpu-v5e-8"], "--workdir=runs/x: expected a bucket"),
         (["--on=tpu", _DEMO, "--zone=here"], "--zone=here: expected a zone such as us-east5-a"),
+        (["--on=local", _DEMO, "--workdir=s3://bucket/x"], "a path of this machine or gs://..."),
         (["--on=kubernetes", _DEMO], "--image=: expected a container image"),
     ],
 )

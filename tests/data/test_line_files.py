@@ -102,6 +102,26 @@ def test_aligned_texts(tmp_path, monkeypatch):
     assert f"{tmp_path / 'short.en'} has 1 lines but {tmp_path / 'short.de'} has 2" in message
 
 
+@pytest.mark.parametrize("scheme", ["gs", "s3"])
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_a_corpus_in_a_bucket(bucket, scheme, suffix):
+    write(bucket / f"train.en{suffix}", "one\ntwo\n")
+    data = config(str(bucket).replace("gs:", f"{scheme}:"), "text")
+    data.files = "{split}.{language}" + suffix
+    seen = set()
+    # As long as before, and perhaps in the same second.
+    for last in ("zwei", "drei"):
+        write(bucket / f"train.de{suffix}", f"eins\n{last}")
+        corpus = AlignedTexts(data, "train")
+        assert list(map(tuple, (corpus[0], corpus[1]))) == [("one", "eins"), ("two", last)]
+        assert AlignedTexts(data, "train").fingerprint == corpus.fingerprint
+        seen.add(corpus.fingerprint)
+    assert len(seen) == 2
+    message = error_of(AlignedTexts, data, "trian")
+    assert f"{data.directory}/trian.en{suffix} does not exist; its folder has " in message
+    assert f"'train.en{suffix}'" in message
+
+
 def test_home_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     write(tmp_path / "x.en", "one")

@@ -165,12 +165,12 @@ def test_unknown_symbols(of_kind, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("joint", [True, False])
-def test_saved_tokenizers_are_the_same(tmp_path, kind, joint):
+def test_saved_tokenizers_are_the_same(folder, kind, joint):
     tokenizers = trained(kind, joint=joint, lowercase=True, sampling=0.3)
     assert (tokenizers.source is tokenizers.target) == tokenizers.joint == joint
-    save_tokenizers(tokenizers, tmp_path / "run" / "tokenizer")
-    (tmp_path / "run").rename(tmp_path / "elsewhere")
-    loaded = load_tokenizers(tmp_path / "elsewhere" / "tokenizer")
+    save_tokenizers(tokenizers, folder / "run" / "tokenizer")
+    (folder / "run").rename(folder / "elsewhere")
+    loaded = load_tokenizers(folder / "elsewhere" / "tokenizer")
     assert loaded.joint == joint
     assert loaded.fingerprint == tokenizers.fingerprint
     for side in ("source", "target"):
@@ -243,17 +243,17 @@ def error_of(function, *arguments, **fields):
     return str(caught.value)
 
 
-def test_errors(tmp_path):
+def test_errors(folder):
     assert "unigram, bpe, word, character, byte, space" in error_of(trained, "wordpiece")
-    missing = tmp_path / "nothing"
+    missing = folder / "nothing"
     assert str(missing) in error_of(load_tokenizers, missing)
-    save_tokenizers(trained("bpe"), tmp_path)
-    (tmp_path / "joint.model").write_bytes(b"damaged")
-    assert "damaged" in error_of(load_tokenizers, tmp_path)
-    (tmp_path / "joint.model").unlink()
-    assert "joint.model" in error_of(load_tokenizers, tmp_path)
-    (tmp_path / "tokenizer.json").write_text("{")
-    assert "damaged" in error_of(load_tokenizers, tmp_path)
+    save_tokenizers(trained("bpe"), folder)
+    (folder / "joint.model").write_bytes(b"damaged")
+    assert "damaged" in error_of(load_tokenizers, folder)
+    (folder / "joint.model").unlink()
+    assert "joint.model" in error_of(load_tokenizers, folder)
+    (folder / "tokenizer.json").write_text("{")
+    assert "damaged" in error_of(load_tokenizers, folder)
 
 
 def test_another_process_reads_the_same(tmp_path):

@@ -45,20 +45,20 @@ def test_a_session_names_versions_devices_and_command(tmp_path):
     assert 0 <= age.total_seconds() < 60
 
 
-def test_a_resumed_run_adds_a_session(tmp_path):
-    record_environment(tmp_path)
-    first = json.loads((tmp_path / "environment.json").read_text())["sessions"]
-    record_environment(tmp_path)
-    both = json.loads((tmp_path / "environment.json").read_text())["sessions"]
+def test_a_resumed_run_adds_a_session(folder):
+    record_environment(folder)
+    first = json.loads((folder / "environment.json").read_text())["sessions"]
+    record_environment(folder)
+    both = json.loads((folder / "environment.json").read_text())["sessions"]
     assert len(both) == 2 and both[:1] == first
-    assert [path.name for path in tmp_path.iterdir()] == ["environment.json"]
+    assert [path.name for path in folder.iterdir()] == ["environment.json"]
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", "{}", '{"sessions": 3}'])
-def test_a_damaged_record_does_not_keep_a_run_from_starting(tmp_path, damage):
-    (tmp_path / "environment.json").write_text(damage)
-    record_environment(tmp_path)
-    assert len(json.loads((tmp_path / "environment.json").read_text())["sessions"]) == 1
+def test_a_damaged_record_does_not_keep_a_run_from_starting(folder, damage):
+    (folder / "environment.json").write_text(damage)
+    record_environment(folder)
+    assert len(json.loads((folder / "environment.json").read_text())["sessions"]) == 1
 
 
 def test_commit_and_changes_of_a_checkout(checkout):

@@ -11,14 +11,14 @@ from seqjax.reporting.writers import MetricWriter
 _ROOT = Path(__file__).parents[2]
 
 
-def test_what_was_written_is_read_in_order(tmp_path):
+def test_what_was_written_is_read_in_order(folder):
     reporting = default_config().reporting
     reporting.tensorboard = False
-    with MetricWriter(tmp_path, reporting, 0, {}) as writer:
+    with MetricWriter(folder, reporting, 0, {}) as writer:
         writer.write(5, {"train/seconds": 1.5})
         # A line ends at a line feed alone, though Unicode has other line ends.
         writer.write(6, {"signature": "a\u2028é"})
-    assert list(read_metrics(tmp_path)) == [
+    assert list(read_metrics(folder)) == [
         {"step": 5, "train/seconds": 1.5},
         {"step": 6, "signature": "a\u2028é"},
     ]

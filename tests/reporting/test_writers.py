@@ -79,6 +79,14 @@ def test_a_resumed_run_forgets_steps_that_are_run_again(tmp_path):
     assert not list(tmp_path.glob("metrics.jsonl.*"))
 
 
+def test_a_resumed_run_in_a_bucket_forgets_them_too(bucket):
+    for first, step in ((0, 10), (10, 20), (10, 30)):
+        with open_writer(bucket, first, tensorboard=False) as writer:
+            writer.write(step, {})
+    lines = (bucket / "metrics.jsonl").read_text()
+    assert lines == '{"step": 10}\n{"step": 30}\n'
+
+
 @pytest.mark.parametrize(
     "tail",
     [b'{"step": 20, "lo', b'{"step": 20, "text": "\xc3', b"20", b"\0\0\0", b'{"step": 20}', b"\n"],
@@ -98,10 +106,10 @@ def test_untouched_lines_are_kept_to_the_byte(tmp_path):
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
 
 
-def test_no_events_when_switched_off(tmp_path):
-    with open_writer(tmp_path, tensorboard=False) as writer:
+def test_no_events_when_switched_off(folder):
+    with open_writer(folder, tensorboard=False) as writer:
         writer.write(1, {"loss": 1.0})
-    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
+    assert [path.name for path in folder.iterdir()] == ["metrics.jsonl"]
 
 
 @pytest.mark.parametrize("value", [np.zeros(2), jnp.zeros((2, 1)), [1.0], None])

@@ -8,7 +8,7 @@ from seqjax.submission import cloud
 
 
 def test_the_task_of_a_run_is_the_golden_one(job, same_as_golden):
-    asked = job("s3://bucket/runs/demo", devices="a100-80gbx16", nodes=2)
+    asked = job("gs://bucket/runs/demo", devices="a100-80gbx16", nodes=2)
     same_as_golden(cloud.submission(asked), "cloud")
 
 
