@@ -19,6 +19,7 @@ from typing import Any
 
 import ml_collections
 
+from seqjax.config import default_config
 from seqjax.errors import UserError
 from seqjax.fields import conform, flatten
 from seqjax.studies.space import Domain, check_space
@@ -112,16 +113,15 @@ def differing(configs: Sequence[ml_collections.ConfigDict]) -> list[dict[str, An
 
 
 def short_names(fields: Iterable[str]) -> dict[str, str]:
-    """Returns for each field the fewest of its last words that no other one ends with."""
+    """Returns for each field the fewest of its last words that no other field of a config has."""
     fields = list(fields)
-    words = {field: field.split(".") for field in fields}
+    others = set(flatten(default_config())).union(fields)
     names = {}
     for field in fields:
-        for count in range(1, len(words[field]) + 1):
-            end = words[field][-count:]
-            if sum(words[other][-count:] == end for other in fields) == 1:
-                break
-        names[field] = ".".join(end)
+        words = field.split(".")
+        ends = [".".join(words[-count:]) for count in range(1, len(words))]
+        short = (end for end in ends if sum(o.endswith(f".{end}") for o in others) == 1)
+        names[field] = next(short, field)
     return names
 
 

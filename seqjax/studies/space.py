@@ -11,10 +11,16 @@ import dataclasses
 import math
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from seqjax.errors import UserError
 from seqjax.validation import check_value
+
+if TYPE_CHECKING:
+    import optuna
+
+# From this ratio on, numbers are compared by their logarithms.
+_WIDE = 10
 
 
 class Domain(Protocol):
@@ -31,6 +37,15 @@ class Domain(Protocol):
 
     def corners(self) -> Sequence[Any]:
         """Returns values that tell whether a field can have all of them."""
+
+    def distribution(self) -> "optuna.distributions.BaseDistribution":
+        """Returns what Optuna calls it."""
+
+    def outside(self, value: Any) -> Any:
+        """Returns a value as Optuna has it."""
+
+    def inside(self, value: Any) -> Any:
+        """Returns a value of Optuna as the config has it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +76,20 @@ class Reals:
     def corners(self) -> Sequence[float]:
         """Returns the ends of the range."""
         return (self.low, self.high)
+
+    def distribution(self) -> "optuna.distributions.BaseDistribution":
+        """Returns what Optuna calls it."""
+        import optuna
+
+        return optuna.distributions.FloatDistribution(self.low, self.high, log=self.log)
+
+    def outside(self, value: float) -> float:
+        """Returns a value as Optuna has it."""
+        return float(value)
+
+    def inside(self, value: float) -> float:
+        """Returns a value of Optuna as the config has it."""
+        return value
 
     def __str__(self) -> str:
         return f"{'log_' if self.log else ''}uniform({self.low!r}, {self.high!r})"
@@ -93,6 +122,20 @@ class Integers:
         """Returns all values: a field may accept 4 and 8, but not 6."""
         return self.points()
 
+    def distribution(self) -> "optuna.distributions.BaseDistribution":
+        """Returns what Optuna calls it."""
+        import optuna
+
+        return optuna.distributions.IntDistribution(self.low, self.high, step=self.step)
+
+    def outside(self, value: int) -> int:
+        """Returns a value as Optuna has it."""
+        return value
+
+    def inside(self, value: int) -> int:
+        """Returns a value of Optuna as the config has it."""
+        return value
+
     def __str__(self) -> str:
         step = "" if self.step == 1 else f", step={self.step}"
         return f"integers({self.low}, {self.high}{step})"
@@ -120,6 +163,20 @@ class Choice:
         """Returns all values."""
         return self.values
 
+    def distribution(self) -> "optuna.distributions.BaseDistribution":
+        """Returns what Optuna calls it."""
+        import optuna
+
+        return optuna.distributions.CategoricalDistribution(tuple(map(self.outside, self.values)))
+
+    def outside(self, value: Any) -> Any:
+        """Returns a value as Optuna has it, which knows no tuples."""
+        return str(value) if isinstance(value, tuple) else value
+
+    def inside(self, value: Any) -> Any:
+        """Returns a value of Optuna as the config has it."""
+        return next((own for own in self.values if self.outside(own) == value), value)
+
     def __str__(self) -> str:
         return f"choice({', '.join(map(repr, self.values))})"
 
@@ -142,6 +199,15 @@ def integers(low: int, high: int, step: int = 1) -> Integers:
 def choice(*values: Any) -> Choice:
     """Returns the values given."""
     return Choice(values)
+
+
+def domain_of(values: Sequence[Any]) -> Domain:
+    """Returns the least domain that holds values which were listed: a range of numbers, or all."""
+    numbers = all(isinstance(value, int | float) for value in values)
+    if not numbers or any(isinstance(value, bool) for value in values) or len(set(values)) < 2:
+        return Choice(tuple(dict.fromkeys(values)))
+    low, high = min(values), max(values)
+    return Reals(low, high, log=low > 0 and high >= _WIDE * low)
 
 
 def check_space(space: Mapping[str, Domain]) -> None:

@@ -81,7 +81,7 @@ def test_trials_are_named_by_the_fields_in_which_they_differ():
     ("changes", "names"),
     [
         (sweep("model.tie_output", [True, False]), ["tie_output-true", "tie_output-false"]),
-        (sweep("data.limit", [-1, 1]), ["limit--1", "limit-1"]),
+        (sweep("data.limit", [-1, 1]), ["data.limit--1", "data.limit-1"]),
         (sweep(_RATE, [1e20, 1e-20]), ["learning_rate-1e20", "learning_rate-1e-20"]),
         (sweep("train.duration", ["2 epochs", "5"]), ["duration-2-epochs", "duration-5"]),
         (
@@ -106,16 +106,17 @@ def test_what_makes_no_trials_is_told():
     assert "did you mean 'seed'?" in _error(trials, default_config(), [{"sed": 1}])
 
 
-def test_short_names_are_as_long_as_need_be():
-    fields = ["model.encoder.layers", "model.decoder.layers", "seed", "model.decoder.kind"]
-    assert list(short_names(fields).values()) == [
-        "encoder.layers",
-        "decoder.layers",
-        "seed",
-        "kind",
-    ]
-    # A field that ends another one keeps its only name.
-    assert short_names(["layers", "model.layers"]) == {
-        "layers": "layers",
-        "model.layers": "model.layers",
-    }
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [
+        ("optimizer.learning_rate", "learning_rate"),
+        ("model.encoder.layers", "encoder.layers"),
+        ("model.decoder.attention", "attention"),
+        ("evaluation.every", "evaluation.every"),
+        ("schedule.kind", "schedule.kind"),
+        ("model.encoder.kind", "encoder.kind"),
+        ("seed", "seed"),
+    ],
+)
+def test_short_names_can_mean_one_field_only(field, name):
+    assert short_names([field]) == {field: name}
