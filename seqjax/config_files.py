@@ -117,7 +117,7 @@ def _get_config(module: ModuleType, path: str) -> Callable[..., ml_collections.C
     if callable(getattr(module, "get_config", None)):
         return module.get_config
     if callable(getattr(module, "get_study", None)):
-        return lambda trial="": choose_variant(module.get_study().trials, trial)
+        return lambda trial="": module.get_study().variant(trial)
     raise UserError(f"{path}: has no function get_config()")
 
 

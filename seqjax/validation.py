@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from seqjax import duration
 from seqjax.errors import UserError, did_you_mean
-from seqjax.fields import conform, flatten
+from seqjax.fields import conform, flatten, require_known
 from seqjax.files import in_bucket
 from seqjax.model_rules import MODEL_RELATIONS, MODEL_RULES
 from seqjax.rules import (
@@ -322,16 +322,32 @@ def validate(config: ConfigDict) -> None:
     """
     flat = flatten(config)
     conform(flat)
-    for field, rule in RULES.items():
-        value = flat[field]
-        if not rule.accepts(value):
-            unknown = [item for item in _items(value) if item not in rule.known]
-            hint = did_you_mean(unknown[0], rule.known) if unknown and rule.known else ""
-            raise UserError(f"{field} = {value!r}: expected {rule.expected}{hint}")
+    for field in RULES:
+        _check_rule(field, flat[field])
     for relation in RELATIONS:
         if not relation.holds(config):
             expected = relation.told(config)
             raise UserError(f"{relation.field} = {flat[relation.field]!r}: expected {expected}")
+
+
+def check_value(field: str, value: Any) -> Any:
+    """Checks what one field may hold by itself; returns the value as the config holds it.
+
+    Raises:
+      UserError: an unknown field, a value of another type or out of range.
+    """
+    require_known(field, value)
+    value = flatten(conform({field: value}, missing="default"))[field]
+    _check_rule(field, value)
+    return value
+
+
+def _check_rule(field: str, value: Any) -> None:
+    rule = RULES[field]
+    if not rule.accepts(value):
+        unknown = [item for item in _items(value) if item not in rule.known]
+        hint = did_you_mean(unknown[0], rule.known) if unknown and rule.known else ""
+        raise UserError(f"{field} = {value!r}: expected {rule.expected}{hint}")
 
 
 def _items(value: Any) -> tuple[Any, ...]:

@@ -3,7 +3,7 @@ import pytest
 from seqjax.config import default_config
 from seqjax.errors import UserError
 from seqjax.fields import flatten
-from seqjax.validation import RELATIONS, RULES, check_resolved, validate
+from seqjax.validation import RELATIONS, RULES, check_resolved, check_value, validate
 
 _NAN, _INF = float("nan"), float("inf")
 _APART = {"model__share_embeddings": False}
@@ -418,6 +418,14 @@ def test_what_fits_together_is_accepted(changes):
 def test_types_are_checked_where_a_config_was_set_past_its_own_checks():
     assert _error(_changed(seed=None)) == "seed = None: expected a whole number"
     assert _error(_changed(seed=True)) == "seed = True: expected a whole number"
+
+
+def test_a_single_value_is_checked_and_taken_as_the_fields_type():
+    assert repr(check_value("optimizer.learning_rate", 1)) == "1.0"
+    assert check_value("evaluation.metrics", ["bleu"]) == ("bleu",)
+    for field, value in (("optimizer.rate", 1), ("seed", 0.5), ("model.encoder.heads", 0)):
+        with pytest.raises(UserError, match=field):
+            check_value(field, value)
 
 
 def test_warm_up_is_compared_again_in_steps():

@@ -5,20 +5,25 @@ import os
 import shlex
 from collections.abc import Sequence
 
-from seqjax.studies.processes import launch
-from seqjax.studies.study import load_study
+from seqjax.errors import UserError
+from seqjax.studies.processes import Launcher
+from seqjax.studies.search import Search
+from seqjax.studies.study import chosen
+from seqjax.studies.study_files import load_study
 from seqjax.studies.sweep import Sweep
 
 HELP = (
     "Trains and evaluates the trials of a study, each in WORKDIR/TRIAL and in a process of its own,"
-    " and writes WORKDIR/results.md and results.csv. A trial that fails does not keep the others"
-    " from running; the same command goes on where it was stopped. A trial that was begun with"
-    " another config is refused: it needs another --workdir."
+    " and writes WORKDIR/results.md, results.csv and results.html. A trial that fails does not keep"
+    " the others from running; the same command goes on where it was stopped, and what a killed"
+    " worker left is tried again. The same command once more, on this machine or with one"
+    " --storage on several, shares the work. A trial that was begun with another config is refused:"
+    " it needs another --workdir."
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds `--study`, `--trial` and `--dry_run`."""
+    """Adds `--study`, `--trial`, `--workers`, `--storage`, `--lost_after` and `--dry_run`."""
     parser.add_argument(
         "--study",
         metavar="FILE",
@@ -34,6 +39,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="run this trial only; may be given several times",
     )
     parser.add_argument(
+        "--workers", metavar="N", type=int, default=1, help="run so many trials at a time"
+    )
+    parser.add_argument(
+        "--storage",
+        metavar="URL",
+        default="",
+        help="database that machines share the study by, as postgresql://user@host/name;"
+        " WORKDIR/study.db without it",
+    )
+    parser.add_argument(
+        "--lost_after",
+        metavar="SECONDS",
+        type=int,
+        default=120,
+        help="a worker that is silent for so long is taken for dead",
+    )
+    parser.add_argument(
         "--dry_run", action="store_true", help="print what would run, and run nothing"
     )
 
@@ -44,17 +66,46 @@ def run(arguments: argparse.Namespace, overrides: Sequence[tuple[str, str]]) -> 
     Returns:
       0 when all of them are done, 1 when some failed, 128 + n when signal n ended it.
     """
+    for option, least in (("workers", 1), ("lost_after", 2)):
+        number = getattr(arguments, option)
+        if number < least:
+            raise UserError(f"--{option}={number}: expected at least {least}")
     study = load_study(arguments.study)
-    names = study.chosen(arguments.trial)
-    sweep = Sweep(study, arguments.study, arguments.workdir, overrides, launch)
-    if arguments.dry_run:
-        for name in names:
-            state = sweep.state(name)
+    names = chosen(study, arguments.trial)
+    with Launcher() as launch:
+        sweep = Sweep(
+            study,
+            arguments.study,
+            arguments.workdir,
+            overrides,
+            launch,
+            arguments.workers,
+            arguments.storage,
+            arguments.lost_after,
+        )
+        if arguments.dry_run:
+            _tell(sweep, names)
+            return 0
+        code = sweep.run(names)
+        print(sweep.write(), end="")
+        return code
+
+
+def _tell(sweep: Sweep, names: Sequence[str]) -> None:
+    """Prints what would run: the space of a search, and the commands of the trials known."""
+    study = sweep.study
+    if isinstance(study, Search):
+        judged = "" if study.pruner == "none" else f", pruned by {study.pruner}"
+        extreme = "highest" if study.higher else "lowest"
+        print(f"{study.name}: {len(study.names)} trials by {study.sampler}{judged},")
+        print(f"for the {extreme} {study.objective} in")
+        for field, domain in study.space.items():
+            print(f"  {field}: {domain}")
+    for name in names:
+        if name in sweep.jobs:
+            trial = sweep.trial(name)
+            state = trial.state()
             print(f"{name}: {state}")
             if state.startswith("to "):
-                for command in sweep.commands(name):
+                for command in trial.commands():
                     print(f"  python launch.py {shlex.join(command)}")
-        return 0
-    code = sweep.run(names)
-    print(sweep.write(), end="")
-    return code

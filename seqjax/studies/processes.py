@@ -1,13 +1,16 @@
 """A verb in a process of its own, so that memory, devices and failures are its own, too."""
 
+import contextlib
+import ctypes
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +18,12 @@ import seqjax
 
 # How seqjax and Python end the tale of a failure; JAX says more after that.
 _ERROR = re.compile(r"seqjax: error: |[A-Za-z_][\w.]*(Error|Exception)\b")
+# How often a wait looks whether it is to end, in seconds.
+_LOOK = 0.2
+# Names the process that launched this one.
+_PARENT = "SEQJAX_PARENT"
+# From <linux/prctl.h>.
+_PR_SET_PDEATHSIG = 1
 
 
 class Outcome(NamedTuple):
@@ -33,32 +42,161 @@ class Outcome(NamedTuple):
     signal: int = 0
 
 
-def launch(arguments: Sequence[str]) -> Outcome:
-    """Runs `seqjax ARGUMENTS` and waits; its standard error is shown as it comes.
+def say(line: str) -> None:
+    """Prints a line on standard error."""
+    print(line, file=sys.stderr, flush=True)
 
-    Ctrl-C, SIGTERM and a lost terminal are handed on, so that a training saves before it leaves;
-    it leaves, too, where an exception ends the waiting.
+
+class Launcher:
+    """Runs verbs, each in a process, from as many threads as want to.
+
+    While it is active, Ctrl-C, SIGTERM and a lost terminal are handed on to all of them, so that a
+    training saves before it leaves, and nothing new is launched. A process leaves, too, where an
+    exception ends the waiting, and on Linux where this process is killed.
+
+    Attributes:
+      signal: number of the first signal that came, 0 for none.
     """
+
+    def __init__(self):
+        self.signal = 0
+        self._received: list[int] = []
+        # For each process how many of the received signals it was sent.
+        self._sent: dict[subprocess.Popen, int] = {}
+        # A signal may come while its own thread holds the lock.
+        self._lock = threading.RLock()
+        self._previous: dict[signal.Signals, object] = {}
+
+    def __enter__(self) -> "Launcher":
+        # Python delivers signals to the main thread only.
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                # nohup has hangups ignored, here and in the process.
+                if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                    self._previous[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def __call__(
+        self,
+        arguments: Sequence[str],
+        stop: threading.Event | None = None,
+        show: Callable[[str], None] = say,
+    ) -> Outcome:
+        """Runs `seqjax ARGUMENTS` and waits.
+
+        Args:
+          arguments: the verb and its options.
+          stop: when it is set, the process gets SIGTERM.
+          show: gets each line of its standard error as it comes.
+        """
+        if self.signal:
+            return Outcome(128 + self.signal, "", "", self.signal)
+        with tempfile.TemporaryFile() as output:
+            process = _start(arguments, output)
+            child = _Child(process, stop)
+            try:
+                with self._handed_on(process):
+                    complaint = child.follow(show)
+                    code = child.wait()
+            finally:
+                _end(process)
+            output.seek(0)
+            return Outcome(code, output.read().decode(), complaint, self.signal)
+
+    @contextlib.contextmanager
+    def _handed_on(self, process: subprocess.Popen) -> Iterator[None]:
+        with self._lock:
+            self._sent[process] = 0
+            self._deliver(process)
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._sent[process]
+
+    def _receive(self, number: int, _frame: object) -> None:
+        with self._lock:
+            self.signal = self.signal or number
+            # A training saves on SIGTERM; of a hangup it would die.
+            self._received.append(signal.SIGTERM if number == signal.SIGHUP else number)
+            for process in self._sent:
+                self._deliver(process)
+
+    def _deliver(self, process: subprocess.Popen) -> None:
+        while self._sent[process] < len(self._received):
+            self._sent[process] += 1
+            process.send_signal(self._received[self._sent[process] - 1])
+
+
+def end_with_launcher() -> None:
+    """Lets this process get SIGTERM when the one that launched it is gone, where Linux does that.
+
+    A sweep that is killed cannot hand anything on, and whoever takes over its trial must not meet
+    the old training in the same run directory.
+    """
+    launcher = os.environ.pop(_PARENT, "")
+    if launcher and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+        if os.getppid() != int(launcher):
+            sys.exit(128 + signal.SIGTERM)
+
+
+def _start(arguments: Sequence[str], output) -> subprocess.Popen:
     folder = str(Path(seqjax.__file__).parents[1])
     paths = [folder, *filter(None, [os.environ.get("PYTHONPATH")])]
-    with tempfile.TemporaryFile() as output, _HandOn() as handed_on:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "seqjax", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-            # A terminal sends Ctrl-C to the whole session: it would come twice.
-            start_new_session=True,
-        )
-        try:
-            handed_on.attach(process)
-            complaint = _show(process)
-            code = process.wait()
-        finally:
-            _end(process)
-        output.seek(0)
-        return Outcome(code, output.read().decode(), complaint, handed_on.signal)
+    return subprocess.Popen(
+        [sys.executable, "-m", "seqjax", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), _PARENT: str(os.getpid())},
+        # A terminal sends Ctrl-C to the whole session: it would come twice.
+        start_new_session=True,
+    )
+
+
+class _Child:
+    """A process that is waited for until it ends, or until it is to end and has saved."""
+
+    def __init__(self, process: subprocess.Popen, stop: threading.Event | None):
+        self._process, self._stop = process, stop or threading.Event()
+        self._stopped = False
+
+    def follow(self, show: Callable[[str], None]) -> str:
+        """Shows standard error line by line; returns the complaint."""
+        error = last = ""
+        begun = b""
+        stream = self._process.stderr
+        while True:
+            if not select.select([stream], [], [], _LOOK)[0]:
+                self._look()
+                continue
+            chunk = os.read(stream.fileno(), 1 << 16)
+            *lines, begun = (begun + chunk).split(b"\n")
+            if not chunk and begun:
+                lines.append(begun)
+            for line in (raw.decode(errors="replace") for raw in lines):
+                show(line)
+                last = line.strip() or last
+                error = last if _ERROR.match(line) else error
+            if not chunk:
+                return error or last
+
+    def wait(self) -> int:
+        """Returns the exit code."""
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return self._process.wait(_LOOK)
+            self._look()
+
+    def _look(self) -> None:
+        if self._stop.is_set() and not self._stopped:
+            self._stopped = True
+            self._process.terminate()
 
 
 def _end(process: subprocess.Popen) -> None:
@@ -67,52 +205,3 @@ def _end(process: subprocess.Popen) -> None:
         process.terminate()
         # What it says must be read, or it would wait at a full pipe.
         process.communicate()
-
-
-def _show(process: subprocess.Popen) -> str:
-    """Copies standard error line by line; returns the complaint."""
-    error = last = ""
-    for raw in process.stderr:
-        line = raw.decode(errors="replace")
-        print(line, end="", file=sys.stderr, flush=True)
-        last = line.strip() or last
-        error = last if _ERROR.match(line) else error
-    return error or last
-
-
-class _HandOn:
-    """While active, sends signals on to a process, once there is one, and remembers the first."""
-
-    def __init__(self):
-        self.signal = 0
-        self._process: subprocess.Popen | None = None
-        self._early: list[int] = []
-        self._previous: dict[signal.Signals, object] = {}
-
-    def __enter__(self) -> "_HandOn":
-        # Python delivers signals to the main thread only.
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                # nohup has hangups ignored, here and in the process.
-                if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-                    self._previous[number] = signal.signal(number, self._send)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def attach(self, process: subprocess.Popen) -> None:
-        """Names the process, and sends what came before it ran."""
-        self._process = process
-        while self._early:
-            process.send_signal(self._early.pop(0))
-
-    def _send(self, number: int, _frame: object) -> None:
-        self.signal = self.signal or number
-        # A training saves on SIGTERM; of a hangup it would die.
-        number = signal.SIGTERM if number == signal.SIGHUP else number
-        if self._process is None:
-            self._early.append(number)
-        else:
-            self._process.send_signal(number)

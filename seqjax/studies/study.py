@@ -1,17 +1,23 @@
-"""What a study is, and how its file is read."""
+"""What a study is: trials that are named by their file, and what all kinds of studies share."""
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import ml_collections
 
 from seqjax.config import default_config
-from seqjax.config_files import mistakes_in, run_file
+from seqjax.config_files import choose_variant
 from seqjax.errors import UserError, did_you_mean
+from seqjax.evaluation.metrics import best_is_higher
 from seqjax.fields import conform, flatten
 from seqjax.overrides import apply_overrides
+from seqjax.studies.grid import differing
+from seqjax.studies.trial import Trial
 from seqjax.validation import validate
+
+Overrides = Sequence[tuple[str, str]]
 
 # What is known of a trial that was trained and evaluated on a split. Times are without compiling;
 # those of the training without evaluating and saving, too, and over all its sessions.
@@ -33,8 +39,87 @@ COLUMNS = (
 )
 # A trial's name is that of its folder.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-# The tables lie beside those folders; some file systems do not tell capitals apart.
-_TABLES = ("results.csv", "results.md")
+# These lie beside those folders; some file systems do not tell capitals apart.
+_FILES = ("results.csv", "results.md", "results.html", "study.db")
+
+
+class Job(NamedTuple):
+    """A trial as it is run.
+
+    Attributes:
+      name: that of its folder.
+      config: what it is trained with.
+      source: what `--config` gets to make that config of,
+      options: with these behind it.
+      fields: those in which the trials of its study differ.
+    """
+
+    name: str
+    config: ml_collections.ConfigDict
+    source: str
+    options: tuple[str, ...]
+    fields: Mapping[str, Any]
+
+    def training(self, workdir: object) -> list[str]:
+        """Returns the arguments that train it in a run directory."""
+        return ["train", f"--config={self.source}", f"--workdir={workdir}", *self.options]
+
+
+class AnyStudy(Protocol):
+    """What a sweep needs to know of a study, whether it is a list of trials or a search.
+
+    Attributes:
+      name: what its table is headed with, and its name in the storage.
+      splits: the splits that every trial is evaluated on.
+      columns: what the table shows, among `COLUMNS`.
+      objective: the validation metric by which trials are compared.
+      higher: whether its larger values are the better ones.
+      names: the names of all trials in order.
+    """
+
+    name: str
+    splits: tuple[str, ...]
+    columns: tuple[str, ...]
+    objective: str
+    higher: bool
+    names: Sequence[str]
+
+    def jobs(self, path: str, overrides: Overrides) -> dict[str, Job]:
+        """Returns the trials that are known before the study runs, checked.
+
+        Raises:
+          UserError: an unknown field, or a value that cannot be.
+        """
+
+    def value(self, trial: Trial) -> float | None:
+        """Returns a trial's value of the objective, None where there is none."""
+
+
+def check_report(study: AnyStudy) -> None:
+    """Raises UserError where a study has no split, or a column that nothing is known of."""
+    if not study.splits or isinstance(study.splits, str):
+        raise UserError(f"study {study.name!r}: expected at least one trial and one split")
+    for column in study.columns:
+        if column not in COLUMNS:
+            raise UserError(
+                f"column {column!r}: expected one of {', '.join(COLUMNS)}"
+                f"{did_you_mean(column, COLUMNS)}"
+            )
+
+
+def chosen(study: AnyStudy, names: Iterable[str]) -> list[str]:
+    """Returns the trials of these names in the order of the study; of no names, all.
+
+    Raises:
+      UserError: an unknown name, with the known ones.
+    """
+    for name in names:
+        if name not in study.names:
+            raise UserError(
+                f"--trial={name}: expected one of {', '.join(study.names)}"
+                f"{did_you_mean(name, study.names)}"
+            )
+    return [name for name in study.names if name in names or not names]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,21 +145,42 @@ class Study:
     )  # fmt: skip
 
     def __post_init__(self):
-        if not self.trials or not self.splits:
+        if not self.trials:
             raise UserError(f"study {self.name!r}: expected at least one trial and one split")
         for name in self.trials:
             if not _NAME.fullmatch(name):
                 raise UserError(f"trial {name!r}: expected letters, digits, '.', '_' and '-' only")
-            if name.lower() in _TABLES:
-                raise UserError(f"trial {name!r}: the sweep writes a table there; rename the trial")
-        for column in self.columns:
-            if column not in COLUMNS:
-                raise UserError(
-                    f"column {column!r}: expected one of {', '.join(COLUMNS)}"
-                    f"{did_you_mean(column, COLUMNS)}"
-                )
+            if name.lower() in _FILES:
+                raise UserError(f"trial {name!r}: the sweep writes a file there; rename the trial")
+        check_report(self)
 
-    def configs(self, overrides: Sequence[tuple[str, str]]) -> dict[str, ml_collections.ConfigDict]:
+    @property
+    def names(self) -> list[str]:
+        """The names of all trials in order."""
+        return list(self.trials)
+
+    @property
+    def objective(self) -> str:
+        """The first column that tells how good a trial is, among those that all of them have."""
+        measured = {"loss", "perplexity", "accuracy"}.union(
+            set.intersection(*(set(c.evaluation.metrics) for c in self.trials.values()))
+        )
+        return next((column for column in self.columns if column in measured), "loss")
+
+    @property
+    def higher(self) -> bool:
+        """Whether a larger value of the objective is the better one."""
+        return best_is_higher(self.objective)
+
+    def variant(self, name: str) -> ml_collections.ConfigDict:
+        """Returns the config of a trial.
+
+        Raises:
+          UserError: an unknown name, with the known ones.
+        """
+        return choose_variant(self.trials, name)
+
+    def configs(self, overrides: Overrides) -> dict[str, ml_collections.ConfigDict]:
         """Returns the config of each trial with the same fields changed, checked.
 
         Raises:
@@ -92,32 +198,21 @@ class Study:
                 raise UserError(f"trial {name!r}: {error}") from error
         return configs
 
-    def chosen(self, names: Sequence[str]) -> list[str]:
-        """Returns the trials of these names in the order of the study; of no names, all.
+    def jobs(self, path: str, overrides: Overrides) -> dict[str, Job]:
+        """Returns all trials; see `AnyStudy`."""
+        configs = self.configs(overrides)
+        fields = differing(list(configs.values()))
+        options = as_options(overrides)
+        return {
+            name: Job(name, config, f"{path}:{name}", options, differ)
+            for (name, config), differ in zip(configs.items(), fields, strict=True)
+        }
 
-        Raises:
-          UserError: an unknown name, with the known ones.
-        """
-        for name in names:
-            if name not in self.trials:
-                raise UserError(
-                    f"--trial={name}: expected one of {', '.join(self.trials)}"
-                    f"{did_you_mean(name, self.trials)}"
-                )
-        return [name for name in self.trials if name in names or not names]
+    def value(self, trial: Trial) -> float | None:
+        """Returns a trial's value of the objective on the first split."""
+        return trial.splits.get(self.splits[0], {}).get(self.objective)
 
 
-def load_study(path: str) -> Study:
-    """Returns what `get_study()` of a Python file returns.
-
-    Raises:
-      UserError: no such file, no get_study, or a mistake in the file, told with its line.
-    """
-    module = run_file(path, "--study")
-    if not callable(getattr(module, "get_study", None)):
-        raise UserError(f"{path}: has no function get_study()")
-    with mistakes_in(path):
-        study = module.get_study()
-        if not isinstance(study, Study):
-            raise UserError(f"get_study() returns {type(study).__name__}, expected a Study")
-        return study
+def as_options(overrides: Overrides) -> tuple[str, ...]:
+    """Returns overrides as the command line has them."""
+    return tuple(f"--config.{field}={text}" for field, text in overrides)

@@ -1,186 +1,335 @@
-"""Runs the trials of a study one after the other, each in a run directory of its own."""
+"""Runs the trials of a study, some at a time, each in a run directory of its own."""
 
+import concurrent.futures
 import dataclasses
-import json
+import math
 import signal
-import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import ml_collections
-
-from seqjax.errors import UserError
-from seqjax.fields import flatten, load
 from seqjax.files import run_path
-from seqjax.studies.processes import Outcome
-from seqjax.studies.results import Trial, read_trial, training_facts, write_tables, write_trial
-from seqjax.studies.study import Study
+from seqjax.reporting.metrics_log import FILE as METRICS
+from seqjax.studies.board import Board, Line
+from seqjax.studies.page import write_page
+from seqjax.studies.results import Result, best, format_value, write_tables
+from seqjax.studies.search import Search
+from seqjax.studies.space import domain_of
+from seqjax.studies.study import AnyStudy, Overrides
+from seqjax.studies.trial import Trial, as_trial, fingerprint
+from seqjax.studies.trial_queue import Claim, Offer, Rules, Standing, TrialQueue
+from seqjax.studies.trial_run import Launch, TrialRun, plain
 
-# What may differ from the config that a run was begun with: its parameters stay what they are.
-_AFTER_TRAINING = ("decode.", "evaluation.")
+# How often what runs here is looked at, and how often the storage is asked for work, in seconds.
+_LOOK = 0.5
+_ASK = 2.0
+_OPEN = ("waiting", "running")
+_NOTHING = Standing()
+
+
+@dataclasses.dataclass
+class _Seat:
+    """A trial that runs here."""
+
+    claim: Claim
+    run: TrialRun
+    place: str
+    # When it last told the storage that it lives.
+    beat: float = -math.inf
+    # Size of its metrics when they were last read.
+    seen: int = -1
+    pruned: bool = False
+    curves: dict[str, list[tuple[int, float]]] = dataclasses.field(default_factory=dict)
 
 
 class Sweep:
-    """A study in a folder: `TRIAL/` is the run of a trial, `results.md` and `.csv` the table.
+    """A study in a folder: `TRIAL/` is the run of a trial, `results.md`, `.csv` and `.html` tell.
 
-    A finished trial is not repeated, an interrupted one goes on, a failed one is tried again. A run
-    that was begun with another config is refused: its numbers would be those of no config.
+    Any number of sweeps share a study by its storage, on one machine or many; see `TrialQueue`.
+    What becomes of a single trial is told in `TrialRun`.
     """
 
     def __init__(
         self,
-        study: Study,
+        study: AnyStudy,
         path: str,
         workdir: str | Path,
-        overrides: Sequence[tuple[str, str]],
-        launch: Callable[[Sequence[str]], Outcome],
+        overrides: Overrides,
+        launch: Launch,
+        workers: int = 1,
+        storage: str = "",
+        lost_after: int = 120,
     ):
-        """Checks the configs of all trials.
+        """Checks the configs of all trials that are known.
 
         Args:
           study: what to run.
           path: its file, which each training reads by itself.
           workdir: the folder of the study.
           overrides: fields that every trial has otherwise than its config.
-          launch: runs a verb with its arguments and waits, as `processes.launch` does.
+          launch: runs a verb with its arguments and waits, as `processes.Launcher` does.
+          workers: trials that run at a time here.
+          storage: URL of the database that workers share the study by; '' is a file in the folder.
+          lost_after: seconds without a sign of life, after which a worker is taken for dead.
 
         Raises:
           UserError: some trial cannot have what the overrides say.
         """
         self.study = study
-        self.configs = study.configs(overrides)
-        self._path = path
-        self._workdir = run_path(workdir)
-        self._options = [f"--config.{field}={text}" for field, text in overrides]
-        self._launch = launch
+        self.jobs = study.jobs(path, overrides)
+        self._path, self._workdir, self._overrides = path, run_path(workdir), overrides
+        self._launch, self._workers, self._storage = launch, workers, storage
+        self._lost_after = lost_after
+        self._base = study.config(overrides) if isinstance(study, Search) else None
+        self._standings: dict[str, Standing] = {}
+        self._names: Sequence[str] = study.names
+        self._seats: dict[concurrent.futures.Future, _Seat] = {}
 
-    def commands(self, name: str) -> list[list[str]]:
-        """Returns the arguments of the verbs that train and evaluate a trial, in order."""
-        workdir = f"--workdir={self._workdir / name}"
-        train = ["train", f"--config={self._path}:{name}", workdir, *self._options]
-        return [train, *(["evaluate", workdir, f"--split={s}"] for s in self.study.splits)]
-
-    def state(self, name: str) -> str:
-        """Returns what is to be done: 'done', 'to train', 'to continue' or 'refused: REASON'."""
-        if self._recorded(name).done:
-            return "done"
-        refusal = self._refusal(name)
-        begun = (self._workdir / name / "checkpoints").is_dir()
-        return f"refused: {refusal}" if refusal else "to continue" if begun else "to train"
+    def trial(self, name: str) -> TrialRun:
+        """Returns a trial whose config is known."""
+        return TrialRun(self.jobs[name], self._workdir, self.study, self._path)
 
     def run(self, names: Sequence[str]) -> int:
-        """Runs trials in order and writes the tables after each.
+        """Runs trials in order, and writes the tables after each.
 
         Returns:
           0 when all of them are done, 1 when some failed, 128 + n when signal n ended it.
+
+        Raises:
+          UserError: the storage cannot be used, or holds another study of this name.
         """
-        failed = 0
-        for number, name in enumerate(names, start=1):
-            place = f"[{number}/{len(names)}] {name}"
-            state = self.state(name)
-            if state == "done":
-                _say(f"{place}: done before")
-                continue
-            if state.startswith("to "):
-                _say(f"{place}: {state.removeprefix('to ')}")
-            stopped_by = self._run_trial(name)
-            self.write()
-            if stopped_by:
-                _say(f"{signal.Signals(stopped_by).name}: continue with the same command")
-                return 128 + stopped_by
-            failure = self._recorded(name).failure
-            failed += bool(failure)
-            _say(f"{place}: failed: {failure}" if failure else f"{place}: done")
+        self._names = names
+        self._workdir.mkdir(parents=True, exist_ok=True)
+        self._queue = TrialQueue(
+            self._storage,
+            self._workdir,
+            self.study.name,
+            self._rules(),
+            self._lost_after,
+            given_up=lambda: bool(self._launch.signal),
+        )
+        with Board(self._workers > 1, self.study.objective) as self._board:
+            self._enter()
+            with concurrent.futures.ThreadPoolExecutor(self._workers) as threads:
+                try:
+                    stopped_by = self._work(threads)
+                finally:
+                    for seat in self._seats.values():
+                        seat.run.stop.set()
         self.write()
-        if failed:
-            _say(f"{failed} of {len(names)} trials failed")
-        return 1 if failed else 0
+        write_page(self._workdir, self.study, self.results(), self._rules().domains)
+        return self._tell_the_end(stopped_by)
+
+    def results(self) -> list[Result]:
+        """Returns what is known of each trial of the study."""
+        found = []
+        for name in self.study.names:
+            if name in self.jobs:
+                trial = self._recorded(name)
+                found.append(Result(self.jobs[name], trial, self.study.value(trial)))
+        return found
 
     def write(self) -> str:
         """Writes `results.md` and `results.csv`; returns the former."""
-        trials = {name: self._recorded(name) for name in self.configs}
-        return write_tables(self._workdir, self.study, trials)
+        return write_tables(self._workdir, self.study, self.results())
 
-    def _run_trial(self, name: str) -> int:
-        """Trains and evaluates; returns the number of the signal that ended it, or 0."""
-        found: dict[str, Any] = {}
-        failure = self._refusal(name)
-        train, *evaluations = self.commands(name)
-        for split, command in zip((None, *self.study.splits), (train, *evaluations), strict=True):
-            if failure:
-                break
-            outcome = self._launch(command)
-            if outcome.signal:
-                return outcome.signal
-            if outcome.code:
-                failure = _reason(command[0], outcome)
-            elif split is None:
-                # A training reads the file by itself, perhaps long after the sweep did.
-                failure = self._difference(name, f"{self._path} was changed while the sweep ran")
-            else:
-                found[split] = json.loads(outcome.output)
-        if failure:
-            self._record(name, Trial(failure=failure))
+    def _rules(self) -> Rules:
+        study = self.study
+        if isinstance(study, Search):
+            draws = study.sampler == "tpe"
+            judged = study.pruner, study.startup, study.seed
+            return Rules(study.higher, study.space, draws, *judged)
+        fields = next(iter(self.jobs.values())).fields
+        values = {field: [job.fields[field] for job in self.jobs.values()] for field in fields}
+        return Rules(study.higher, {field: domain_of(found) for field, found in values.items()})
+
+    def _enter(self) -> None:
+        """Puts the trials into the queue; tells which are done."""
+        study = self.study
+        if isinstance(study, Search):
+            self._queue.identify(study.identity(self._overrides))
+            points = {name: job.fields for name, job in self.jobs.items()}
+            offers = {name: Offer(point=points.get(name, {})) for name in study.names}
         else:
-            self._record(name, Trial(training_facts(self._workdir / name), found))
-        return 0
+            self._queue.identify({"study": {}})
+            splits = ",".join(study.splits)
+            offers = {
+                name: Offer(f"{fingerprint(plain(job.config))} {splits}", job.fields)
+                for name, job in self.jobs.items()
+            }
+        self._queue.enter(offers, self._void())
+        self._look_up()
+        for name in self._names:
+            if self._standing(name).state in ("complete", "pruned"):
+                self._board.say(f"{self._place(name)}: {self._recorded(name).outcome} before")
 
-    def _refusal(self, name: str) -> str:
-        """Says why a trial cannot go on in its run directory, '' where it can."""
-        # What a start left that saved no step binds nobody.
-        steps = (self._workdir / name / "checkpoints").glob("*")
-        if not any(entry.name.isdigit() for entry in steps):
-            return ""
-        return self._difference(name, "choose another --workdir", _AFTER_TRAINING)
+    def _void(self) -> list[str]:
+        """Returns the trials whose results are gone; with a storage of many it has them."""
+        if self._storage or isinstance(self.study, Search):
+            return []
+        return [name for name in self.jobs if not self.trial(name).recorded().done]
 
-    def _difference(self, name: str, advice: str, but: tuple[str, ...] = ()) -> str:
-        """Says which field a run has otherwise than its trial, '' where none."""
-        folder = self._workdir / name
-        try:
-            saved = flatten(load(folder / "config.json", missing="default"))
-        except UserError as error:
-            return str(error)
-        wanted = flatten(self.configs[name])
-        fields = [
-            field
-            for field, value in wanted.items()
-            if saved[field] != value and not field.startswith(but)
-        ]
-        if not fields:
-            return ""
-        first, others = fields[0], len(fields) - 1
-        more = f" ({others} more field{'s differ' if others > 1 else ' differs'})" if others else ""
-        return (
-            f"{first} is {wanted[first]!r}, but the run in {folder} has {saved[first]!r}"
-            f"{more}: {advice}"
-        )
+    def _work(self, threads: concurrent.futures.ThreadPoolExecutor) -> int:
+        """Runs trials until none is left; returns the number of the signal that ended it, or 0."""
+        asked, stopped_by, told = -math.inf, 0, False
+        while True:
+            stopped_by = stopped_by or self._launch.signal
+            if not stopped_by and len(self._seats) < self._workers:
+                if time.monotonic() - asked > _ASK:
+                    self._take_seats(threads)
+                    asked = time.monotonic()
+            if not self._seats:
+                waiting = [n for n in self._names if self._standing(n).state in _OPEN]
+                if stopped_by or not waiting:
+                    return stopped_by
+                if not told:
+                    self._board.say(f"waiting for {len(waiting)} trials of other workers")
+                    told = True
+                time.sleep(_LOOK)
+            done, _ = concurrent.futures.wait(
+                self._seats, _LOOK, concurrent.futures.FIRST_COMPLETED
+            )
+            for future in done:
+                stopped_by = self._leave(self._seats.pop(future), future.result()) or stopped_by
+                asked = -math.inf
+            for seat in self._seats.values():
+                self._look(seat)
+            self._show()
 
-    def _record(self, name: str, trial: Trial) -> None:
-        write_trial(self._workdir / name, _plain(self.configs[name]), trial)
+    def _take_seats(self, threads: concurrent.futures.ThreadPoolExecutor) -> None:
+        """Claims as many trials as can run here."""
+        self._queue.revive()
+        while len(self._seats) < self._workers:
+            claim = self._queue.claim(self._names)
+            if claim is None:
+                break
+            self._know(claim.name, claim.point)
+            run, place = self.trial(claim.name), self._place(claim.name)
+            state = run.state()
+            if state == "done":
+                self._finish(claim, run.recorded())
+                self._board.say(f"{place}: done before")
+                continue
+            if state.startswith("to "):
+                again = ", tried again" if claim.attempt else ""
+                self._board.say(f"{place}: {state.removeprefix('to ')}{again}{self._told(claim)}")
+            future = threads.submit(run.run, self._launch, self._said(run))
+            self._seats[future] = _Seat(claim, run, place)
+        self._look_up()
+
+    def _said(self, run: TrialRun) -> Callable[[str], None]:
+        return lambda line: self._board.said(run.folder, line)
+
+    def _look(self, seat: _Seat) -> None:
+        """Tells the storage how a trial goes on; ends it where that says so."""
+        if seat.run.stop.is_set():
+            return
+        now = time.monotonic()
+        if now - seat.beat > self._queue.beat_seconds:
+            seat.beat = now
+            if not self._queue.beat(seat.claim):
+                self._board.say(f"{seat.place}: another worker has it, since this one was silent")
+                seat.run.stop.set()
+        path = seat.run.folder / METRICS
+        size = path.stat().st_size if path.exists() else -1
+        if size == seat.seen or not isinstance(self.study, Search):
+            return
+        seat.seen, seat.curves = size, seat.run.curves()
+        values = [value for _, value in seat.curves.get(self.study.objective, ())]
+        if self._queue.report(seat.claim, values) and seat.run.phase == "train":
+            seat.pruned = True
+            seat.run.stop.set()
+
+    def _leave(self, seat: _Seat, stopped_by: int) -> int:
+        """Takes note of a trial that runs no more; returns the signal that ended it, or 0."""
+        if stopped_by:
+            self._queue.finish(seat.claim, {})
+        elif seat.pruned:
+            seat.run.record_pruned()
+            self._finish(seat.claim, seat.run.recorded())
+        elif not seat.run.stop.is_set():
+            # What came after the last look.
+            self._look(seat)
+            self._finish(seat.claim, seat.run.recorded())
+        self._look_up()
+        self.write()
+        if not stopped_by and (seat.pruned or not seat.run.stop.is_set()):
+            self._board.say(f"{seat.place}: {self._ending(seat.run.recorded())}")
+        return stopped_by
+
+    def _finish(self, claim: Claim, trial: Trial) -> None:
+        value, failure = self.study.value(trial), trial.failure
+        unknown = not failure and value is None
+        if unknown and isinstance(self.study, Search):
+            failure = f"{self.study.objective} was never measured"
+        # Optuna has no other name for what is finished without a value.
+        pruned = bool(trial.pruned) or unknown
+        self._queue.finish(claim, dataclasses.asdict(trial), value, pruned, failure)
+
+    def _look_up(self) -> None:
+        """Reads how all trials stand, and learns what was drawn for those of a search."""
+        self._standings = self._queue.standings()
+        for name, standing in self._standings.items():
+            if isinstance(self.study, Search) and len(standing.point) == len(self.study.space):
+                self._know(name, standing.point)
+
+    def _know(self, name: str, point: Mapping[str, Any]) -> None:
+        if name not in self.jobs:
+            job = self.study.job(self._path, name, point, self._base, self._overrides)
+            self.jobs[name] = job
 
     def _recorded(self, name: str) -> Trial:
-        """Returns what is known of a trial with the config that it has now."""
-        trial = read_trial(self._workdir / name, _plain(self.configs[name]))
-        if set(self.study.splits) <= set(trial.splits):
-            # What failed may have been another split.
-            return dataclasses.replace(trial, failure="")
-        return Trial(failure=trial.failure)
+        """Returns what is known of a trial, here or in the storage."""
+        trial, standing = self.trial(name).recorded(), self._standing(name)
+        if trial.done or not standing.record or not (self._storage or self._base):
+            return trial
+        return as_trial(standing.record)
 
+    def _standing(self, name: str) -> Standing:
+        return self._standings.get(name, _NOTHING)
 
-def _plain(config: ml_collections.ConfigDict) -> Mapping[str, Any]:
-    """Returns a config as JSON gives it back."""
-    return json.loads(json.dumps(config.to_dict()))
+    def _place(self, name: str) -> str:
+        return f"[{self._names.index(name) + 1}/{len(self._names)}] {name}"
 
+    def _told(self, claim: Claim) -> str:
+        """Returns the values that were drawn for a trial."""
+        if not isinstance(self.study, Search):
+            return ""
+        values = (f"{field}={format_value('', value)}" for field, value in claim.point.items())
+        return " " + " ".join(values)
 
-def _reason(verb: str, outcome: Outcome) -> str:
-    """Says in one line why a verb failed."""
-    number = -outcome.code if outcome.code < 0 else outcome.code - 128
-    if number in list(signal.Signals):
-        return f"{verb} was stopped by {signal.Signals(number).name}"
-    reason = outcome.complaint.removeprefix("seqjax: error: ")
-    return reason or f"{verb} left with exit code {outcome.code}"
+    def _ending(self, trial: Trial) -> str:
+        value = self.study.value(trial)
+        if not isinstance(self.study, Search) or value is None:
+            return trial.outcome
+        objective = self.study.objective
+        return f"{trial.outcome}, best {objective} {format_value(objective, value)}"
 
+    def _show(self) -> None:
+        lines = []
+        for seat in self._seats.values():
+            curve = seat.curves.get(self.study.objective, [])
+            value = self.study.value(Trial(curves={self.study.objective: curve}))
+            shown = [
+                format_value(self.study.objective, number)
+                for number in (curve[-1][1] if curve else None, value)
+            ]
+            step = str(curve[-1][0]) if curve else ""
+            lines.append(Line(seat.claim.name, seat.run.phase, step, *shown))
+        states = [self._standing(name).state for name in self._names]
+        counts = (f"{states.count(state)} {state}" for state in sorted(set(states)))
+        self._board.show(f"{self.study.name}: {', '.join(counts)}", lines)
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    def _tell_the_end(self, stopped_by: int) -> int:
+        if stopped_by:
+            self._board.say(f"{signal.Signals(stopped_by).name}: continue with the same command")
+            return 128 + stopped_by
+        failed = [name for name in self._names if self._standing(name).state == "failed"]
+        found = best(self.study, self.results())
+        if isinstance(self.study, Search) and found:
+            value = format_value(self.study.objective, found.value)
+            self._board.say(f"best: {found.job.name} with {self.study.objective} {value}")
+        if failed:
+            self._board.say(f"{len(failed)} of {len(self._names)} trials failed")
+        return 1 if failed else 0

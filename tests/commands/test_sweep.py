@@ -2,6 +2,9 @@ import contextlib
 import csv
 import io
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -33,7 +36,12 @@ def sweep(tmp_path, tiny, monkeypatch, capsys):
     path.write_text(_STUDY)
     launched = []
 
-    def launch(arguments):
+    @contextlib.contextmanager
+    def launcher():
+        launch.signal = 0
+        yield launch
+
+    def launch(arguments, stop, show):
         launched.append((arguments[0], Path(arguments[2 if arguments[0] == "train" else 1]).name))
         out, error = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
@@ -46,7 +54,7 @@ def sweep(tmp_path, tiny, monkeypatch, capsys):
         code = main(["sweep", f"--study={study}", workdir, *options, *tiny(fields)])
         return code, *capsys.readouterr()
 
-    monkeypatch.setattr(verb, "launch", launch)
+    monkeypatch.setattr(verb, "Launcher", launcher)
     run.launched, run.workdir = launched, tmp_path / "runs"
     return run
 
@@ -108,6 +116,8 @@ def test_a_study_from_its_file_to_its_table(sweep):
         ),
         (["--config.train.patience=0"], "trial 'bad': train.patience = 0: expected at least 1"),
         (["--workdir="], "--workdir is empty"),
+        (["--workers=0"], "--workers=0: expected at least 1"),
+        (["--lost_after=1"], "--lost_after=1: expected at least 2"),
         (["--config=x.py"], "unrecognized arguments: --config=x.py"),
     ],
 )
@@ -124,3 +134,106 @@ def test_a_study_must_be_there(sweep, tmp_path):
     assert (code, out) == (2, "")
     assert error.startswith("seqjax: error: --study: no file ") and error.count("\n") == 1
     assert main(["sweep", f"--workdir={tmp_path}"]) == 2
+
+
+_SEARCH = f"""
+from seqjax.config_files import load_config_file
+from seqjax.studies.search import Search
+from seqjax.studies.space import choice, log_uniform
+
+def get_study():
+    config = load_config_file("{_DEMO}")
+    space = {{"optimizer.learning_rate": log_uniform(1e-3, 1e-1), "seed": choice(1, 2)}}
+    return Search("rates", config, space, "loss", trials=2, **{{}})
+"""
+
+
+@pytest.fixture
+def search(tmp_path):
+    """Returns a function that writes the file of a search."""
+
+    def write(fields="{}"):
+        path = tmp_path / "search.py"
+        path.write_text(_SEARCH.replace("{}", fields))
+        return path
+
+    return write
+
+
+def test_a_search_is_told_before_it_runs(sweep, search):
+    fields = {"evaluation.every": 1}
+    path = search("{'pruner': 'median'}")
+    code, out, error = sweep("--dry_run", study=path, fields=fields)
+    assert (code, error) == (0, "") and not sweep.workdir.exists()
+    assert out == (
+        "rates: 2 trials by tpe, pruned by median,\nfor the lowest loss in\n"
+        "  optimizer.learning_rate: log_uniform(0.001, 0.1)\n  seed: choice(1, 2)\n"
+    )
+    path = search("{'sampler': 'random'}")
+    out = sweep("--dry_run", study=path, fields=fields)[1]
+    assert "for the lowest loss in" in out and "\ntrial-0000: to train\n" in out
+    assert "--config.optimizer.learning_rate=0.0" in out and "--config.train.duration=3" in out
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def get_study(): pass", "get_study() returns nothing, expected a Study or a Search"),
+        ("def get_study(): return {}", "get_study() returns dict, expected a Study or a Search"),
+    ],
+)
+def test_a_study_that_is_none_is_told(sweep, tmp_path, text, message):
+    path = tmp_path / "other.py"
+    path.write_text(text)
+    code, out, error = sweep(study=path)
+    assert (code, out, error) == (2, "", f"seqjax: error: {path}: {message}\n")
+
+
+def test_a_storage_that_cannot_be_reached_is_told(sweep):
+    code, out, error = sweep("--storage=sqlite:////nowhere/study.db")
+    assert (code, out, sweep.launched) == (2, "", [])
+    assert error == (
+        "seqjax: error: --storage=sqlite:////nowhere/study.db: cannot be used:"
+        " unable to open database file\n"
+    )
+
+
+def test_a_sweep_waits_for_no_jax():
+    code = "import sys, seqjax.commands.sweep; print({'jax', 'optuna'} & {*sys.modules})"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "set()\n"
+
+
+def _until(condition):
+    deadline = time.monotonic() + 280
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_a_sweep_that_is_killed_goes_on_with_the_same_command(search, tiny, tmp_path):
+    workdir = tmp_path / "runs"
+    fields = {"train.duration": 8, "decode.max_length_ratio": 0.0, "decode.max_length_extra": 3}
+    command = [sys.executable, "-m", "seqjax", "sweep", f"--study={search()}", "--lost_after=2"]
+    command += [f"--workdir={workdir}", *tiny(fields)]
+    killed = subprocess.Popen(command, stderr=subprocess.PIPE)
+    metrics = workdir / "trial-0000" / "metrics.jsonl"
+    try:
+        _until(lambda: metrics.exists() and b"validation/loss" in metrics.read_bytes())
+    finally:
+        killed.kill()
+        killed.communicate()
+    again = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    assert again.returncode == 0, again.stderr
+    assert "[1/2] trial-0000: " in again.stderr and ", tried again" in again.stderr
+    rows = list(csv.DictReader((workdir / "results.csv").open(encoding="utf-8")))
+    assert sorted(row["trial"] for row in rows) == ["trial-0000", "trial-0001"]
+    assert [row["outcome"] for row in rows] == ["done", "done"]
+    losses = [float(row["objective"]) for row in rows]
+    assert losses == sorted(losses)
+    # Nothing runs beside each other in a run directory.
+    for name in ("trial-0000", "trial-0001"):
+        lines = (workdir / name / "metrics.jsonl").read_text().splitlines()
+        steps = [json.loads(line)["step"] for line in lines if "validation/loss" in line]
+        assert steps == sorted(set(steps)) and steps[-1] == 8

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from seqjax.data.corpus import open_corpus
-from seqjax.studies.study import load_study
+from seqjax.studies.study_files import load_study
 
 _ROOT = Path(__file__).parents[2]
-_STUDIES = {"multi30k_architectures": 5, "grapheme_to_phoneme": 16, "scan": 9}
+_LISTS = {"multi30k_architectures": 5, "grapheme_to_phoneme": 16, "scan": 9}
+_STUDIES = _LISTS | {"demo_search": 24}
 
 
 def _load(name):
@@ -23,20 +24,22 @@ def test_every_study_is_tested():
 @pytest.mark.parametrize("name", _STUDIES)
 def test_every_trial_is_valid_also_with_a_small_budget(name):
     study = _load(name)
-    assert len(study.trials) == _STUDIES[name]
-    assert list(study.configs([])) == list(study.trials)
-    study.configs([("train.duration", "1 step")])
+    assert len(study.names) == _STUDIES[name]
+    assert set(study.jobs("study.py", [])) == (set(study.names) if name in _LISTS else set())
+    study.jobs("study.py", [("train.duration", "1 step")])
 
 
 @pytest.mark.parametrize("name", _STUDIES)
-def test_the_readme_tells_the_command_and_every_kind_of_trial(name):
+def test_the_readme_tells_the_command_and_what_is_compared(name):
     text = (_ROOT / "experiments" / name / "README.md").read_text(encoding="utf-8")
     assert f"python launch.py sweep --study=experiments/{name}/study.py" in text
-    for part in {trial.partition("-")[0] for trial in _load(name).trials}:
+    study = _load(name)
+    trials = study.names if name in _LISTS else study.space
+    for part in {trial.partition("-")[0] for trial in trials}:
         assert f"`{part}`" in text
 
 
-@pytest.mark.parametrize("name", _STUDIES)
+@pytest.mark.parametrize("name", _LISTS)
 def test_every_trial_finds_its_corpus(name, real_data, monkeypatch):
     monkeypatch.setenv("SEQJAX_DATA", str(real_data))
     for config in _load(name).trials.values():

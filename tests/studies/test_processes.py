@@ -1,13 +1,16 @@
 import os
 import signal
 import subprocess
+import sys
+import threading
+import time
 import types
 from pathlib import Path
 
 import pytest
 
 from seqjax.studies import processes
-from seqjax.studies.processes import launch
+from seqjax.studies.processes import Launcher
 
 
 @pytest.fixture
@@ -25,6 +28,11 @@ def program(tmp_path, monkeypatch):
         )
 
     return put
+
+
+def launch(arguments, **options):
+    with Launcher() as launcher:
+        return launcher(arguments, **options)
 
 
 def test_a_verb_of_seqjax_from_any_folder(tmp_path, monkeypatch, capfd):
@@ -144,3 +152,96 @@ def test_a_traceback_is_told_by_its_exception(program):
 def test_a_process_that_is_killed_says_so(program):
     program("import os\nos.kill(os.getpid(), 9)")
     assert launch([]) == (-9, "", "", 0)
+
+
+_SAVES = (
+    "import signal, sys, time\n"
+    "def save(number, frame):\n"
+    "    print('saved', sys.argv[1], file=sys.stderr)\n"
+    "    sys.exit(128 + number)\n"
+    "signal.signal(signal.SIGTERM, save)\n"
+    "print('ready', file=sys.stderr, flush=True)\n"
+    "time.sleep(60)\n"
+)
+
+
+def test_a_process_is_stopped_when_it_is_asked_to(program):
+    program(_SAVES)
+    stop, lines = threading.Event(), []
+
+    def show(line):
+        lines.append(line)
+        stop.set()
+
+    assert launch(["a"], stop=stop, show=show) == (143, "", "saved a", 0)
+    assert lines == ["ready", "saved a"]
+
+
+def test_a_signal_reaches_the_processes_of_all_threads_and_nothing_is_launched_after_it(program):
+    program(_SAVES)
+    ready, outcomes = threading.Semaphore(0), {}
+
+    def show(line):
+        ready.release()
+
+    def run(name):
+        outcomes[name] = launcher([name], show=show)
+
+    with Launcher() as launcher:
+        threads = [threading.Thread(target=run, args=(name,)) for name in "ab"]
+        for thread in threads:
+            thread.start()
+        for _ in threads:
+            assert ready.acquire(timeout=60)
+        os.kill(os.getpid(), signal.SIGTERM)
+        for thread in threads:
+            thread.join()
+        assert launcher(["c"]) == (143, "", "", 15)
+    assert outcomes == {name: (143, "", f"saved {name}", 15) for name in "ab"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent")
+def test_no_process_outlives_a_launcher_that_is_killed(program, tmp_path):
+    program(
+        "import os, sys, time\n"
+        f"sys.path.insert(0, {str(Path(processes.__file__).parents[2])!r})\n"
+        # The package in its place is known already.
+        "del sys.modules['seqjax']\n"
+        "from seqjax.studies.processes import end_with_launcher\n"
+        "end_with_launcher()\n"
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\n"
+        "time.sleep(60)\n"
+    )
+    sweep = (
+        "import seqjax, sys, types\n"
+        "from seqjax.studies import processes\n"
+        f"file = {str(tmp_path / 'seqjax' / '__init__.py')!r}\n"
+        "processes.seqjax = types.SimpleNamespace(__file__=file)\n"
+        "processes.Launcher()([])\n"
+    )
+    root = str(Path(processes.__file__).parents[2])
+    killed = subprocess.Popen(
+        [sys.executable, "-c", sweep], env=os.environ | {"PYTHONPATH": root}, cwd="/"
+    )
+    pid = tmp_path / "pid"
+    try:
+        _until(lambda: pid.exists() and pid.read_text())
+    finally:
+        killed.kill()
+        killed.wait()
+    _until(lambda: not _runs(int(pid.read_text())))
+
+
+def _until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _runs(pid):
+    # A process that has ended stays known until its parent, here the system, has taken note.
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -1,13 +1,23 @@
 import csv
 import json
+import math
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from seqjax.config import default_config
+from seqjax.errors import UserError
 from seqjax.fields import save
 from seqjax.overrides import apply_overrides
 from seqjax.studies.processes import Outcome
+from seqjax.studies.search import Search
+from seqjax.studies.space import choice, log_uniform
 from seqjax.studies.study import Study
 from seqjax.studies.sweep import Sweep
 
@@ -15,12 +25,19 @@ _METRICS = {"parameters": 1234567, "loss": 1.5, "perplexity": 4.4817, "bleu": 31
 _METRICS |= {"bleu_signature": "nrefs:1|tok:13a", "output_tokens": 900, "decoding_seconds": 4.5}
 
 
-def _train(folder, fields):
-    """Leaves what a training leaves: its config and a checkpoint."""
+def _train(folder, fields, losses=()):
+    """Leaves what a training leaves: its config, a checkpoint, and its metrics."""
     config = default_config()
     apply_overrides(config, list(fields.items()))
     (folder / "checkpoints" / "9").mkdir(parents=True, exist_ok=True)
     save(config, folder / "config.json")
+    lines = [
+        {"step": 3 * number, "validation/loss": loss, "train/seconds": 1.0 * number}
+        for number, loss in enumerate(losses, start=1)
+    ]
+    if lines:
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (folder / "metrics.jsonl").write_text(text)
 
 
 class Fake:
@@ -29,10 +46,11 @@ class Fake:
     def __init__(self):
         self.launched = []
         self.answers = {}
+        self.signal = 0
         # Fields that a training finds in the file otherwise than the sweep did.
         self.read_otherwise = {}
 
-    def __call__(self, arguments):
+    def __call__(self, arguments, stop, show):
         verb, *options = arguments
         options = dict(option.split("=", 1) for option in options)
         workdir = options["--workdir"]
@@ -89,7 +107,7 @@ def test_each_trial_is_trained_and_evaluated_in_order(sweep, fake, tmp_path):
 
 
 def test_the_commands_hold_the_overrides(sweep, tmp_path):
-    train, evaluate = sweep(("train.duration", "9 steps")).commands("b")
+    train, evaluate = sweep(("train.duration", "9 steps")).trial("b").commands()
     assert train == [
         "train",
         "--config=study.py:b",
@@ -139,8 +157,8 @@ def test_what_is_done_is_not_repeated_and_what_failed_is_tried_again(sweep, fake
 def test_another_budget_or_split_is_another_result(sweep, fake):
     assert sweep().run(["a"]) == 0
     for changed in (sweep(("train.duration", "9 steps")), sweep(splits=("test", "train"))):
-        assert changed.state("a") != "done"
-    assert sweep().state("a") == "done"
+        assert changed.trial("a").state() != "done"
+    assert sweep().trial("a").state() == "done"
 
 
 @pytest.mark.parametrize("direct", [False, True])
@@ -152,7 +170,7 @@ def test_a_run_of_another_config_is_neither_trained_nor_scored(sweep, fake, tmp_
         assert short.run(["a"]) == 0
     fake.launched.clear()
     reason = "train.duration is '20 steps', but the run in "
-    assert long.state("a").startswith(f"refused: {reason}")
+    assert long.trial("a").state().startswith(f"refused: {reason}")
     assert long.run(["a"]) == 1
     assert fake.launched == []
     assert _rows(tmp_path)[0]["outcome"] == (
@@ -162,24 +180,24 @@ def test_a_run_of_another_config_is_neither_trained_nor_scored(sweep, fake, tmp_
 
 def test_how_many_fields_a_run_has_otherwise_is_told(sweep, tmp_path):
     _train(tmp_path / "a", {"seed": "7", "train.duration": "9 steps", "decode.beam_size": "1"})
-    assert sweep().state("a").endswith(" (1 more field differs): choose another --workdir")
+    assert sweep().trial("a").state().endswith(" (1 more field differs): choose another --workdir")
 
 
 def test_how_a_run_is_decoded_and_evaluated_may_change(sweep, fake, tmp_path):
     assert sweep().run(["a"]) == 0
     fake.launched.clear()
     changed = sweep(("decode.beam_size", "1"), ("evaluation.lowercase", "True"))
-    assert changed.state("a") == "to continue"
+    assert changed.trial("a").state() == "to continue"
     assert changed.run(["a"]) == 0
     assert fake.launched == [("train", "a", None), ("evaluate", "a", "test")]
-    assert sweep().state("a") == changed.state("a") == "done"
+    assert sweep().trial("a").state() == changed.trial("a").state() == "done"
 
 
 def test_a_start_that_saved_nothing_binds_nobody(sweep, tmp_path):
     _train(tmp_path / "a", {"seed": "7"})
     (tmp_path / "a" / "checkpoints" / "9").rmdir()
     assert sweep().run(["a"]) == 0
-    assert sweep().state("a") == "done"
+    assert sweep().trial("a").state() == "done"
 
 
 def test_a_failure_leaves_the_results_of_other_configs_alone(sweep, fake, tmp_path):
@@ -201,9 +219,9 @@ def test_a_record_of_one_config_is_still_read(sweep, tmp_path):
     record = {"config": config, "training": {"updates": 8}, "splits": {"test": _METRICS}}
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "results.json").write_text(json.dumps(record | {"failure": ""}))
-    assert sweep().state("a") == "done"
+    assert sweep().trial("a").state() == "done"
     assert sweep(("decode.beam_size", "1")).run(["a"]) == 0
-    assert sweep().state("a") == "done"
+    assert sweep().trial("a").state() == "done"
 
 
 def test_a_study_that_changes_while_it_runs_is_told(sweep, fake, tmp_path):
@@ -215,7 +233,7 @@ def test_a_study_that_changes_while_it_runs_is_told(sweep, fake, tmp_path):
         f"failed: train.duration is '9 steps', but the run in {tmp_path / 'a'} has '20 steps':"
         " study.py was changed while the sweep ran"
     )
-    assert before.state("a").startswith("refused: train.duration")
+    assert before.trial("a").state().startswith("refused: train.duration")
     # A study that is read again has what was trained.
     after = sweep(("train.duration", "20 steps"))
     assert after.run(["a"]) == 0
@@ -224,9 +242,9 @@ def test_a_study_that_changes_while_it_runs_is_told(sweep, fake, tmp_path):
 def test_a_damaged_record_is_made_anew(sweep, fake, tmp_path):
     assert sweep().run(["a"]) == 0
     (tmp_path / "a" / "results.json").write_text('{"config"')
-    assert sweep().state("a") == "to continue"
+    assert sweep().trial("a").state() == "to continue"
     assert sweep().run(["a"]) == 0
-    assert sweep().state("a") == "done"
+    assert sweep().trial("a").state() == "done"
 
 
 def test_a_signal_ends_the_sweep_and_the_trial_goes_on_next_time(sweep, fake, tmp_path, capsys):
@@ -236,7 +254,7 @@ def test_a_signal_ends_the_sweep_and_the_trial_goes_on_next_time(sweep, fake, tm
     assert fake.launched == [("train", "a", None)]
     assert capsys.readouterr().err.endswith("SIGTERM: continue with the same command\n")
     assert [row["outcome"] for row in _rows(tmp_path)] == ["not run", "not run"]
-    assert (sweep().state("a"), sweep().state("b")) == ("to continue", "to train")
+    assert (sweep().trial("a").state(), sweep().trial("b").state()) == ("to continue", "to train")
 
 
 def test_updates_and_seconds_are_those_of_the_run(sweep, tmp_path):
@@ -260,3 +278,262 @@ def test_updates_and_seconds_are_those_of_the_run(sweep, tmp_path):
         "- 2026-11-22, 2 x cpu, jax 0.10.2, commit 0123456789 (changed)",
         "- 2026-11-22, 2 x cpu, jax 0.10.2, commit unknown (changed)",
     ]
+
+
+_RATE, _HEADS = "optimizer.learning_rate", "model.encoder.heads"
+_SPACE = {_RATE: log_uniform(1e-4, 1e-1), _HEADS: choice(2, 4)}
+
+
+class Searched(Fake):
+    """Stands in for trainings whose loss is least where the learning rate is 0.003."""
+
+    def __call__(self, arguments, stop, show):
+        outcome = super().__call__(arguments, stop, show)
+        if arguments[0] == "train" and outcome.code == 0:
+            rate = float(next(a for a in arguments if _RATE in a).partition(f"{_RATE}=")[2])
+            best = 2 + abs(math.log10(rate / 3e-3))
+            folder = Path(arguments[2].partition("=")[2])
+            config = json.loads((folder / "config.json").read_text())
+            fields = {_RATE: str(rate), _HEADS: str(config["model"]["encoder"]["heads"])}
+            _train(folder, fields, [best + 1, best + 0.5, best])
+            show("complete")
+        return outcome
+
+
+@pytest.fixture
+def search(tmp_path):
+    """Returns a function that makes a sweep of a search, and what it launches."""
+
+    def make(*overrides, space=_SPACE, trials=4, fake=None, workers=1, lost_after=120, **fields):
+        study = Search("rates", default_config(), space, "loss", trials, **fields)
+        fake = fake or Searched()
+        sweep = Sweep(study, "s.py", tmp_path, overrides, fake, workers, lost_after=lost_after)
+        return sweep, fake
+
+    return make
+
+
+def test_a_search_ends_in_a_table_from_the_best_to_the_worst(search, tmp_path, capsys):
+    sweep, fake = search()
+    assert sweep.run(sweep.study.names) == 0
+    verbs = [("train", None), ("evaluate", "validation")]
+    assert fake.launched == [
+        (verb, name, split) for name in sweep.study.names for verb, split in verbs
+    ]
+    rows = _rows(tmp_path)
+    losses = [float(row["objective"]) for row in rows]
+    assert losses == sorted(losses) and min(losses) >= 2
+    for row in rows:
+        assert float(row["objective"]) == pytest.approx(
+            2 + abs(math.log10(float(row[_RATE]) / 3e-3))
+        )
+    table = (tmp_path / "results.md").read_text()
+    assert table.splitlines()[2].startswith("| trial | best loss | learning_rate | encoder.heads |")
+    best = rows[0]["trial"]
+    assert f"The best again: `python launch.py train --config=s.py --workdir={tmp_path}" in table
+    assert f"<b>{best}</b> with loss" in (tmp_path / "results.html").read_text()
+    error = capsys.readouterr().err
+    assert "[1/4] trial-0000: train optimizer.learning_rate=" in error
+    assert f"best: {best} with loss {min(losses):.3f}\n" in error
+    log = (tmp_path / best / "log.txt").read_text()
+    assert log == "complete\n"
+
+
+def test_a_search_goes_on_and_repeats_nothing(search, tmp_path):
+    whole, _ = search(startup=2)
+    assert whole.run(whole.study.names) == 0
+    before = {row["trial"]: row[_RATE] for row in _rows(tmp_path)}
+    more, fake = search(startup=2, trials=6)
+    assert more.run(more.study.names) == 0
+    assert [name for verb, name, _ in fake.launched if verb == "train"] == [
+        "trial-0004",
+        "trial-0005",
+    ]
+    after = {row["trial"]: row[_RATE] for row in _rows(tmp_path)}
+    assert {name: after[name] for name in before} == before
+    # Without its storage it draws the same and finds the runs.
+    (tmp_path / "study.db").unlink()
+    again, fake = search(startup=2)
+    assert again.run(again.study.names) == 0
+    assert fake.launched == []
+    assert {row["trial"]: row[_RATE] for row in _rows(tmp_path)} == before
+
+
+def test_another_search_in_the_folder_is_refused(search):
+    sweep, _ = search(trials=1)
+    assert sweep.run(sweep.study.names) == 0
+    for other, field in (
+        (search(("train.duration", "9 steps"), trials=1), "train.duration"),
+        (search(space={_RATE: log_uniform(1e-4, 1e-2), _HEADS: choice(2, 4)}, trials=1), _RATE),
+    ):
+        with pytest.raises(UserError, match=f"^{field} is .*: choose another --workdir"):
+            other[0].run(other[0].study.names)
+        assert other[1].launched == []
+
+
+def test_values_that_do_not_fit_fail_alone(search, tmp_path, capsys):
+    space = {_RATE: choice(1e-3), _HEADS: choice(3, 4)}
+    sweep, fake = search(space=space, trials=0, sampler="grid")
+    assert sweep.run(sweep.study.names) == 1
+    assert [name for verb, name, _ in fake.launched if verb == "train"] == ["trial-0001"]
+    outcomes = {row["trial"]: row["outcome"] for row in _rows(tmp_path)}
+    assert outcomes["trial-0001"] == "done"
+    assert outcomes["trial-0000"].startswith("failed: model.encoder.heads = 3: expected a divisor")
+    assert capsys.readouterr().err.endswith("1 of 2 trials failed\n")
+
+
+def test_a_search_whose_objective_is_not_measured_fails(search, capsys):
+    class Silent(Searched):
+        __call__ = Fake.__call__
+
+    sweep, _ = search(trials=1, fake=Silent())
+    assert sweep.run(sweep.study.names) == 1
+    assert "1 of 1 trials failed" in capsys.readouterr().err
+
+
+def test_a_trial_that_promises_little_is_ended(search, tmp_path, capsys):
+    class Slow(Fake):
+        """Gets worse with every trial; from the third on one waits to be ended."""
+
+        def __call__(self, arguments, stop, show):
+            outcome = super().__call__(arguments, stop, show)
+            folder = Path(arguments[2].partition("=")[2])
+            number = int(folder.name[-1]) if arguments[0] == "train" else 0
+            if arguments[0] == "train":
+                rate = float(next(a for a in arguments if _RATE in a).partition(f"{_RATE}=")[2])
+                losses = [5.0 + number] + [4.0] * (number < 2)
+                _train(folder, {_RATE: str(rate)}, losses)
+                if number >= 2:
+                    assert stop.wait(60)
+                    return Outcome(143, "", "saved")
+            return outcome
+
+    space = {_RATE: log_uniform(1e-4, 1e-1)}
+    sweep, fake = search(space=space, trials=3, pruner="median", startup=2, fake=Slow())
+    assert sweep.run(sweep.study.names) == 0
+    assert fake.launched[-1] == ("train", "trial-0002", None)
+    row = _rows(tmp_path)[-1]
+    assert (row["trial"], row["outcome"], row["objective"]) == (
+        "trial-0002",
+        "pruned at step 3",
+        "7.0",
+    )
+    assert "[3/3] trial-0002: pruned at step 3, best loss 7.000\n" in capsys.readouterr().err
+    again, fake = search(space=space, trials=3, pruner="median", startup=2, fake=Slow())
+    assert again.run(again.study.names) == 0 and fake.launched == []
+
+
+def test_several_trials_run_at_a_time(search, tmp_path, capsys):
+    together = threading.Barrier(3, timeout=60)
+
+    class Together(Searched):
+        def __call__(self, arguments, stop, show):
+            if arguments[0] == "train":
+                together.wait()
+            return super().__call__(arguments, stop, show)
+
+    sweep, fake = search(trials=6, workers=3, fake=Together())
+    assert sweep.run(sweep.study.names) == 0
+    trained = [name for verb, name, _ in fake.launched if verb == "train"]
+    assert sorted(trained) == sweep.study.names
+    assert "trial-0003: complete\n" in capsys.readouterr().err
+
+
+def test_an_error_of_one_trial_ends_the_others(search):
+    stopped = []
+
+    class Broken(Searched):
+        def __call__(self, arguments, stop, show):
+            if arguments[2].endswith("0000"):
+                raise BrokenPipeError
+            stopped.append(stop.wait(60))
+            return Outcome(143, "", "saved")
+
+    sweep, _ = search(workers=2, fake=Broken())
+    with pytest.raises(BrokenPipeError):
+        sweep.run(sweep.study.names)
+    assert stopped == [True]
+
+
+# A worker of a shared study: real but for the trainings, which leave in `trained` who did what.
+_WORKER = """
+    import os, sys, time
+    sys.path[:0] = {paths}
+    from pathlib import Path
+    from seqjax.config import default_config
+    from seqjax.studies.grid import sweep, trials
+    from seqjax.studies.study import Study
+    from seqjax.studies.sweep import Sweep
+    from test_sweep import Fake, _train
+
+    class Slow(Fake):
+        def __call__(self, arguments, stop, show):
+            if arguments[0] == "train":
+                name = Path(arguments[2]).name
+                with open("begun", "a") as file:
+                    print(name, os.getpid(), file=file)
+                if {hangs} and name.endswith("-1"):
+                    time.sleep(600)
+                time.sleep(0.2)
+            outcome = super().__call__(arguments, stop, show)
+            if arguments[0] == "train":
+                _train(Path("runs") / name, {{"seed": name[-1]}})
+            else:
+                with open("done", "a") as file:
+                    print(Path(arguments[1]).name, os.getpid(), file=file)
+            return outcome
+
+    study = Study("shared", trials(default_config(), sweep("seed", range(8))))
+    shared = Sweep(study, "study.py", "runs", (), Slow(), storage={storage!r}, lost_after=4)
+    sys.exit(shared.run(study.names))
+"""
+
+
+@pytest.fixture
+def work(tmp_path):
+    """Returns a function that starts a worker in the folder; none of them is left over."""
+    workers = []
+
+    def start(hangs=False, storage=""):
+        root = Path(__file__).parents[2]
+        paths = [str(root), str(root / "tests" / "studies")]
+        text = textwrap.dedent(_WORKER).format(paths=paths, hangs=hangs, storage=storage)
+        command = [sys.executable, "-c", text]
+        workers.append(subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE))
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        worker.kill()
+        worker.communicate()
+
+
+def _told(path):
+    return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _until(condition):
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_of_three_workers_one_is_killed_and_every_trial_is_done_once(work, tmp_path):
+    doomed = work(hangs=True)
+    _until(lambda: any(name == "seed-1" for name, _ in _told(tmp_path / "begun")))
+    others = [work(), work()]
+    _until(lambda: len(_told(tmp_path / "done")) > 2)
+    doomed.send_signal(signal.SIGKILL)
+    errors = [worker.communicate(timeout=120)[1].decode() for worker in others]
+    assert [worker.returncode for worker in others] == [0, 0], errors
+    names = [f"seed-{number}" for number in range(8)]
+    assert sorted(name for name, _ in _told(tmp_path / "done")) == names
+    begun = _told(tmp_path / "begun")
+    assert sorted(name for name, _ in begun) == sorted([*names, "seed-1"])
+    # The others took part in it, and one of them went on with what was left.
+    assert {pid for _, pid in begun} >= {str(worker.pid) for worker in others}
+    assert "seed-1: train, tried again" in errors[0] + errors[1]
+    rows = _rows(tmp_path / "runs")
+    assert [(row["trial"], row["outcome"]) for row in rows] == [(name, "done") for name in names]

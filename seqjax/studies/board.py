@@ -1,0 +1,104 @@
+"""How a sweep is watched: a table of what runs on a terminal, lines elsewhere."""
+
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+from seqjax.studies.processes import say
+
+_LOG = "log.txt"
+
+
+class Line(NamedTuple):
+    """What is shown of a trial that runs: what is done, how far it is, and what it has reached."""
+
+    name: str
+    phase: str
+    step: str
+    now: str
+    best: str
+
+
+class Board:
+    """Shows events, and what runs at the moment, on standard error.
+
+    Events are lines. What the processes of a trial say goes to `log.txt` in its folder; elsewhere
+    than on a terminal it is shown, too, behind the trial's name where several run at a time.
+    """
+
+    def __init__(self, several: bool, objective: str, stream: TextIO | None = None):
+        """Starts the display.
+
+        Args:
+          several: whether more than one trial runs at a time.
+          objective: the metric that is watched.
+          stream: standard error unless given.
+        """
+        self._several, self._objective = several, objective
+        stream = sys.stderr if stream is None else stream
+        self._lock = threading.Lock()
+        self._live = _start_live(stream) if _is_terminal(stream) else None
+
+    def __enter__(self) -> "Board":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._live is not None:
+            self._live.update("", refresh=True)
+            self._live.stop()
+            self._live = None
+
+    def say(self, line: str) -> None:
+        """Shows an event."""
+        if self._live is None:
+            say(line)
+        else:
+            self._live.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def said(self, folder: Path, line: str) -> None:
+        """Keeps, and perhaps shows, a line of a trial's process."""
+        with self._lock:
+            folder.mkdir(parents=True, exist_ok=True)
+            with (folder / _LOG).open("a", encoding="utf-8") as log:
+                log.write(f"{line}\n")
+            if self._live is None:
+                say(f"{folder.name}: {line}" if self._several else line)
+
+    def show(self, title: str, lines: Sequence[Line]) -> None:
+        """Shows what runs, on a terminal."""
+        if self._live is None:
+            return
+        from rich.table import Table
+
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+        objective = self._objective.replace("_", " ")
+        for head in ("trial", "", "step", f"{objective} now", "best"):
+            table.add_column(
+                head, no_wrap=True, justify="left" if head in ("trial", "") else "right"
+            )
+        for line in lines:
+            table.add_row(*line)
+        self._live.update(table, refresh=True)
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    # A dumb terminal cannot go back to redraw a line.
+    return stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+
+
+def _start_live(stream: TextIO):
+    # Imported here: without a terminal nothing of it is needed.
+    from rich.console import Console
+    from rich.live import Live
+
+    live = Live(
+        console=Console(file=stream, force_terminal=True),
+        auto_refresh=False,
+        redirect_stdout=False,
+        redirect_stderr=stream is sys.stderr,
+    )
+    live.start()
+    return live

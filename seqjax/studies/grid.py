@@ -1,0 +1,168 @@
+"""Lists of changes to a config, made of few words, and the trials that they make of it.
+
+A change is a dictionary of fields and their values. In a study file:
+
+    base = load_config_file("configs/demo.py")
+    rates = sweep("optimizer.learning_rate", [1e-3, 3e-4])
+    sizes = zipped(sweep("model.encoder.width", [64, 128]), sweep("model.decoder.width", [64, 128]))
+    Study("Rates and sizes", trials(base, product(rates, sizes)))
+
+makes four trials, `learning_rate-0.001_encoder.width-64_decoder.width-64` and so on.
+"""
+
+import itertools
+import random
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import ml_collections
+
+from seqjax.config import default_config
+from seqjax.errors import UserError
+from seqjax.fields import conform, flatten
+from seqjax.studies.space import Domain, check_space
+from seqjax.validation import check_value
+
+Change = dict[str, Any]
+
+# A longer name of a folder is no help to anybody, and some file systems end at 255 bytes.
+_LONGEST_NAME = 120
+
+
+def sweep(field: str, values: Iterable[Any]) -> list[Change]:
+    """Returns a change for each value of a field.
+
+    Raises:
+      UserError: an unknown field, no values, or one that the field cannot have.
+    """
+    changes = [{field: check_value(field, value)} for value in values]
+    if not changes:
+        raise UserError(f"sweep({field!r}): expected at least one value")
+    return changes
+
+
+def product(*parts: Sequence[Change]) -> list[Change]:
+    """Returns every combination of a change from each list; the last list varies fastest.
+
+    Raises:
+      UserError: two lists change the same field.
+    """
+    return [_merged(combination) for combination in itertools.product(*parts)]
+
+
+def zipped(*parts: Sequence[Change]) -> list[Change]:
+    """Returns the first changes of all lists as one, the second ones, and so on.
+
+    Raises:
+      UserError: the lists differ in length, or two of them change the same field.
+    """
+    lengths = sorted({len(part) for part in parts})
+    if len(lengths) > 1:
+        raise UserError(f"zipped: expected lists of one length, not of {lengths}")
+    return [_merged(combination) for combination in zip(*parts, strict=True)]
+
+
+def chain(*parts: Sequence[Change]) -> list[Change]:
+    """Returns the changes of all lists, one list after the other."""
+    return [change for part in parts for change in part]
+
+
+def sample(space: Mapping[str, Domain], count: int, seed: int = 0) -> list[Change]:
+    """Returns changes that are drawn from a space; more of them begin with the same.
+
+    Raises:
+      UserError: see `space.check_space`; or a count below 1.
+    """
+    check_space(space)
+    if count < 1:
+        raise UserError(f"sample: count = {count}: expected at least 1")
+    generator = random.Random(seed)
+    return [
+        {field: domain.draw(generator) for field, domain in space.items()} for _ in range(count)
+    ]
+
+
+def trials(
+    base: ml_collections.ConfigDict, changes: Sequence[Change]
+) -> dict[str, ml_collections.ConfigDict]:
+    """Returns the config of each change by a name that tells the fields in which they differ.
+
+    Raises:
+      UserError: no changes, two that make the same config, an unknown field, or a value that it
+        cannot have.
+    """
+    if not changes:
+        raise UserError("trials: expected at least one change")
+    configs = []
+    for change in changes:
+        config = conform(flatten(base))
+        checked = {field: check_value(field, value) for field, value in change.items()}
+        config.update_from_flattened_dict(checked)
+        configs.append(config)
+    fields = list(dict.fromkeys(field for change in changes for field in change))
+    return dict(zip(_names(configs, fields), configs, strict=True))
+
+
+def differing(configs: Sequence[ml_collections.ConfigDict]) -> list[dict[str, Any]]:
+    """Returns, of each config, the fields in which not all are alike, sorted by their paths."""
+    flat = [flatten(config) for config in configs]
+    fields = [field for field in flat[0] if any(one[field] != flat[0][field] for one in flat)]
+    return [{field: one[field] for field in fields} for one in flat]
+
+
+def short_names(fields: Iterable[str]) -> dict[str, str]:
+    """Returns for each field the fewest of its last words that no other field of a config has."""
+    fields = list(fields)
+    others = set(flatten(default_config())).union(fields)
+    names = {}
+    for field in fields:
+        words = field.split(".")
+        ends = [".".join(words[-count:]) for count in range(1, len(words))]
+        short = (end for end in ends if sum(o.endswith(f".{end}") for o in others) == 1)
+        names[field] = next(short, field)
+    return names
+
+
+def _merged(combination: Sequence[Change]) -> Change:
+    merged: Change = {}
+    for change in combination:
+        for field in change:
+            if field in merged:
+                raise UserError(f"{field}: is changed twice in one trial; use chain for lists")
+        merged |= change
+    return merged
+
+
+def _names(configs: Sequence[ml_collections.ConfigDict], order: list[str]) -> list[str]:
+    """Returns a name that a folder may have for each config, 'base' for a single one."""
+    if len(configs) == 1:
+        return ["base"]
+    found = [
+        {field: fields[field] for field in order if field in fields}
+        for fields in differing(configs)
+    ]
+    for number, fields in enumerate(found):
+        if fields in found[:number]:
+            same = f"changes {found.index(fields) + 1} and {number + 1}"
+            raise UserError(f"trials: {same} make the same config; expected each of them once")
+    short = short_names(found[0])
+    names = [
+        "_".join(f"{short[field]}-{_word(value)}" for field, value in fields.items())
+        for fields in found
+    ]
+    width = len(str(len(names)))
+    if max(map(len, names)) > _LONGEST_NAME or max(Counter(names).values()) > 1:
+        return [f"trial-{number:0{width}}" for number in range(1, len(names) + 1)]
+    return names
+
+
+def _word(value: Any) -> str:
+    """Returns a value as a part of a name: letters, digits, '.', '_' and '-'."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return str(value).replace("+", "")
+    text = "-".join(value) if isinstance(value, tuple) else value
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-") or "none"

@@ -1,0 +1,206 @@
+"""What a search is: a space of hyperparameters, and what is best in it."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import ml_collections
+
+from seqjax.config import default_config
+from seqjax.duration import parse_duration
+from seqjax.errors import UserError, did_you_mean
+from seqjax.evaluation.metrics import best_is_higher
+from seqjax.fields import conform, flatten
+from seqjax.overrides import apply_overrides
+from seqjax.studies.grid import Change, product, sample
+from seqjax.studies.space import Domain, check_space
+from seqjax.studies.study import Job, Overrides, as_options, check_report
+from seqjax.studies.trial import Trial
+from seqjax.validation import RULES, validate
+
+_SAMPLERS = ("tpe", "random", "grid")
+_PRUNERS = ("none", "median", "hyperband")
+_DIRECTIONS = ("maximize", "minimize")
+
+
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """The best value of a validation metric in a space of hyperparameters.
+
+    The objective of a trial is the metric's best value while it trains; how often it is measured
+    is `evaluation.every`.
+
+    Attributes:
+      name: what the table is headed with.
+      base: the config of every trial, but for the fields in the space.
+      space: what each of those fields may be (`space.py`).
+      objective: a validation metric, 'loss', 'bleu', ...
+      trials: how many to run; of a grid 0 runs all.
+      direction: 'maximize' or 'minimize'; '' asks the metric.
+      sampler: 'tpe' draws near what was good (Tree-structured Parzen Estimator: Bergstra et al.,
+        2011), 'random' anywhere, 'grid' takes every combination of choices and integers.
+      pruner: ends trials that promise little: 'median', those worse than half of the others after
+        as many evaluations, 'hyperband' (Li et al., 2018), or 'none' of them.
+      startup: trials before the sampler and the median begin to judge.
+      seed: of what is drawn.
+      splits: the splits that every trial is evaluated on when it is trained.
+      columns: what the table shows besides the objective, among `study.COLUMNS`.
+
+    Raises:
+      UserError: an unknown field, metric or word, or a value that a field cannot have.
+    """
+
+    name: str
+    base: ml_collections.ConfigDict
+    space: Mapping[str, Domain]
+    objective: str
+    trials: int = 0
+    direction: str = ""
+    sampler: str = "tpe"
+    pruner: str = "none"
+    startup: int = 10
+    seed: int = 0
+    splits: tuple[str, ...] = ("validation",)
+    columns: tuple[str, ...] = ("parameters", "updates", "training_seconds", "loss", "bleu")
+
+    def __post_init__(self):
+        check_report(self)
+        check_space(self.space)
+        metrics = tuple(metric for metric in RULES["train.stop_metric"].known if metric)
+        _check_word("objective", self.objective, metrics)
+        for field, known in (("sampler", _SAMPLERS), ("pruner", _PRUNERS)):
+            _check_word(field, getattr(self, field), known)
+        _check_word("direction", self.direction, ("", *_DIRECTIONS))
+        least = 0 if self.sampler == "grid" else 1
+        if type(self.trials) is not int or self.trials < least:
+            raise UserError(f"trials = {self.trials!r}: expected a whole number, at least {least}")
+        if type(self.startup) is not int or self.startup < 1:
+            raise UserError(f"startup = {self.startup!r}: expected a whole number, at least 1")
+        if self.sampler == "grid":
+            self._check_grid()
+
+    def _check_grid(self) -> None:
+        for field, domain in self.space.items():
+            if not domain.points():
+                raise UserError(f"{field}: {domain} has no end; a grid needs choice or integers")
+        if self.trials > self._size():
+            raise UserError(f"trials = {self.trials}: the grid has {self._size()} points")
+
+    def _size(self) -> int:
+        return math.prod(len(domain.points()) for domain in self.space.values())
+
+    @property
+    def higher(self) -> bool:
+        """Whether a larger value of the objective is the better one."""
+        return self.direction == "maximize" or (
+            not self.direction and best_is_higher(self.objective)
+        )
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all trials in order."""
+        return [f"trial-{number:04}" for number in range(self.trials or self._size())]
+
+    def variant(self, name: str) -> ml_collections.ConfigDict:
+        """Returns the config that every trial begins with.
+
+        Raises:
+          UserError: there is a name.
+        """
+        if name:
+            raise UserError(f"no variant {name!r}: a search has none, its trials are overrides")
+        return self.base
+
+    def points(self) -> list[Change]:
+        """Returns what the trials are where that is known before: not with 'tpe'."""
+        if self.sampler == "random":
+            return sample(self.space, self.trials, self.seed)
+        if self.sampler == "grid":
+            axes = [[{field: v} for v in domain.points()] for field, domain in self.space.items()]
+            return product(*axes)[: self.trials or None]
+        return []
+
+    def config(self, overrides: Overrides) -> ml_collections.ConfigDict:
+        """Returns the base with the fields of the command line changed, checked.
+
+        Raises:
+          UserError: an unknown field, one that is searched, a value that cannot be, or an objective
+            that is not measured while training.
+        """
+        apply_overrides(default_config(), overrides)
+        for field, text in overrides:
+            if field in self.space:
+                raise UserError(f"--config.{field}={text}: this field is searched")
+        config = conform(flatten(self.base))
+        apply_overrides(config, overrides)
+        validate(config)
+        if parse_duration(config.evaluation.every)[0] == 0:
+            raise UserError(
+                f"evaluation.every = {config.evaluation.every!r}: expected more than 0, since the"
+                f" objective {self.objective!r} is measured then"
+            )
+        watching = config.copy_and_resolve_references()
+        watching.train.stop_metric = self.objective
+        try:
+            validate(watching)
+        except UserError as error:
+            raise UserError(str(error).replace("train.stop_metric", "objective")) from error
+        return config
+
+    def jobs(self, path: str, overrides: Overrides) -> dict[str, Job]:
+        """Returns the trials that are known; see `AnyStudy`."""
+        config = self.config(overrides)
+        pairs = zip(self.names, self.points(), strict=False)
+        return {name: self.job(path, name, point, config, overrides) for name, point in pairs}
+
+    def job(
+        self,
+        path: str,
+        name: str,
+        point: Mapping[str, Any],
+        config: ml_collections.ConfigDict,
+        overrides: Overrides,
+    ) -> Job:
+        """Returns the trial at a point; whether its values fit together shows when it runs.
+
+        Args:
+          path: the study's file.
+          name: that of the trial.
+          point: the value of each field in the space.
+          config: what `config(overrides)` returned.
+          overrides: those of the command line.
+        """
+        changed = conform(flatten(config))
+        changed.update_from_flattened_dict(conform_point(point))
+        options = as_options([(field, str(value)) for field, value in point.items()])
+        return Job(name, changed, path, (*options, *as_options(overrides)), dict(point))
+
+    def value(self, trial: Trial) -> float | None:
+        """Returns the best value of the objective while the trial was trained."""
+        values = [value for _, value in trial.curves.get(self.objective, ())]
+        values = [value for value in values if math.isfinite(value)]
+        return (max if self.higher else min)(values, default=None)
+
+    def identity(self, overrides: Overrides) -> dict[str, Any]:
+        """Returns, as plain values, what may not change while the search goes on."""
+        names = ("objective", "higher", "sampler", "seed", "splits")
+        return {
+            "search": {name: getattr(self, name) for name in names},
+            "space": {field: str(domain) for field, domain in self.space.items()},
+            "config": flatten(self.config(overrides)),
+        }
+
+
+def conform_point(point: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the values of fields as a config holds them."""
+    whole = flatten(conform(point, missing="default"))
+    return {field: whole[field] for field in point}
+
+
+def _check_word(field: str, word: str, known: tuple[str, ...]) -> None:
+    if word not in known:
+        expected = ", ".join(map(repr, known))
+        raise UserError(
+            f"{field} = {word!r}: expected one of {expected}{did_you_mean(str(word), known)}"
+        )

@@ -1,0 +1,184 @@
+"""The database that Optuna keeps studies in, and what is told when it cannot be reached."""
+
+import contextlib
+import functools
+import random
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seqjax.errors import UserError
+from seqjax.studies.processes import say
+
+if TYPE_CHECKING:
+    import optuna
+    import sqlalchemy
+
+_FILE = "study.db"
+# How long a first contact, and a lock that another process holds, are waited for, in seconds.
+_CONNECT = 10
+_LOCKED = 60
+# How long to wait before a storage that was lost is tried again, in seconds.
+_AGAIN = 1.0
+# How often tables are set up that others may be setting up.
+_TRIES = 5
+_DRIVERS = {
+    "postgresql": "pip install 'seqjax[postgresql]'",
+    "mysql": "pip install a driver, such as pymysql for mysql+pymysql://...",
+}
+
+
+def open_storage(
+    url: str, workdir: Path, beat: int, lost_after: int
+) -> "optuna.storages.RDBStorage":
+    """Connects to a database and sets up Optuna's tables where they are missing.
+
+    Args:
+      url: that of a database, as SQLAlchemy has it; '' is SQLite in a file of the folder.
+      workdir: the study's folder.
+      beat: seconds after which a worker tells that it lives.
+      lost_after: seconds without that, after which it is taken for dead.
+
+    Raises:
+      UserError: the URL is none, its driver is not installed, or nobody answers.
+    """
+    # Imported here: neither --help nor a mistake waits for it.
+    import optuna
+    import sqlalchemy
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # Heartbeats have been experimental since 2021.
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    if not url:
+        file = str((workdir / _FILE).absolute())
+        url = sqlalchemy.URL.create("sqlite", database=file).render_as_string()
+    with _told(url):
+        kind = sqlalchemy.make_url(url).get_backend_name()
+        options: dict[str, Any] = {"pool_pre_ping": True}
+        if kind == "sqlite":
+            options["connect_args"] = {"timeout": _LOCKED}
+        elif kind in _DRIVERS:
+            options["connect_args"] = {"connect_timeout": _CONNECT}
+        make = functools.partial(
+            optuna.storages.RDBStorage,
+            url,
+            engine_kwargs=options,
+            heartbeat_interval=beat,
+            grace_period=lost_after,
+        )
+        storage = _set_up(make)
+        if kind == "sqlite":
+            _serialize(storage.engine)
+        return storage
+
+
+def _set_up(make: Callable[[], "optuna.storages.RDBStorage"]) -> "optuna.storages.RDBStorage":
+    """Returns a new storage, though others may set up the same tables at the same time."""
+    import sqlalchemy
+
+    for _ in range(_TRIES - 1):
+        try:
+            return make()
+        except sqlalchemy.exc.DBAPIError as error:
+            made = isinstance(error, sqlalchemy.exc.IntegrityError) or "exist" in str(error.orig)
+            if not made:
+                raise
+            time.sleep(_AGAIN * random.random())
+    return make()
+
+
+def _serialize(engine: "sqlalchemy.Engine") -> None:
+    """Lets each transaction of SQLite begin with the lock that it needs to write.
+
+    By itself it would take the lock only to write, after another worker may have changed what it
+    has read: two would be granted the same trial.
+    """
+    import sqlalchemy
+
+    def connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+
+    def begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    sqlalchemy.event.listen(engine, "connect", connect)
+    sqlalchemy.event.listen(engine, "begin", begin)
+    # The connections so far begin otherwise.
+    engine.dispose()
+
+
+def patient(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Lets a method be tried again while the storage is away, for `self.lost_after` seconds.
+
+    The method may have done all of its work before the answer was lost. `self.url` is told;
+    `self.given_up()` tells whether to wait no longer.
+
+    Raises:
+      UserError: the storage stayed away.
+    """
+
+    @functools.wraps(method)
+    def tried(self, *arguments: Any, **options: Any) -> Any:
+        deadline = 0.0
+        while True:
+            try:
+                return method(self, *arguments, **options)
+            except _lost() as error:
+                now = time.monotonic()
+                if not deadline:
+                    deadline = now + self.lost_after
+                    say(f"seqjax: warning: {shown(self.url)} does not answer: {_reason(error)}")
+                if now > deadline or self.given_up():
+                    raise _unreachable(self.url, error) from error
+                time.sleep(_AGAIN)
+
+    return tried
+
+
+def shown(url: str) -> str:
+    """Returns a URL without its password, as the option of the command line."""
+    import sqlalchemy
+
+    with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError):
+        url = sqlalchemy.make_url(url).render_as_string(hide_password=True)
+    return f"--storage={url}"
+
+
+@contextlib.contextmanager
+def _told(url: str) -> Iterator[None]:
+    import sqlalchemy
+
+    try:
+        yield
+    except ImportError as error:
+        kind = sqlalchemy.make_url(url).get_backend_name()
+        advice = _DRIVERS.get(kind, "install the driver that it names")
+        raise UserError(f"{shown(url)}: its driver is not installed: {advice}") from error
+    except sqlalchemy.exc.ArgumentError as error:
+        raise UserError(
+            f"{shown(url)}: expected the URL of a database such as"
+            f" 'postgresql://user@host/name' or 'sqlite:///file.db': {_reason(error)}"
+        ) from error
+    except (*_lost(), RuntimeError) as error:
+        raise _unreachable(url, error) from error
+
+
+def _lost() -> tuple[type[Exception], ...]:
+    import optuna
+    import sqlalchemy
+
+    return (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError)
+
+
+def _unreachable(url: str, error: Exception) -> UserError:
+    return UserError(f"{shown(url)}: cannot be used: {_reason(error)}")
+
+
+def _reason(error: Exception) -> str:
+    """Returns the first line of what the database said."""
+    # Optuna puts an error of its own around SQLAlchemy's, which has that of the driver.
+    cause = error.__cause__ if type(error).__name__ == "StorageInternalError" else error
+    text = str(getattr(cause, "orig", None) or cause)
+    return " ".join(next(iter(text.strip().splitlines()), type(cause).__name__).split())

@@ -1,0 +1,23 @@
+"""Reads the files of studies."""
+
+from seqjax.config_files import mistakes_in, run_file
+from seqjax.errors import UserError
+from seqjax.studies.search import Search
+from seqjax.studies.study import Study
+
+
+def load_study(path: str) -> Study | Search:
+    """Returns what `get_study()` of a Python file returns.
+
+    Raises:
+      UserError: no such file, no get_study, or a mistake in the file, told with its line.
+    """
+    module = run_file(path, "--study")
+    if not callable(getattr(module, "get_study", None)):
+        raise UserError(f"{path}: has no function get_study()")
+    with mistakes_in(path):
+        study = module.get_study()
+        if not isinstance(study, Study | Search):
+            found = "nothing" if study is None else type(study).__name__
+            raise UserError(f"get_study() returns {found}, expected a Study or a Search")
+        return study

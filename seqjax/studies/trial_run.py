@@ -1,0 +1,170 @@
+"""A trial in its run directory: processes train and evaluate it, and what came of it is kept."""
+
+import dataclasses
+import json
+import math
+import signal
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import ml_collections
+
+from seqjax.errors import UserError
+from seqjax.fields import flatten, load
+from seqjax.studies.processes import Outcome
+from seqjax.studies.study import AnyStudy, Job
+from seqjax.studies.trial import Trial, read_curves, read_trial, training_facts, write_trial
+from seqjax.validation import validate
+
+# What may differ from the config that a run was begun with: its parameters stay what they are.
+_AFTER_TRAINING = ("decode.", "evaluation.")
+
+
+class Launch(Protocol):
+    """Runs a verb with its arguments and waits, as `processes.Launcher` does."""
+
+    signal: int
+
+    def __call__(
+        self, arguments: Sequence[str], stop: threading.Event, show: Callable[[str], None]
+    ) -> Outcome:
+        """Returns how it ended."""
+
+
+class TrialRun:
+    """A trial that is, or may be, run here.
+
+    A finished trial is not repeated, an interrupted one goes on, a failed one is tried again. A run
+    that was begun with another config is refused: its numbers would be those of no config.
+
+    Attributes:
+      job: the trial.
+      folder: its run directory.
+      phase: what is being done, 'train' or 'evaluate SPLIT', '' for nothing.
+      stop: when it is set, the process that runs is ended and nothing is recorded.
+    """
+
+    def __init__(self, job: Job, workdir: Path, study: AnyStudy, path: str):
+        self.job, self.folder = job, workdir / job.name
+        self.phase = ""
+        self.stop = threading.Event()
+        self._study, self._path = study, path
+
+    def commands(self) -> list[list[str]]:
+        """Returns the arguments of the verbs that train and evaluate the trial, in order."""
+        splits = (f"--split={split}" for split in self._study.splits)
+        evaluations = (["evaluate", f"--workdir={self.folder}", split] for split in splits)
+        return [self.job.training(self.folder), *evaluations]
+
+    def state(self) -> str:
+        """Returns what is to be done: 'done', 'to train', 'to continue' or 'refused: REASON'."""
+        if self.recorded().done:
+            return "done"
+        refusal = self._refusal()
+        begun = (self.folder / "checkpoints").is_dir()
+        return f"refused: {refusal}" if refusal else "to continue" if begun else "to train"
+
+    def run(self, launch: Launch, show: Callable[[str], None]) -> int:
+        """Trains and evaluates; returns the number of the signal that ended it, or 0."""
+        found: dict[str, Any] = {}
+        failure = self._refusal() or _mistake(self.job.config)
+        for split, command in zip((None, *self._study.splits), self.commands(), strict=True):
+            if failure:
+                break
+            self.phase = " ".join(filter(None, (command[0], split)))
+            outcome = launch(command, self.stop, show)
+            if outcome.signal or self.stop.is_set():
+                return outcome.signal
+            if outcome.code:
+                failure = _reason(command[0], outcome)
+            elif split is None:
+                # A training reads the file by itself, perhaps long after the sweep did.
+                failure = self._difference(f"{self._path} was changed while the sweep ran")
+            else:
+                found[split] = json.loads(outcome.output)
+        self.phase = ""
+        self.record(Trial(failure=failure) if failure else self._ended(splits=found))
+        return 0
+
+    def record_pruned(self) -> None:
+        """Keeps what is known of the trial, which has been ended since it promised little."""
+        trial = self._ended()
+        self.record(dataclasses.replace(trial, pruned=trial.training.get("updates", 0)))
+
+    def record(self, trial: Trial) -> None:
+        """Keeps what came of the trial."""
+        write_trial(self.folder, plain(self.job.config), trial)
+
+    def recorded(self) -> Trial:
+        """Returns what is known of the trial with the config that it has now."""
+        trial = read_trial(self.folder, plain(self.job.config))
+        if set(self._study.splits) <= set(trial.splits):
+            # What failed, or was pruned, may have been another start.
+            return dataclasses.replace(trial, failure="", pruned=0)
+        kept = trial.training if trial.pruned else {}
+        return dataclasses.replace(trial, training=kept, splits={})
+
+    def curves(self) -> dict[str, list[tuple[int, float]]]:
+        """Returns what was measured while training: the objective, and the loss."""
+        return read_curves(self.folder, dict.fromkeys((self._study.objective, "loss")))
+
+    def _ended(self, splits: Mapping[str, Any] | None = None) -> Trial:
+        finite = {
+            metric: [point for point in curve if math.isfinite(point[1])]
+            for metric, curve in self.curves().items()
+        }
+        return Trial(training_facts(self.folder), splits or {}, curves=finite)
+
+    def _refusal(self) -> str:
+        """Says why the trial cannot go on in its run directory, '' where it can."""
+        # What a start left that saved no step binds nobody.
+        steps = (self.folder / "checkpoints").glob("*")
+        if not any(entry.name.isdigit() for entry in steps):
+            return ""
+        return self._difference("choose another --workdir", _AFTER_TRAINING)
+
+    def _difference(self, advice: str, but: tuple[str, ...] = ()) -> str:
+        """Says which field the run has otherwise than the trial, '' where none."""
+        try:
+            saved = flatten(load(self.folder / "config.json", missing="default"))
+        except UserError as error:
+            return str(error)
+        wanted = flatten(self.job.config)
+        fields = [
+            field
+            for field, value in wanted.items()
+            if saved[field] != value and not field.startswith(but)
+        ]
+        if not fields:
+            return ""
+        first, others = fields[0], len(fields) - 1
+        more = f" ({others} more field{'s differ' if others > 1 else ' differs'})" if others else ""
+        return (
+            f"{first} is {wanted[first]!r}, but the run in {self.folder} has {saved[first]!r}"
+            f"{more}: {advice}"
+        )
+
+
+def plain(config: ml_collections.ConfigDict) -> Mapping[str, Any]:
+    """Returns a config as JSON gives it back."""
+    return json.loads(json.dumps(config.to_dict()))
+
+
+def _mistake(config: ml_collections.ConfigDict) -> str:
+    """Says which values of a search do not fit together, '' where all do."""
+    try:
+        validate(config)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def _reason(verb: str, outcome: Outcome) -> str:
+    """Says in one line why a verb failed."""
+    number = -outcome.code if outcome.code < 0 else outcome.code - 128
+    if number in list(signal.Signals):
+        return f"{verb} was stopped by {signal.Signals(number).name}"
+    reason = outcome.complaint.removeprefix("seqjax: error: ")
+    return reason or f"{verb} left with exit code {outcome.code}"

@@ -1,0 +1,63 @@
+import pytest
+
+from seqjax.config_files import load_config_file
+from seqjax.errors import UserError
+from seqjax.studies.study_files import load_study
+
+_FILE = """
+from seqjax.config import default_config
+from seqjax.studies.study import Study
+
+def trial(layers):
+    config = default_config()
+    config.model.encoder.layers = layers
+    return config
+
+def get_study():
+    return Study("depth", {"shallow": trial(1), "deep-6": trial(6)}, **{})
+"""
+
+
+def _write(folder, text):
+    path = folder / "study.py"
+    path.write_text(text)
+    return str(path)
+
+
+def _error(function, *arguments):
+    with pytest.raises(UserError) as caught:
+        function(*arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_study_is_read_from_its_file(tmp_path):
+    study = load_study(_write(tmp_path, _FILE))
+    assert (study.name, list(study.trials)) == ("depth", ["shallow", "deep-6"])
+    assert study.splits == ("test",)
+
+
+def test_a_trial_is_a_config_that_every_verb_can_take(tmp_path):
+    path = _write(tmp_path, _FILE)
+    assert load_config_file(f"{path}:deep-6").model.encoder.layers == 6
+    message = "no variant 'deep': expected 'shallow', 'deep-6'; did you mean 'deep-6'?"
+    assert _error(load_config_file, f"{path}:deep") == f"{path}: {message}"
+    assert "no variant '': expected 'shallow', 'deep-6'" in _error(load_config_file, path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1\n", "study.py: has no function get_study()"),
+        ("def get_study(): return 3\n", "study.py: get_study() returns int, expected a Study or"),
+        ("def get_study():\n    return nothing\n", "study.py:2: NameError: "),
+        (_FILE.replace("**{}", "columns=('bleuu',)"), "study.py: column 'bleuu': expected one of"),
+    ],
+)
+def test_mistakes_in_a_file_are_told_in_one_line_with_their_place(text, message, tmp_path):
+    assert message in _error(load_study, _write(tmp_path, text))
+
+
+def test_no_file_is_told(tmp_path):
+    message = _error(load_study, str(tmp_path / "none.py"))
+    assert message == f"--study: no file '{tmp_path / 'none.py'}'; expected a Python file"
