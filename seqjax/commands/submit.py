@@ -16,7 +16,8 @@ from seqjax.errors import UserError
 from seqjax.files import check_run_path, in_bucket, replace_file
 from seqjax.overrides import apply_overrides
 from seqjax.parallel.catalog import find_devices
-from seqjax.studies.study import load_study
+from seqjax.studies.study import Study
+from seqjax.studies.study_files import load_study
 from seqjax.submission import cloud, kubernetes, local, slurm, tpu
 from seqjax.submission.job import Job, Submission
 from seqjax.validation import validate
@@ -163,8 +164,9 @@ def _job(
     trials: tuple[str, ...] = ()
     if arguments.study:
         study = load_study(arguments.study)
-        study.configs(overrides)
-        trials = tuple(study.trials)
+        study.jobs(arguments.study, overrides)
+        # A search finds out what to try as it goes: it is one job.
+        trials = tuple(study.names) if isinstance(study, Study) else ()
         file = _inside(arguments.study, "study", here, scheduler)
         command = ("sweep", f"--study={file}", f"--workdir={workdir}", *options)
     else:
