@@ -183,7 +183,10 @@ class Sweep:
                 if stopped_by or not waiting:
                     return stopped_by
                 if not told:
-                    self._board.say(f"waiting for {len(waiting)} trials of other workers")
+                    self._board.say(
+                        f"waiting for {len(waiting)} trials of other workers, each taken for dead"
+                        f" when it is silent for {self._lost_after} s"
+                    )
                     told = True
                 time.sleep(_LOOK)
             done, _ = concurrent.futures.wait(
@@ -232,9 +235,11 @@ class Sweep:
                 seat.run.stop.set()
         path = seat.run.folder / METRICS
         size = path.stat().st_size if path.exists() else -1
-        if size == seat.seen or not isinstance(self.study, Search):
+        if size == seat.seen:
             return
         seat.seen, seat.curves = size, seat.run.curves()
+        if not isinstance(self.study, Search):
+            return
         values = [value for _, value in seat.curves.get(self.study.objective, ())]
         if self._queue.report(seat.claim, values) and seat.run.phase == "train":
             seat.pruned = True
@@ -306,16 +311,15 @@ class Sweep:
         return f"{trial.outcome}, best {objective} {format_value(objective, value)}"
 
     def _show(self) -> None:
-        lines = []
+        objective, lines = self.study.objective, []
         for seat in self._seats.values():
-            curve = seat.curves.get(self.study.objective, [])
-            value = self.study.value(Trial(curves={self.study.objective: curve}))
-            shown = [
-                format_value(self.study.objective, number)
-                for number in (curve[-1][1] if curve else None, value)
-            ]
-            step = str(curve[-1][0]) if curve else ""
-            lines.append(Line(seat.claim.name, seat.run.phase, step, *shown))
+            values = [value for _, value in seat.curves.get(objective, ())]
+            best_value = (max if self.study.higher else min)(values, default=None)
+            shown = (values[-1] if values else None, best_value)
+            numbers = [format_value(objective, value) for value in shown]
+            evaluated = next(iter(seat.curves.values()), [])
+            step = str(evaluated[-1][0]) if evaluated else ""
+            lines.append(Line(seat.claim.name, seat.run.phase, step, *numbers))
         states = [self._standing(name).state for name in self._names]
         counts = (f"{states.count(state)} {state}" for state in sorted(set(states)))
         self._board.show(f"{self.study.name}: {', '.join(counts)}", lines)

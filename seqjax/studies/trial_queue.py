@@ -226,11 +226,16 @@ class TrialQueue:
     @patient
     def report(self, claim: Claim, values: Sequence[float]) -> bool:
         """Tells the objective after each evaluation so far; returns whether to end the trial."""
+        import optuna
+
         new = values[claim.reported :]
-        for value in new:
-            claim.reported += 1
-            claim.trial.report(value, step=claim.reported)
-        return bool(new) and claim.trial.should_prune()
+        # Where another worker has taken it for dead, the next beat tells.
+        with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+            for value in new:
+                claim.trial.report(value, step=claim.reported + 1)
+                claim.reported += 1
+            return bool(new) and claim.trial.should_prune()
+        return False
 
     @patient
     def finish(
@@ -246,12 +251,24 @@ class TrialQueue:
         It is complete with a value, pruned, or failed for a reason; without any of these it is
         released: somebody else may go on with it.
         """
+        from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
 
-        if self._rdb.get_trial(claim.id).state != TrialState.RUNNING:
-            # Another worker has it, or an answer was lost and this is known already.
-            return
-        trial = claim.trial
+        if self._rdb.get_trial(claim.id).state == TrialState.RUNNING:
+            # Otherwise another worker has it, or an answer was lost and this is known already.
+            with contextlib.suppress(UpdateFinishedTrialError):
+                self._tell(claim.trial, record, value, pruned, failure)
+
+    def _tell(
+        self,
+        trial: "optuna.trial.Trial",
+        record: Mapping[str, Any],
+        value: float | None,
+        pruned: bool,
+        failure: str,
+    ) -> None:
+        from optuna.trial import TrialState
+
         if failure:
             trial.set_user_attr(_FAILURE, failure)
             pruned = False
