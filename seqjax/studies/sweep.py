@@ -13,11 +13,12 @@ from seqjax.reporting.metrics_log import FILE as METRICS
 from seqjax.studies.board import Board, Line
 from seqjax.studies.page import write_page
 from seqjax.studies.results import Result, best, format_value, write_tables
+from seqjax.studies.sampling import Rules
 from seqjax.studies.search import Search
 from seqjax.studies.space import domain_of
 from seqjax.studies.study import AnyStudy, Overrides
 from seqjax.studies.trial import Trial, as_trial, fingerprint
-from seqjax.studies.trial_queue import Claim, Offer, Rules, Standing, TrialQueue
+from seqjax.studies.trial_queue import Claim, Offer, Standing, TrialQueue
 from seqjax.studies.trial_run import Launch, TrialRun, plain
 
 # How often what runs here is looked at, and how often the storage is asked for work, in seconds.

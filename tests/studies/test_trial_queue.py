@@ -5,8 +5,9 @@ import time
 import pytest
 
 from seqjax.errors import UserError
+from seqjax.studies.sampling import Rules
 from seqjax.studies.space import choice, integers, log_uniform
-from seqjax.studies.trial_queue import Offer, Rules, TrialQueue
+from seqjax.studies.trial_queue import Offer, TrialQueue
 
 _SPACE = {
     "optimizer.learning_rate": log_uniform(1e-4, 1e-2),
