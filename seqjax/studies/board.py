@@ -71,6 +71,9 @@ class Board:
         """Shows what runs, on a terminal."""
         if self._live is None:
             return
+        if not lines:
+            self._live.update("", refresh=True)
+            return
         from rich.table import Table
 
         table = Table(title=title, title_justify="left", box=None, pad_edge=False)

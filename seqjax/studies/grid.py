@@ -148,21 +148,24 @@ def _names(configs: Sequence[ml_collections.ConfigDict], order: list[str]) -> li
             same = f"changes {found.index(fields) + 1} and {number + 1}"
             raise UserError(f"trials: {same} make the same config; expected each of them once")
     short = short_names(found[0])
-    names = [
-        "_".join(f"{short[field]}-{_word(value)}" for field, value in fields.items())
-        for fields in found
-    ]
-    width = len(str(len(names)))
-    if max(map(len, names)) > _LONGEST_NAME or max(Counter(names).values()) > 1:
-        return [f"trial-{number:0{width}}" for number in range(1, len(names) + 1)]
-    return names
+    for digits in (4, 15):
+        names = [
+            "_".join(f"{short[field]}-{_word(value, digits)}" for field, value in fields.items())
+            for fields in found
+        ]
+        if max(map(len, names)) <= _LONGEST_NAME and max(Counter(names).values()) == 1:
+            return names
+    width = len(str(len(found)))
+    return [f"trial-{number:0{width}}" for number in range(1, len(found) + 1)]
 
 
-def _word(value: Any) -> str:
+def _word(value: Any, digits: int) -> str:
     """Returns a value as a part of a name: letters, digits, '.', '_' and '-'."""
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, int | float):
-        return str(value).replace("+", "")
+    if isinstance(value, float):
+        return f"{value:.{digits}g}".replace("+", "")
+    if isinstance(value, int):
+        return str(value)
     text = "-".join(value) if isinstance(value, tuple) else value
     return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-") or "none"

@@ -29,7 +29,7 @@ class Search:
     """The best value of a validation metric in a space of hyperparameters.
 
     The objective of a trial is the metric's best value while it trains; how often it is measured
-    is `evaluation.every`.
+    is `evaluation.every`. Which of its states is evaluated in the end is `checkpoint.best_metric`.
 
     Attributes:
       name: what the table is headed with.

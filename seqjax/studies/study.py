@@ -1,6 +1,7 @@
 """What a study is: trials that are named by their file, and what all kinds of studies share."""
 
 import dataclasses
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -210,7 +211,8 @@ class Study:
 
     def value(self, trial: Trial) -> float | None:
         """Returns a trial's value of the objective on the first split."""
-        return trial.splits.get(self.splits[0], {}).get(self.objective)
+        value = trial.splits.get(self.splits[0], {}).get(self.objective)
+        return value if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def as_options(overrides: Overrides) -> tuple[str, ...]:

@@ -14,11 +14,12 @@ from seqjax.reporting.metrics_log import FILE as METRICS
 from seqjax.studies.board import Board, Line
 from seqjax.studies.page import write_page
 from seqjax.studies.results import Result, best, format_value, write_tables
+from seqjax.studies.sampling import Rules
 from seqjax.studies.search import Search
 from seqjax.studies.space import domain_of
 from seqjax.studies.study import AnyStudy, Overrides
 from seqjax.studies.trial import Trial, as_trial, fingerprint
-from seqjax.studies.trial_queue import Claim, Offer, Rules, Standing, TrialQueue
+from seqjax.studies.trial_queue import Claim, Offer, Standing, TrialQueue
 from seqjax.studies.trial_run import Launch, TrialRun, plain
 
 # How often what runs here is looked at, and how often the storage is asked for work, in seconds.
@@ -184,7 +185,10 @@ class Sweep:
                 if stopped_by or not waiting:
                     return stopped_by
                 if not told:
-                    self._board.say(f"waiting for {len(waiting)} trials of other workers")
+                    self._board.say(
+                        f"waiting for {len(waiting)} trials of other workers, each taken for dead"
+                        f" when it is silent for {self._lost_after} s"
+                    )
                     told = True
                 time.sleep(_LOOK)
             done, _ = concurrent.futures.wait(
@@ -233,9 +237,11 @@ class Sweep:
                 seat.run.stop.set()
         path = seat.run.folder / METRICS
         size = path.stat().st_size if path.exists() else -1
-        if size == seat.seen or not isinstance(self.study, Search):
+        if size == seat.seen:
             return
         seat.seen, seat.curves = size, seat.run.curves()
+        if not isinstance(self.study, Search):
+            return
         values = [value for _, value in seat.curves.get(self.study.objective, ())]
         if self._queue.report(seat.claim, values) and seat.run.phase == "train":
             seat.pruned = True
@@ -307,16 +313,15 @@ class Sweep:
         return f"{trial.outcome}, best {objective} {format_value(objective, value)}"
 
     def _show(self) -> None:
-        lines = []
+        objective, lines = self.study.objective, []
         for seat in self._seats.values():
-            curve = seat.curves.get(self.study.objective, [])
-            value = self.study.value(Trial(curves={self.study.objective: curve}))
-            shown = [
-                format_value(self.study.objective, number)
-                for number in (curve[-1][1] if curve else None, value)
-            ]
-            step = str(curve[-1][0]) if curve else ""
-            lines.append(Line(seat.claim.name, seat.run.phase, step, *shown))
+            values = [value for _, value in seat.curves.get(objective, ())]
+            best_value = (max if self.study.higher else min)(values, default=None)
+            shown = (values[-1] if values else None, best_value)
+            numbers = [format_value(objective, value) for value in shown]
+            evaluated = next(iter(seat.curves.values()), [])
+            step = str(evaluated[-1][0]) if evaluated else ""
+            lines.append(Line(seat.claim.name, seat.run.phase, step, *numbers))
         states = [self._standing(name).state for name in self._names]
         counts = (f"{states.count(state)} {state}" for state in sorted(set(states)))
         self._board.show(f"{self.study.name}: {', '.join(counts)}", lines)

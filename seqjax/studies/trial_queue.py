@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from seqjax.errors import UserError
-from seqjax.studies.space import Domain
+from seqjax.studies.sampling import Rules, draw, pruner_of, sampler_of
 from seqjax.studies.storage import open_storage, patient, shown
 
 if TYPE_CHECKING:
@@ -62,17 +62,6 @@ class Standing(NamedTuple):
     point: Mapping[str, Any] = {}
     record: Mapping[str, Any] = {}
     failure: str = ""
-
-
-class Rules(NamedTuple):
-    """How a search draws and judges; of a list of trials only `higher` and `domains` count."""
-
-    higher: bool
-    domains: Mapping[str, Domain]
-    draws: bool = False
-    pruner: str = "none"
-    startup: int = 10
-    seed: int = 0
 
 
 @dataclasses.dataclass
@@ -132,7 +121,7 @@ class TrialQueue:
     def _open(self) -> None:
         import optuna
 
-        self._pruner = _pruner(self._rules)
+        self._pruner = pruner_of(self._rules)
         direction = "maximize" if self._rules.higher else "minimize"
         self._study = optuna.create_study(
             study_name=self._name, storage=self._rdb, direction=direction, load_if_exists=True
@@ -226,11 +215,16 @@ class TrialQueue:
     @patient
     def report(self, claim: Claim, values: Sequence[float]) -> bool:
         """Tells the objective after each evaluation so far; returns whether to end the trial."""
+        import optuna
+
         new = values[claim.reported :]
-        for value in new:
-            claim.reported += 1
-            claim.trial.report(value, step=claim.reported)
-        return bool(new) and claim.trial.should_prune()
+        # Where another worker has taken it for dead, the next beat tells.
+        with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+            for value in new:
+                claim.trial.report(value, step=claim.reported + 1)
+                claim.reported += 1
+            return bool(new) and claim.trial.should_prune()
+        return False
 
     @patient
     def finish(
@@ -246,12 +240,24 @@ class TrialQueue:
         It is complete with a value, pruned, or failed for a reason; without any of these it is
         released: somebody else may go on with it.
         """
+        from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
 
-        if self._rdb.get_trial(claim.id).state != TrialState.RUNNING:
-            # Another worker has it, or an answer was lost and this is known already.
-            return
-        trial = claim.trial
+        if self._rdb.get_trial(claim.id).state == TrialState.RUNNING:
+            # Otherwise another worker has it, or an answer was lost and this is known already.
+            with contextlib.suppress(UpdateFinishedTrialError):
+                self._tell(claim.trial, record, value, pruned, failure)
+
+    def _tell(
+        self,
+        trial: "optuna.trial.Trial",
+        record: Mapping[str, Any],
+        value: float | None,
+        pruned: bool,
+        failure: str,
+    ) -> None:
+        from optuna.trial import TrialState
+
         if failure:
             trial.set_user_attr(_FAILURE, failure)
             pruned = False
@@ -338,11 +344,10 @@ class TrialQueue:
         """Returns a trial that is running now, its values drawn."""
         import optuna
 
-        # Each draw has a seed of its own, so that a search that is stopped goes on as it would.
         study = optuna.load_study(
             study_name=self._name,
             storage=self._rdb,
-            sampler=_sampler(self._rules, list(self._offers).index(name)),
+            sampler=sampler_of(self._rules, list(self._offers).index(name)),
             pruner=self._pruner,
         )
         trial_id = self._trial_id(number)
@@ -350,8 +355,7 @@ class TrialQueue:
         trial.set_user_attr(_WORKER, self._worker)
         point = dict(self._offers[name].point)
         if self._rules.draws:
-            for field, domain in self._rules.domains.items():
-                point[field] = domain.inside(_suggest(trial, field, domain.distribution()))
+            point = draw(trial, self._rules.domains)
         reported = len(self._rdb.get_trial(trial_id).intermediate_values)
         return Claim(name, point, attempt, reported, trial, trial_id)
 
@@ -391,34 +395,3 @@ def _failure(attempts: Sequence["optuna.trial.FrozenTrial"]) -> str:
             break
         deaths += 1
     return f"its worker died {deaths} times" if deaths >= _DEATHS else ""
-
-
-def _suggest(trial: "optuna.trial.Trial", field: str, distribution: Any) -> Any:
-    """Draws the value of a field, or returns the one that the trial has."""
-    name = type(distribution).__name__
-    if name == "FloatDistribution":
-        low, high, log = distribution.low, distribution.high, distribution.log
-        return trial.suggest_float(field, low, high, log=log)
-    if name == "IntDistribution":
-        return trial.suggest_int(field, distribution.low, distribution.high, step=distribution.step)
-    return trial.suggest_categorical(field, distribution.choices)
-
-
-def _sampler(rules: Rules, number: int) -> "optuna.samplers.BaseSampler":
-    import optuna
-
-    if not rules.draws:
-        return optuna.samplers.RandomSampler(rules.seed)
-    return optuna.samplers.TPESampler(
-        seed=(rules.seed * 65_537 + number) % 2**32,
-        n_startup_trials=rules.startup,
-        constant_liar=True,
-    )
-
-
-def _pruner(rules: Rules) -> "optuna.pruners.BasePruner":
-    from optuna import pruners
-
-    if rules.pruner == "median":
-        return pruners.MedianPruner(n_startup_trials=rules.startup)
-    return pruners.HyperbandPruner() if rules.pruner == "hyperband" else pruners.NopPruner()

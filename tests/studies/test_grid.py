@@ -88,6 +88,8 @@ def test_trials_are_named_by_the_fields_in_which_they_differ():
             sweep("evaluation.metrics", [("bleu", "ter"), ("chrf",)]),
             ["metrics-bleu-ter", "metrics-chrf"],
         ),
+        (sweep(_RATE, [0.00123456, 0.5]), ["learning_rate-0.001235", "learning_rate-0.5"]),
+        (sweep(_RATE, [0.25, 0.25002]), ["learning_rate-0.25", "learning_rate-0.25002"]),
         # What is told apart by no name is counted.
         (sweep("data.train", ["a/b", "a-b"]), ["trial-1", "trial-2"]),
         (sweep("data.train", ["a" * 120, "b"]), ["trial-1", "trial-2"]),

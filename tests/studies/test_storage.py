@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from seqjax.errors import UserError
+from seqjax.studies.sampling import Rules
 from seqjax.studies.space import choice, log_uniform
 from seqjax.studies.storage import open_storage, patient, shown
-from seqjax.studies.trial_queue import Offer, Rules, TrialQueue
+from seqjax.studies.trial_queue import Offer, TrialQueue
 
 
 def test_the_default_is_a_file_in_the_folder(tmp_path):

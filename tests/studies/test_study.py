@@ -2,7 +2,9 @@ import pytest
 
 from seqjax.config import default_config
 from seqjax.errors import UserError
+from seqjax.studies.grid import sweep, trials
 from seqjax.studies.study import Study, chosen
+from seqjax.studies.trial import Trial
 
 
 def _error(function, *arguments, **fields):
@@ -46,9 +48,37 @@ def test_trials_are_chosen_in_the_order_of_the_study():
         ({"trials": {"..": default_config()}}, "trial '..': expected letters, digits, "),
         ({"trials": {"results.md": default_config()}}, "trial 'results.md': the sweep writes a "),
         ({"trials": {"Results.csv": default_config()}}, "trial 'Results.csv': the sweep writes a "),
+        ({"trials": {"results.html": default_config()}}, "trial 'results.html': the sweep writes"),
+        ({"trials": {"Study.db": default_config()}}, "trial 'Study.db': the sweep writes a "),
         ({"columns": ("blue",)}, "column 'blue': expected one of parameters, "),
     ],
 )
 def test_what_is_no_study_is_told(fields, message):
     fields = {"name": "s", "trials": {"a": default_config()}} | fields
     assert _error(Study, **fields).startswith(message)
+
+
+def test_the_objective_is_the_first_column_that_tells_how_good_a_trial_is():
+    configs = {"a": default_config(), "b": default_config()}
+    for columns, objective, higher in (
+        (("updates", "bleu", "loss"), "bleu", True),
+        (("updates", "error_rate", "loss"), "loss", False),
+        (("updates",), "loss", False),
+    ):
+        study = Study("s", configs, columns=columns)
+        assert (study.objective, study.higher) == (objective, higher)
+    found = Trial(splits={"test": {"loss": 2.0}, "train": {"loss": 1.0}})
+    assert study.value(found) == 2.0
+    assert study.value(Trial(splits={"test": {"loss": "nan"}})) is study.value(Trial()) is None
+
+
+def test_a_list_of_jobs_tells_in_which_fields_they_differ():
+    configs = trials(default_config(), sweep("seed", [1, 2]))
+    jobs = Study("s", configs).jobs("study.py", [("train.duration", "9 steps")])
+    assert [job.fields for job in jobs.values()] == [{"seed": 1}, {"seed": 2}]
+    assert jobs["seed-2"].training("runs/x") == [
+        "train",
+        "--config=study.py:seed-2",
+        "--workdir=runs/x",
+        "--config.train.duration=9 steps",
+    ]

@@ -455,6 +455,21 @@ def test_an_error_of_one_trial_ends_the_others(search):
     assert stopped == [True]
 
 
+def test_machines_with_one_storage_need_no_folder_in_common(fake, tmp_path):
+    study = Study("pair", {"a": default_config(), "b": default_config()})
+    storage = f"sqlite:///{tmp_path}/shared.db"
+    sweeps = [
+        Sweep(study, "study.py", tmp_path / name, (), fake, storage=storage) for name in ("x", "y")
+    ]
+    assert sweeps[0].run(["a"]) == 0
+    assert sweeps[1].run(["a", "b"]) == 0
+    assert [name for verb, name, _ in fake.launched if verb == "train"] == ["a", "b"]
+    for folder, outcomes in (("x", ["done", "not run"]), ("y", ["done", "done"])):
+        rows = _rows(tmp_path / folder)
+        assert [row["outcome"] for row in rows] == outcomes
+        assert rows[0]["bleu"] == "31.25"
+
+
 # A worker of a shared study: real but for the trainings, which leave in `trained` who did what.
 _WORKER = """
     import os, sys, time

@@ -5,8 +5,9 @@ import time
 import pytest
 
 from seqjax.errors import UserError
+from seqjax.studies.sampling import Rules
 from seqjax.studies.space import choice, integers, log_uniform
-from seqjax.studies.trial_queue import Offer, Rules, TrialQueue
+from seqjax.studies.trial_queue import Offer, TrialQueue
 
 _SPACE = {
     "optimizer.learning_rate": log_uniform(1e-4, 1e-2),
@@ -211,3 +212,21 @@ def test_optuna_knows_the_values_and_results(queue, tmp_path):
     # A choice that the study has not had is no reason to stop.
     changed = Rules(higher=True, domains={"seed": choice(1, 7)})
     assert queue(changed, {"d": Offer("d", {"seed": 7})}).claim(["d"]).point == {"seed": 7}
+
+
+@pytest.mark.filterwarnings("ignore:Attempting to set identical")
+def test_plots_of_optuna_work_on_a_search(queue, tmp_path):
+    import optuna
+    from matplotlib import pyplot
+
+    one = queue(**_search(3, pruner="median", startup=1))
+    for values in ([3.0, 2.0], [4.0], [2.0, 1.0]):
+        claim = one.claim(one.standings())
+        pruned = one.report(claim, values)
+        one.finish(claim, {}, min(values), pruned)
+    assert _states(one) == ["complete", "pruned", "complete"]
+    study = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path}/study.db")
+    assert study.best_value == 1.0
+    for kind in ("intermediate_values", "parallel_coordinate", "param_importances"):
+        getattr(optuna.visualization.matplotlib, f"plot_{kind}")(study)
+    pyplot.close("all")
