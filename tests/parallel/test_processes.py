@@ -84,7 +84,7 @@ LAYOUTS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count, layout", [(2, "data"), (2, "mixed"), (4, "mixed")])
+@pytest.mark.parametrize("count, layout", [(2, "data"), (4, "mixed")])
 def test_processes_train_and_evaluate_what_one_does(count, layout, tiny, saved, reported, tmp_path):
     options = [f"--config={DEMO}", *tiny(FIELDS | LAYOUTS[layout])]
     alone, together = tmp_path / "alone", tmp_path / "together"
