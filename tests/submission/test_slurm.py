@@ -109,7 +109,7 @@ def test_a_job_of_two_tasks_trains_stops_is_queued_again_and_ends(
     assert queue(number, "Restarts") == "1", log.read_text()
     saved = [int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit()]
     assert len(saved) == 1 and f"SIGTERM: saved step {saved[0]}" in log.read_text()
-    # SLURM lets two minutes pass before it starts the job again.
-    subprocess.run(["scontrol", "update", f"JobId={number}", "StartTime=now"])
+    # SLURM lets two minutes pass before it starts the job again; in the second of its end it can't.
+    subprocess.run(["scontrol", "update", f"JobId={number}", "StartTime=now+5"])
     _wait(lambda: len(json.loads((workdir / "environment.json").read_text())["sessions"]) == 2)
     assert len(json.loads((workdir / "environment.json").read_text())["sessions"]) == 2
