@@ -43,11 +43,9 @@ def variants(tmp_path):
     return str(path)
 
 
-def options(tiny, **fields):
-    given = tiny(fields)
-    return [
-        option for option in given if not option.startswith(tuple(f"--config.{k}" for k in KEPT))
-    ]
+def options(tiny, fields=None):
+    kept = tuple(f"--config.{field}=" for field in KEPT)
+    return [option for option in tiny(fields) if not option.startswith(kept)]
 
 
 def test_finds_where_configs_differ(variants):
@@ -82,8 +80,9 @@ def test_each_member_is_what_it_is_alone(members, variants, tiny, saved, reporte
     given = options(tiny)
     together = tmp_path / "together"
     command = ["train", f"--config={variants}", f"--members={members}", *given]
-    assert main([*command, f"--together={','.join(NAMES)}", f"--workdir={together}"]) == 0
-    for name in NAMES:
+    names = NAMES[1:]
+    assert main([*command, f"--together={','.join(names)}", f"--workdir={together}"]) == 0
+    for name in names:
         alone = tmp_path / name
         assert main(["train", f"--config={variants}:{name}", f"--workdir={alone}", *given]) == 0
         assert flatten(load(alone / "config.json")) == flatten(
