@@ -21,9 +21,9 @@ from with_seqjax import config_of, task_of
 from seqjax.parallel.host_memory import restart_with_own_allocator
 from seqjax.parallel.mesh import make_mesh
 from seqjax.training.optimizers import make_optimizer
+from seqjax.training.recipe import GENERATOR
 from seqjax.training.state import TrainState
 from seqjax.training.step import make_train_step
-from seqjax.training.update import GENERATOR
 
 SIZES = {"layers": 3, "width": 256, "heads": 8, "feed_forward": 1024, "vocabulary": 8000}
 TARGET = 32
@@ -113,6 +113,7 @@ def _draw(lengths: list[int], seconds: dict[str, list[float]]) -> Figure:
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=2)
     axes.set_xticks(lengths, [str(length) for length in lengths])
+    axes.yaxis.set_major_formatter(lambda seconds, _: f"{seconds:g}")
     axes.set_xlabel("source tokens")
     axes.set_ylabel("seconds of a training step")
     axes.grid(alpha=0.3)

@@ -15,9 +15,9 @@ from seqjax.evaluation.translator import Translator
 from seqjax.parallel.mesh import make_mesh
 from seqjax.tasks.text_to_text import TextToText
 from seqjax.training.optimizers import learning_rate, make_optimizer
+from seqjax.training.recipe import GENERATOR
 from seqjax.training.state import TrainState, parameter_count
 from seqjax.training.step import make_train_step
-from seqjax.training.update import GENERATOR
 
 
 def config_of(sizes: dict):

@@ -11,6 +11,7 @@ checked. `sweep` and `submit` may have many: they get the overrides, which hold 
 
 import argparse
 import contextlib
+import functools
 import importlib
 import logging
 import os
@@ -55,6 +56,8 @@ VERBS = {
 
 # Verbs that keep a processor busy for long.
 _COMPUTING = ("train", "evaluate", "predict")
+# Options that name several runs.
+_SEVERAL = ("together", "ensemble")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -118,15 +121,18 @@ def _run(argv: list[str]) -> int:
         raise UserError("--workdir is empty: expected the run's folder")
     if VERBS[name].of_a_study:
         return module.run(arguments, overrides)
-    if getattr(arguments, "together", ""):
-        return module.run_together(arguments, _load_variants(arguments, overrides))
-    config = load_run_config(name, getattr(arguments, "config", None), arguments.workdir)
-    config = _checked(config, overrides)
+    several = [option for option in _SEVERAL if getattr(arguments, option, None) is not None]
+    if several:
+        configs = _load_several(name, several, arguments, overrides)
+        work = functools.partial(getattr(module, f"run_{several[0]}"), arguments, configs)
+    else:
+        config = load_run_config(name, getattr(arguments, "config", None), arguments.workdir)
+        work = functools.partial(module.run, arguments, _checked(config, overrides))
     if name not in _COMPUTING:
-        return module.run(arguments, config)
+        return work()
     processes = Processes(arguments.processes, arguments.process, arguments.coordinator)
     with joined(processes):
-        return module.run(arguments, config)
+        return work()
 
 
 class _OneLine(logging.Handler):
@@ -215,13 +221,29 @@ def _checked(config: ConfigDict, overrides: Sequence[tuple[str, str]]) -> Config
     return config
 
 
-def _load_variants(
-    arguments: argparse.Namespace, overrides: Sequence[tuple[str, str]]
+def _load_several(
+    verb: str,
+    options: Sequence[str],
+    arguments: argparse.Namespace,
+    overrides: Sequence[tuple[str, str]],
 ) -> dict[str, ConfigDict]:
-    """Returns the configs that `--together` names."""
-    if not arguments.config:
+    """Returns the configs that `--together` or `--ensemble` names.
+
+    They are variants of the file where the verb takes one, else runs in the folder.
+    """
+    if verb == "train" and arguments.processes != "1":
+        raise UserError("--together trains in one process: expected no --processes")
+    if len(options) > 1:
+        raise UserError(f"expected --{' or --'.join(options)}, both were given")
+    text = getattr(arguments, options[0])
+    names = text.split(",")
+    if "" in names or len(set(names)) < len(names):
+        raise UserError(f"--{options[0]}={text}: expected names, each once, as a,b,c")
+    if not VERBS[verb].takes_config:
+        folders = {name: os.path.join(arguments.workdir, name) for name in names}
+        configs = {name: load_run_config(verb, None, path) for name, path in folders.items()}
+    elif arguments.config:
+        configs = {name: load_config_file(f"{arguments.config}:{name}") for name in names}
+    else:
         raise UserError("--together needs --config=FILE, whose variants it names")
-    names = [name for name in arguments.together.split(",") if name]
-    return {
-        name: _checked(load_config_file(f"{arguments.config}:{name}"), overrides) for name in names
-    }
+    return {name: _checked(config, overrides) for name, config in configs.items()}

@@ -11,6 +11,7 @@ import ml_collections
 
 from seqjax.files import run_path
 from seqjax.parallel.catalog import find_devices
+from seqjax.training.saved import has_checkpoint
 
 HELP = "Tells what a config means in parameters, memory, work and time; nothing is trained."
 
@@ -32,7 +33,7 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
 
     from seqjax.parallel.mesh import stand_ins
     from seqjax.training.estimate import estimate
-    from seqjax.training.preparation import has_checkpoint, prepare
+    from seqjax.training.preparation import prepare
     from seqjax.training.trained import refuse_changes
 
     # With --config the folder is one that `train` would make: nothing is read there, and never

@@ -1,6 +1,7 @@
 """`train`: from a config to a run directory, or on from where a run stopped."""
 
 import argparse
+import json
 import signal
 import sys
 from collections.abc import Mapping
@@ -9,12 +10,16 @@ from typing import TYPE_CHECKING
 
 import ml_collections
 
+from seqjax.errors import UserError
 from seqjax.fields import save
 from seqjax.files import run_path
 from seqjax.parallel.processes import is_first
+from seqjax.training.members import check_members
+from seqjax.training.saved import has_checkpoint
 
 if TYPE_CHECKING:
     from seqjax.training.loop import Training
+    from seqjax.training.population import Population
     from seqjax.training.preparation import Prepared
 
 HELP = "Trains a model; the same command continues a stopped run."
@@ -48,58 +53,103 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--together",
         metavar="NAME,NAME,...",
-        default="",
         help="train these variants of --config as one program, each in WORKDIR/NAME: they may"
         " differ in numbers such as the learning rate, dropout or, with batching.seed, the seed",
     )
     parser.add_argument(
         "--members",
-        choices=("loop", "batch"),
-        default="loop",
-        help="compute those one after the other, or all at once",
+        choices=("loop", "batch", "auto"),
+        default="",
+        help="compute those one after the other (default), all at once, or as is faster by a short"
+        " measurement",
     )
 
 
 def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int:
     """Trains; returns 0 when training is over, 128 + n when signal n stopped it."""
     from seqjax.training.loop import Training
+    from seqjax.training.preparation import prepare
 
+    if arguments.members:
+        raise UserError("--members goes with --together")
     workdir = run_path(arguments.workdir)
-    prepared = _begin(config, workdir)
+    _claim(config, workdir)
+    prepared = prepare(config, workdir)
+    _write_down(config, workdir)
     _say(_summary(prepared))
-    return _finish(Training(config, prepared, workdir), workdir)
+    return _finish(Training.of_one(config, prepared, workdir), workdir)
 
 
 def run_together(
     arguments: argparse.Namespace, configs: Mapping[str, ml_collections.ConfigDict]
 ) -> int:
-    """Trains several configs as one program, each in a folder of its own, as `run` does one."""
+    """Trains several configs as one program, each in a folder of its own, as `run` does one.
+
+    Returns:
+      What `run` returns, or 1 when some diverged: they are told on standard output, as JSON.
+    """
+    from seqjax.data.tokenizer import save_tokenizers
     from seqjax.training.loop import Training
-    from seqjax.training.population import check_members
+    from seqjax.training.preparation import prepare
 
     check_members(list(configs.values()))
     workdir = run_path(arguments.workdir)
-    prepared = [_begin(config, workdir / name) for name, config in configs.items()][0]
+    for name, config in configs.items():
+        _claim(config, workdir / name)
+    first = next(iter(configs))
+    prepared = prepare(configs[first], workdir / first, whole_batches=True)
+    population, reason = _population(configs, prepared, arguments.members, workdir / first)
+    for name, config in configs.items():
+        if not has_checkpoint(workdir / name):
+            save_tokenizers(prepared.tokenizers, workdir / name / "tokenizer")
+        _write_down(config, workdir / name, members=population.way)
     _say(_summary(prepared))
-    _say(f"{len(configs)} runs as one program: {', '.join(configs)}")
-    batched = arguments.members == "batch"
-    return _finish(Training.of_several(configs, prepared, workdir, batched), workdir)
+    _say(f"{len(configs)} runs as one program: {', '.join(configs)}{reason}")
+    training = Training.of_several(configs, population, prepared, workdir)
+    code = _finish(training, workdir)
+    failed = {run.name: run.failure for run in training.runs if run.failure}
+    if failed:
+        print(json.dumps(failed, indent=2, ensure_ascii=False))
+    return code or bool(failed)
 
 
-def _begin(config: ml_collections.ConfigDict, workdir: Path) -> "Prepared":
-    """Prepares a run and writes down what it is."""
-    from seqjax.reporting.environment import record_environment
-    from seqjax.training.preparation import has_checkpoint, prepare
+def _population(
+    configs: Mapping[str, ml_collections.ConfigDict],
+    prepared: "Prepared",
+    way: str,
+    first: Path,
+) -> tuple["Population", str]:
+    """Returns how members are computed, and why where nobody said so."""
+    from seqjax.reporting.environment import last_recorded
+    from seqjax.training.choice import faster_population
+    from seqjax.training.population import WAYS, Population
+
+    members = list(configs.values())
+    if way == "auto" and has_checkpoint(first):
+        # As before the stop: another way would round otherwise.
+        way = last_recorded(first, "members")
+    if way == "auto":
+        population, reason = faster_population(members, prepared)
+        return population, f"; {reason}"
+    return Population(members, prepared, way if way in WAYS else WAYS[0]), ""
+
+
+def _claim(config: ml_collections.ConfigDict, workdir: Path) -> None:
+    """Makes a run directory, or refuses one that is another run's."""
     from seqjax.training.trained import refuse_changes
 
     workdir.mkdir(parents=True, exist_ok=True)
     if has_checkpoint(workdir):
         refuse_changes(config, workdir, _IDENTITY, "choose a new --workdir")
-    prepared = prepare(config, workdir)
+
+
+def _write_down(config: ml_collections.ConfigDict, workdir: Path, **facts: str) -> None:
+    """Writes what a run is and what it runs on."""
+    from seqjax.reporting.environment import record_environment
+
     if is_first():
         save(config, workdir / "config.json")
-    record_environment(workdir)
-    return prepared
+    record_environment(workdir, facts)
 
 
 def _finish(training: "Training", workdir: Path) -> int:

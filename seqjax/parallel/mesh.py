@@ -10,19 +10,18 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from seqjax.errors import UserError
 
-# Axis -> what is divided over it, in the order of the devices: neighbours share a model.
-AXES = {
-    "data": "the rows of a batch",
-    "fsdp": "the rows of a batch, and parameters with all that belongs to them",
-    "model": "heads, feed-forward units and the vocabulary",
-}
+# The axes that the rows of a batch are divided over.
 _ROWS = ("data", "fsdp")
 
 
 def make_mesh(
     data: int = -1, fsdp: int = 1, model: int = 1, devices: Sequence[jax.Device] | None = None
 ) -> Mesh:
-    """Returns a mesh with the axes `AXES`.
+    """Returns a mesh with three axes.
+
+    Over `data` the rows of a batch are divided; over `fsdp` these, too, and parameters with all
+    that belongs to them; over `model` heads, feed-forward units and the vocabulary: neighbours
+    share a model.
 
     Args:
       data, fsdp, model: number of devices along each axis; at most one is -1 and takes what the

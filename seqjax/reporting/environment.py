@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import jax
 
 import seqjax
 from seqjax.files import as_path, replace_file
+from seqjax.parallel.processes import is_first
 
 _PACKAGES = (
     "seqjax",
@@ -30,8 +32,10 @@ _PACKAGES = (
 )
 
 
-def record_environment(workdir: str | os.PathLike[str]) -> None:
-    """Adds this session to `environment.json` of the run directory.
+def record_environment(
+    workdir: str | os.PathLike[str], facts: Mapping[str, str] | None = None
+) -> None:
+    """Adds this session, and facts of its own, to `environment.json` of the run directory.
 
     The file is an object with one list, `sessions`: each start of the run appends an entry, so a
     resumed run tells of every machine that took part. A package that is not installed (seqjax
@@ -39,12 +43,18 @@ def record_environment(workdir: str | os.PathLike[str]) -> None:
 
     With several processes only the first one writes.
     """
-    if jax.process_index() != 0:
+    if not is_first():
         return
     path = as_path(workdir) / "environment.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    record = {"sessions": [*_earlier_sessions(path), _session()]}
+    record = {"sessions": [*_earlier_sessions(path), _session() | dict(facts or {})]}
     replace_file(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+
+def last_recorded(workdir: str | os.PathLike[str], fact: str) -> str:
+    """Returns a fact of the last session that has it, '' where none has."""
+    sessions = _earlier_sessions(as_path(workdir) / "environment.json")
+    return next((session[fact] for session in reversed(sessions) if fact in session), "")
 
 
 def _earlier_sessions(path: Path) -> list[Any]:

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
-
 from seqjax.files import as_path
+from seqjax.parallel.processes import is_first
 
 
 def write_predictions(
@@ -16,7 +15,7 @@ def write_predictions(
     Line breaks inside a hypothesis become spaces, so that line i stays example i. Only the first
     process writes; the others get None.
     """
-    if jax.process_index() != 0:
+    if not is_first():
         return None
     path = as_path(workdir) / "predictions" / f"{split.replace('/', '_')}-{step}.txt"
     path.parent.mkdir(parents=True, exist_ok=True)

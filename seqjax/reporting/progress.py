@@ -1,14 +1,14 @@
 """How far a run is and how fast it goes: a bar on a terminal, plain lines elsewhere."""
 
 import collections
-import os
 import statistics
 import sys
 import time
 from collections.abc import Mapping
 from typing import TextIO
 
-import jax
+from seqjax.parallel.processes import is_first
+from seqjax.reporting.terminal import start_live
 
 # A terminal is redrawn at most so often.
 _REDRAW_SECONDS = 0.1
@@ -36,16 +36,14 @@ class Progress:
     def __init__(self, total_steps: int, first_step: int, stream: TextIO | None = None):
         """Starts the display; `stream` is standard error unless given."""
         self._stream = sys.stderr if stream is None else stream
-        self._silent = jax.process_index() != 0
+        self._silent = not is_first()
         self._total = total_steps
         self._step = first_step
         self._metrics: dict[str, float] = {}
         self._started = time.monotonic()
         self._drawn = -_REDRAW_SECONDS
         self._pace = Pace()
-        self._live = None
-        if not self._silent and _is_terminal(self._stream):
-            self._live = _start_live(self._stream)
+        self._live = None if self._silent else start_live(self._stream)
 
     def update(self, step: int, metrics: Mapping[str, float] | None = None) -> None:
         """Moves on to `step` updates done.
@@ -177,24 +175,3 @@ def _rate(value: float) -> str:
     if value < 999_500:
         return f"{value / 1e3:.0f}k"
     return f"{value / 1e6:.3g}M"
-
-
-def _is_terminal(stream: TextIO) -> bool:
-    # A dumb terminal cannot go back to redraw a line.
-    return stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
-
-
-def _start_live(stream: TextIO):
-    # Imported here: without a terminal nothing of it is needed.
-    from rich.console import Console
-    from rich.live import Live
-
-    live = Live(
-        console=Console(file=stream, force_terminal=True),
-        auto_refresh=False,
-        # Standard output is for results; only what shares the stream must not break the bar.
-        redirect_stdout=False,
-        redirect_stderr=stream is sys.stderr,
-    )
-    live.start()
-    return live

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 from ml_collections import ConfigDict
 
 from seqjax.errors import UserError
 from seqjax.files import GrowingFile, absolute, as_path, in_bucket, replace_file
+from seqjax.parallel.processes import is_first
 from seqjax.reporting import metrics_log
 
 # What a killed run may lose of its TensorBoard events.
@@ -50,7 +50,7 @@ class MetricWriter:
           UserError: W&B is asked for but not installed.
         """
         self._lines = self._events = self._wandb = None
-        if jax.process_index() != 0:
+        if not is_first():
             return
         workdir = as_path(workdir)
         workdir.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 """Text in, text out: translation and everything shaped like it."""
 
+import functools
 import logging
 from collections.abc import Sequence
 
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
+from seqjax.architectures.contract import Carry
 from seqjax.architectures.encoder_decoder import build, source_attention
 from seqjax.data.tokenizer import BOS, EOS, PAD, Tokenizers
 from seqjax.data.tokens import encode
@@ -95,20 +97,14 @@ class TextToText:
     def search(self, params: dict, source_BxS: jax.Array, n_best: int = 1) -> Hypotheses:
         """Translates a batch of sources as `config.decode` says; rows of PAD stay empty."""
         decode = self.config.decode
-        variables = {"params": params}
         lengths_B = jnp.sum(source_BxS != PAD, axis=1)
         capacity = self.max_output(source_BxS.shape[1])
         limits_B = jnp.asarray([self.max_output(n) for n in range(source_BxS.shape[1] + 1)])
         limits_B = jnp.where(lengths_B > 0, limits_B[lengths_B], 0).astype(jnp.int32)
 
-        def step(carry, tokens_BxK):
-            return self.model.apply(variables, carry, tokens_BxK, method="step")
-
-        memory = self.model.apply(variables, source_BxS, method="encode")
-        carry = self.model.apply(variables, memory, decode.beam_size, capacity, method="start")
         return beam_search(
-            step,
-            carry,
+            functools.partial(self.step, params),
+            self.start(params, source_BxS, capacity),
             limits_B,
             max_length=capacity,
             beam_size=decode.beam_size,
@@ -119,6 +115,17 @@ class TextToText:
             unknown=decode.unknown,
             patience=decode.patience,
         )
+
+    def start(self, params: dict, source_BxS: jax.Array, capacity: int) -> Carry:
+        """Returns the decoder's start for `config.decode.beam_size` hypotheses of each source."""
+        variables = {"params": params}
+        memory = self.model.apply(variables, source_BxS, method="encode")
+        beam_size = self.config.decode.beam_size
+        return self.model.apply(variables, memory, beam_size, capacity, method="start")
+
+    def step(self, params: dict, carry: Carry, tokens_BxK: jax.Array) -> tuple[Carry, jax.Array]:
+        """Returns the next carry and logits [B, K, V]."""
+        return self.model.apply({"params": params}, carry, tokens_BxK, method="step")
 
     def texts(self, tokens: np.ndarray) -> list[str]:
         """Turns rows of target ids into texts."""

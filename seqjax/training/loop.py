@@ -12,7 +12,6 @@ A run that is killed and started again therefore goes on as if nothing had happe
 """
 
 import contextlib
-import functools
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,9 +22,9 @@ import numpy as np
 from seqjax.data.loader import Loader
 from seqjax.errors import UserError
 from seqjax.evaluation.evaluator import Evaluator
-from seqjax.parallel.mesh import distribute, own_rows
 from seqjax.reporting.progress import Progress
 from seqjax.training.interruption import Interruption
+from seqjax.training.meter import Diverged
 from seqjax.training.population import Population
 from seqjax.training.preparation import Prepared
 from seqjax.training.run import Run
@@ -45,53 +44,55 @@ class Training:
       active: bool [K], which of them go on.
     """
 
-    def __init__(self, config: ml_collections.ConfigDict, prepared: Prepared, workdir: Path):
-        """Opens one run; it begins, or goes on from its newest checkpoint."""
-        update = Update(config, prepared)
-        self._open(update, [Run(config, prepared, workdir, update.rates[0])], prepared)
-
-    @classmethod
-    def of_several(
-        cls,
-        configs: Mapping[str, ml_collections.ConfigDict],
-        prepared: Prepared,
-        workdir: Path,
-        batched: bool = False,
-    ) -> "Training":
-        """Opens runs by their names, each in `workdir`/NAME; see `Population`.
-
-        They go on from the newest step that all of them have saved.
-        """
-        update = Population(list(configs.values()), prepared, batched)
-        runs = [
-            Run(config, prepared, workdir / name, rate, name)
-            for (name, config), rate in zip(configs.items(), update.rates, strict=True)
-        ]
-        training = cls.__new__(cls)
-        training._open(update, runs, prepared)
-        return training
-
-    def _open(self, update: Update | Population, runs: list[Run], prepared: Prepared) -> None:
+    def __init__(self, update: Update | Population, runs: list[Run], prepared: Prepared):
+        """Begins, or goes on from the newest step that all runs have saved."""
         self.update, self.runs, self.prepared = update, runs, prepared
         self.config = runs[0].config
         self.durations = prepared.durations
         # Built now: what is wrong with the validation shows before any work.
         self.evaluator = self._make_evaluator() if self.durations.evaluate else None
         self.state = self._restore_or_start()
-        self.active = np.array([not run.stops_early for run in runs])
+        self.active = self._not_stopped()
+
+    @classmethod
+    def of_one(
+        cls, config: ml_collections.ConfigDict, prepared: Prepared, workdir: Path
+    ) -> "Training":
+        """Opens the run in a folder."""
+        update = Update(config, prepared)
+        return cls(update, [Run(config, prepared, workdir, update.rates[0])], prepared)
+
+    @classmethod
+    def of_several(
+        cls,
+        configs: Mapping[str, ml_collections.ConfigDict],
+        population: Population,
+        prepared: Prepared,
+        workdir: Path,
+    ) -> "Training":
+        """Opens the members of a population by their names, each in `workdir`/NAME."""
+        runs = [
+            Run(config, prepared, workdir / name, rate, name)
+            for (name, config), rate in zip(configs.items(), population.rates, strict=True)
+        ]
+        return cls(population, runs, prepared)
 
     def _restore_or_start(self) -> TrainState:
-        saved = [set(run.checkpoints.steps()) for run in self.runs]
-        common = max(set.intersection(*saved), default=None)
-        if common is None and any(saved):
-            # So few steps are lost that a second way to begin would not be worth it.
-            raise UserError(_apart(self.runs, saved))
         like = self.update.abstract_member()
-        states = [run.restore(like, common) for run in self.runs]
-        if None in states:
+        states = [run.restore(like) for run in self.runs]
+        if not any(states):
             return self.update.fresh_state()
-        if len({int(state.step) for state in states}) > 1:
-            raise UserError(_apart(self.runs, [{int(state.step)} for state in states]))
+        # One program is at one step, but for those that stopped early and wait for the others.
+        going = [run for run in self.runs if not run.stops_early]
+        saved = [set(run.checkpoints.steps()) for run in going]
+        common = max(set.intersection(*saved), default=None) if going else None
+        for number, run in enumerate(self.runs):
+            state = states[number]
+            if run in going and state and int(state.step) != common:
+                states[number] = state = run.restore(like, common) if common else None
+            if state is None or (run in going and int(state.step) != common):
+                # What some have saved is not thrown away unasked.
+                raise UserError(_apart(self.runs))
         return self.update.join(states)
 
     def _make_evaluator(self) -> Evaluator:
@@ -100,8 +101,9 @@ class Training:
 
     @property
     def step(self) -> int:
-        """Updates done so far."""
-        return int(np.max(self.state.step))
+        """Updates done so far, by those that go on if any do."""
+        steps = np.atleast_1d(self.state.step)
+        return int(np.max(steps[self.active] if self.active.any() else steps))
 
     def run(self) -> str:
         """Trains to the end; returns 'complete', 'stopped early' or the name of a signal."""
@@ -124,16 +126,34 @@ class Training:
                 ended = [run for run in self._going() if run.stops_early]
                 reason = self._reason_to_leave(step, interruption)
                 if reason in (_COMPLETE, _EARLY):
+                    self._settle()
                     ended = self._going()
                 for run in ended:
                     run.meter.finish()
                 if metrics or reason or ended or self._due(step, self.durations.save):
                     self._save(step, metrics)
-                self.active = np.array([not run.stops_early for run in self.runs])
+                self.active = self._not_stopped()
                 if reason:
                     return reason
                 step += 1
                 self._step(step, next(batches))
+
+    def _not_stopped(self) -> np.ndarray:
+        return np.array([not run.stops_early and not run.failure for run in self.runs])
+
+    def _settle(self) -> None:
+        """Waits for what was dispatched; of several runs those that diverged go on no more."""
+        for run in self._going():
+            try:
+                run.meter.pause()
+            except Diverged as error:
+                self._drop(run, error)
+
+    def _drop(self, run: Run, error: Diverged) -> None:
+        if len(self.runs) == 1:
+            raise error
+        run.fail(str(error))
+        self.active[self.runs.index(run)] = False
 
     def _going(self) -> list[Run]:
         return [run for run, active in zip(self.runs, self.active, strict=True) if active]
@@ -145,9 +165,9 @@ class Training:
             prepared.plan,
             step,
             self.durations.total,
-            place=functools.partial(distribute, prepared.mesh),
+            place=self.update.place,
             sampling=prepared.sampling,
-            part=functools.partial(own_rows, prepared.mesh),
+            part=self.update.part,
         )
 
     def _step(self, step: int, batch: dict) -> None:
@@ -156,11 +176,15 @@ class Training:
         self.update.compile(self.state, self.active, batch)
         flops = self.update.flops(self.state, self.active, batch)
         compiling = time.perf_counter() - started
-        self.state, shares = self.update.advance(self.state, self.active, batch)
-        for run, share, active in zip(self.runs, shares, self.active, strict=True):
-            if active:
+        self.state, sums = self.update.advance(self.state, self.active, batch)
+        going = self._going()
+        for number, run in enumerate(self.runs):
+            if run in going:
                 run.meter.exclude(compiling)
-                run.meter.add(step, share, flops)
+                try:
+                    run.meter.add(step, sums[number], flops, part=1 / len(going))
+                except Diverged as error:
+                    self._drop(run, error)
 
     def _due(self, step: int, every: int) -> bool:
         return bool(step and every and (step % every == 0 or step == self.durations.total))
@@ -172,14 +196,13 @@ class Training:
     def _reason_to_leave(self, step: int, interruption: Interruption) -> str:
         if step >= self.durations.total:
             return _COMPLETE
-        if all(run.stops_early for run in self.runs):
+        if not self._not_stopped().any():
             return _EARLY
         return interruption.after(step)
 
     def _evaluate(self, step: int) -> dict[Run, dict[str, float]]:
         """Evaluates the runs that go on; returns what was measured."""
-        for run in self._going():
-            run.meter.pause()
+        self._settle()
         measured = {}
         for number, run in enumerate(self.runs):
             if self.active[number]:
@@ -189,18 +212,15 @@ class Training:
         return measured
 
     def _save(self, step: int, metrics: Mapping[Run, dict[str, float]]) -> None:
-        for run in self._going():
-            run.meter.pause()
+        self._settle()
         for number, run in enumerate(self.runs):
             if self.active[number]:
                 run.save(step, self.update.member(self.state, number), metrics.get(run))
 
 
-def _apart(runs: list[Run], steps: list[set[int]]) -> str:
+def _apart(runs: list[Run]) -> str:
     """Says that runs cannot go on together."""
-    last = ", ".join(
-        f"{run.name} {max(own, default=0)}" for run, own in zip(runs, steps, strict=True)
-    )
+    last = ", ".join(f"{run.name} {max(run.checkpoints.steps(), default=0)}" for run in runs)
     return (
         f"the runs are at different steps ({last}): expected a step that all have saved; continue"
         " them one by one, or choose a new --workdir"

@@ -11,6 +11,10 @@ from seqjax.reporting.progress import Progress
 from seqjax.reporting.writers import MetricWriter
 
 
+class Diverged(UserError):
+    """The loss or the gradient is no finite number."""
+
+
 class Meter:
     """Collects the sums that updates return and reports them at intervals.
 
@@ -32,7 +36,7 @@ class Meter:
         self.peak = peak
         self._seconds = 0.0
         self._tokens = 0.0
-        self._pending: tuple[int, Callable, float] | None = None
+        self._pending: tuple[int, Callable, float, float] | None = None
         self._started: float | None = None
         self._unreported: tuple[int, dict] | None = None
         self._reset()
@@ -54,11 +58,16 @@ class Meter:
         self._tokens = clock.get("tokens", 0.0)
         self._sums |= clock.get("since_report", {})
 
-    def add(self, step: int, sums: Callable[[], Mapping[str, float]], flops: float) -> None:
-        """Takes what reads the sums of the update that led to `step`; reads those before it."""
+    def add(
+        self, step: int, sums: Callable[[], Mapping[str, float]], flops: float, part: float = 1.0
+    ) -> None:
+        """Takes what reads the sums of the update that led to `step`; reads those before it.
+
+        `part` is the run's share of the time, where several runs are updated at once.
+        """
         if self._started is None:
             self._started = time.perf_counter()
-        previous, self._pending = self._pending, (step, sums, flops)
+        previous, self._pending = self._pending, (step, sums, flops, part)
         if previous:
             self._read(*previous)
 
@@ -84,17 +93,19 @@ class Meter:
         if self._started is not None:
             self._started += seconds
 
-    def _read(self, step: int, read: Callable[[], Mapping[str, float]], flops: float) -> None:
+    def _read(
+        self, step: int, read: Callable[[], Mapping[str, float]], flops: float, part: float
+    ) -> None:
         sums = {name: float(value) for name, value in read().items()}
         for name, what in (("loss", "loss"), ("gradient_norm", "gradient")):
             if not math.isfinite(sums[name]):
-                raise UserError(
+                raise Diverged(
                     f"the {what} is {sums[name]} at step {step}: training diverged; lower"
                     " optimizer.learning_rate, lengthen schedule.warmup or set optimizer.clip, in a"
                     " new --workdir"
                 )
         now = time.perf_counter()
-        elapsed, self._started = now - self._started, now
+        elapsed, self._started = part * (now - self._started), now
         self._seconds += elapsed
         self._tokens += sums["tokens"]
         for name, value in {**sums, "flops": flops, "seconds": elapsed}.items():

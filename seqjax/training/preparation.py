@@ -18,6 +18,7 @@ from seqjax.parallel.mesh import row_parts
 from seqjax.parallel.processes import is_first
 from seqjax.tasks.text_to_text import TextToText
 from seqjax.training.devices import mesh_of
+from seqjax.training.saved import has_checkpoint
 from seqjax.validation import check_resolved
 
 
@@ -48,6 +49,7 @@ def prepare(
     config: ml_collections.ConfigDict,
     workdir: Path | None = None,
     devices: Sequence[jax.Device] | None = None,
+    whole_batches: bool = False,
 ) -> Prepared:
     """Reads the corpus, trains or loads tokenizers, and plans the batches.
 
@@ -56,6 +58,8 @@ def prepare(
       workdir: run directory; tokenizers are read from it where it holds a checkpoint, else trained
         and written to it. None keeps them in memory.
       devices: those there are, by default all of JAX.
+      whole_batches: a device computes whole batches, as for the members of a population; otherwise
+        they are planned so that the devices can share them.
     """
     mesh = mesh_of(config, devices)
     corpus = open_corpus(config.data, "train")
@@ -70,7 +74,7 @@ def prepare(
         tokenized.target_lengths,
         config.batching,
         seed,
-        row_multiple=row_parts(mesh) * config.optimizer.accumulate,
+        row_multiple=(1 if whole_batches else row_parts(mesh)) * config.optimizer.accumulate,
         room=sampling.room() if sampling else (1.0, 1.0),
     )
     return Prepared(
@@ -83,11 +87,6 @@ def prepare(
         TextToText(config, tokenizers),
         _durations(config, plan),
     )
-
-
-def has_checkpoint(workdir: Path) -> bool:
-    """Returns whether a run has saved a step: what a start left that came to none binds nobody."""
-    return any(entry.name.isdigit() for entry in (workdir / "checkpoints").glob("*"))
 
 
 def _tokenizers(config, corpus, workdir) -> Tokenizers:

@@ -35,6 +35,7 @@ class Run:
       checkpoints: the folder of its states.
       clock: see above.
       meter: what it reports, once `open`.
+      failure: why it cannot go on, '' where it can.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Run:
             "schedule": self._schedule(),
         }
         self.meter: Meter | None = None
+        self.failure = ""
         self._writer: MetricWriter | None = None
         self._progress: Progress | None = None
 
@@ -116,6 +118,11 @@ class Run:
         if self._writer:
             self._writer.close()
         self.checkpoints.close()
+
+    def fail(self, reason: str) -> None:
+        """Takes the run out of those that go on."""
+        self.failure = reason
+        self._progress.message(f"{self._prefix}{reason}")
 
     def take(self, step: int, evaluation: Evaluation) -> dict[str, float]:
         """Writes and tells an evaluation, keeps count for early stopping; returns its numbers."""

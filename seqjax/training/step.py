@@ -14,8 +14,6 @@ from seqjax.training.work import product_flops
 
 Sums = dict[str, jax.Array]
 Loss = Callable[[dict, dict, jax.Array], tuple[jax.Array, Sums]]
-
-
 Step = Callable[[TrainState, dict], tuple[TrainState, Sums]]
 
 

@@ -1,5 +1,6 @@
 """A trained model, from its run directory alone."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from seqjax.errors import UserError
 from seqjax.fields import flatten, load
 from seqjax.files import run_path
 from seqjax.parallel.sharding import parameter_shardings, placed
+from seqjax.tasks.ensemble import Ensemble
 from seqjax.tasks.text_to_text import TextToText
 from seqjax.training.checkpoints import Checkpoints
 from seqjax.training.devices import mesh_of
@@ -24,7 +26,7 @@ class Trained(NamedTuple):
     """A task with parameters, the step they are from, and the devices that hold them."""
 
     task: TextToText
-    params: dict
+    params: dict | tuple[dict, ...]
     step: int
     mesh: Mesh
 
@@ -46,6 +48,39 @@ def load_trained(workdir: str | Path, config: ml_collections.ConfigDict) -> Trai
     params, step = checkpoints.restore_params(config.decode.checkpoint, config.decode.average, like)
     checkpoints.close()
     return Trained(task, params, step, mesh)
+
+
+def load_ensemble(
+    workdirs: Sequence[str | Path], configs: Sequence[ml_collections.ConfigDict]
+) -> Trained:
+    """Loads several runs as one model, which searches as the first config says.
+
+    Its step is the last one of theirs.
+
+    Raises:
+      UserError: as `load_trained`, or two runs have other tokenizers.
+    """
+    members = []
+    for workdir, config in zip(workdirs, configs, strict=True):
+        if tokenizer_files(workdir) != tokenizer_files(workdirs[0]):
+            raise UserError(
+                f"{workdir} has other tokenizers than {workdirs[0]}: the runs of an ensemble share"
+                " theirs"
+            )
+        config.decode = configs[0].decode
+        members.append(load_trained(workdir, config))
+    return Trained(
+        Ensemble([member.task for member in members]),
+        tuple(member.params for member in members),
+        max(member.step for member in members),
+        members[0].mesh,
+    )
+
+
+def tokenizer_files(workdir: str | Path) -> dict[str, bytes]:
+    """Returns the content of a run's tokenizers by file."""
+    folder = run_path(workdir) / "tokenizer"
+    return {path.name: path.read_bytes() for path in folder.glob("*") if path.is_file()}
 
 
 def refuse_changes(

@@ -7,19 +7,16 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
-import optax
 from jax.sharding import Mesh
 
 from seqjax.data.batching import Shape
-from seqjax.parallel.mesh import replicated
+from seqjax.data.loader import Batch
+from seqjax.parallel.mesh import distribute, own_rows, replicated
 from seqjax.parallel.sharding import parameter_shardings, placed, shardings_like
-from seqjax.training.optimizers import learning_rate, make_optimizer
 from seqjax.training.preparation import Prepared
+from seqjax.training.recipe import Recipe
 from seqjax.training.state import TrainState
 from seqjax.training.step import Sums, make_train_step
-
-# Named, because the default of JAX has changed before and a seed must keep its meaning.
-GENERATOR = "threefry2x32"
 
 
 class Update:
@@ -31,21 +28,16 @@ class Update:
     """
 
     def __init__(self, config: ml_collections.ConfigDict, prepared: Prepared):
-        durations = prepared.durations
-        rate = learning_rate(
-            config.optimizer.learning_rate, config.schedule, durations.warmup, durations.total
-        )
-        self.rates: list[optax.Schedule] = [rate]
-        self._optimizer = make_optimizer(config.optimizer, rate)
-        self._init = prepared.task.init
-        self._key = jax.random.key(config.seed, impl=GENERATOR)
+        recipe = Recipe.of(config, prepared.task, prepared.durations)
+        self.rates = [recipe.rate]
+        self._mesh, self._fresh = prepared.mesh, recipe.fresh
         self._shardings = self._divide(prepared.mesh)
         self.step = make_train_step(
             prepared.task.loss,
-            self._optimizer,
-            self._key,
+            recipe.optimizer,
+            recipe.key,
             prepared.mesh,
-            config.optimizer.accumulate,
+            recipe.accumulate,
             self._shardings,
         )
 
@@ -72,6 +64,14 @@ class Update:
         """Returns the one state."""
         return state
 
+    def part(self, rows: int) -> slice:
+        """Returns which of a batch's rows this process has to have."""
+        return own_rows(self._mesh, rows)
+
+    def place(self, batch: Batch, rows: int) -> dict[str, jax.Array]:
+        """Returns those rows of a batch of so many on the devices."""
+        return distribute(self._mesh, batch, rows)
+
     def compile(self, state: TrainState, active: np.ndarray, batch: dict) -> None:
         """Compiles the update for the shapes of a batch, which may be abstract."""
         self.step.compile(state, batch)
@@ -95,10 +95,6 @@ class Update:
             parameter_shardings(mesh, shapes.params),
             shardings_like(mesh, shapes.params, shapes.optimizer),
         )
-
-    def _fresh(self) -> TrainState:
-        params = self._init(self._key)
-        return TrainState(jnp.zeros((), jnp.int32), params, self._optimizer.init(params))
 
 
 def abstract_batch(shape: Shape) -> dict[str, jax.ShapeDtypeStruct]:

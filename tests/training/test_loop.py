@@ -35,10 +35,12 @@ def configured(tiny):
 class Watched(Training):
     """Notes what the loop does; at chosen steps a signal arrives while the update is under way."""
 
-    def __init__(self, *arguments, stops=(), number=signal.SIGTERM):
-        super().__init__(*arguments)
-        self.done = []
-        self._stops, self._number = stops, number
+    @classmethod
+    def of_one(cls, *arguments, stops=(), number=signal.SIGTERM):
+        training = super().of_one(*arguments)
+        training.done = []
+        training._stops, training._number = stops, number
+        return training
 
     def _step(self, batch, meter):
         self.done.append(("step", int(self.state.step)))
@@ -67,7 +69,7 @@ def whole(configured, tmp_path_factory):
     """A run that nothing stopped."""
     workdir = tmp_path_factory.mktemp("whole")
     config, prepared = configured()
-    training = Watched(config, prepared, workdir)
+    training = Watched.of_one(config, prepared, workdir)
     assert training.run() == "complete"
     return workdir, training
 
@@ -76,23 +78,23 @@ def test_a_run_does_not_go_on_with_other_batches(whole, configured, tmp_path):
     shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
     config, prepared = configured({"batching.sentences": 8})
     with pytest.raises(UserError, match="had other batches: the corpus has changed, or 1 device"):
-        Training(config, prepared, tmp_path)
+        Training.of_one(config, prepared, tmp_path)
 
 
 def test_another_schedule_than_before_the_stop_is_told(whole, configured, tmp_path, caplog):
     shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
     config, prepared = configured({"train.duration": 20})
-    Training(config, prepared, tmp_path).runs[0].checkpoints.close()
+    Training.of_one(config, prepared, tmp_path).runs[0].checkpoints.close()
     assert "schedule" not in caplog.text
     config, prepared = configured({"train.duration": 20, "schedule.kind": "cosine"})
-    Training(config, prepared, tmp_path).runs[0].checkpoints.close()
+    Training.of_one(config, prepared, tmp_path).runs[0].checkpoints.close()
     assert "were [1, 0] before the stop and are [1, 20]" in caplog.text
 
 
 def test_another_metric_to_watch_starts_from_scratch(whole, configured, tmp_path):
     shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
     config, prepared = configured({"train.stop_metric": "accuracy"})
-    training = Training(config, prepared, tmp_path)
+    training = Training.of_one(config, prepared, tmp_path)
     training.runs[0].checkpoints.close()
     assert math.isnan(training.runs[0].clock["best"]) and training.runs[0].clock["worse"] == 0
 
@@ -100,7 +102,7 @@ def test_another_metric_to_watch_starts_from_scratch(whole, configured, tmp_path
 def test_what_is_wrong_with_the_validation_shows_before_any_update(configured, tmp_path):
     config, prepared = configured({"data.validation": "nowhere"})
     with pytest.raises(UserError, match="nowhere"):
-        Training(config, prepared, tmp_path)
+        Training.of_one(config, prepared, tmp_path)
 
 
 def test_at_each_step_evaluation_comes_first_then_saving_then_the_update(whole):
@@ -156,10 +158,10 @@ def test_a_run_stopped_again_and_again_ends_as_if_it_had_not_been(
     config, prepared = configured()
     for stop in (3, 4, 5, 12):
         # A signal that arrives during an update is answered after it.
-        training = Watched(config, prepared, tmp_path, stops=[stop - 1])
+        training = Watched.of_one(config, prepared, tmp_path, stops=[stop - 1])
         assert training.run() == "SIGTERM"
         assert int(training.state.step) == stop
-    assert Training(config, prepared, tmp_path).run() == "complete"
+    assert Training.of_one(config, prepared, tmp_path).run() == "complete"
     assert saved(tmp_path, 13) == saved(whole[0], 13)
     assert reported(tmp_path) == reported(whole[0])
     # The comparison can tell states apart.
@@ -174,7 +176,7 @@ def test_a_run_that_lost_its_end_ends_the_same(configured, whole, tmp_path, save
     for step in _steps(workdir, config):
         if step > 3:
             shutil.rmtree(workdir / "checkpoints" / str(step))
-    training = Watched(config, prepared, workdir)
+    training = Watched.of_one(config, prepared, workdir)
     training.run()
     assert training.done == whole[1].done[3:]
     assert saved(workdir, 13) == saved(whole[0], 13)
@@ -194,9 +196,9 @@ def test_random_numbers_and_sums_do_not_depend_on_a_stop(configured, tmp_path, s
         "train.duration": 8,
     }
     config, prepared = configured(fields)
-    Training(config, prepared, tmp_path / "whole").run()
-    assert Watched(config, prepared, tmp_path / "parts", stops=[5]).run() == "SIGTERM"
-    assert Training(config, prepared, tmp_path / "parts").run() == "complete"
+    Training.of_one(config, prepared, tmp_path / "whole").run()
+    assert Watched.of_one(config, prepared, tmp_path / "parts", stops=[5]).run() == "SIGTERM"
+    assert Training.of_one(config, prepared, tmp_path / "parts").run() == "complete"
     assert saved(tmp_path / "parts", 8) == saved(tmp_path / "whole", 8)
     assert reported(tmp_path / "parts") == reported(tmp_path / "whole")
 
@@ -204,7 +206,7 @@ def test_random_numbers_and_sums_do_not_depend_on_a_stop(configured, tmp_path, s
 def test_never_evaluated_and_never_saved_still_leaves_a_checkpoint(configured, tmp_path):
     fields = {"train.duration": 3, "evaluation.every": "0", "checkpoint.every": "0"}
     config, prepared = configured(fields)
-    training = Watched(config, prepared, tmp_path)
+    training = Watched.of_one(config, prepared, tmp_path)
     assert training.run() == "complete"
     assert training.done == [*[("step", s) for s in range(3)], ("save", 3)]
     assert _steps(tmp_path, config) == [3]
@@ -218,24 +220,24 @@ def test_training_stops_early_once_and_for_all_unless_patience_grows(configured,
         "train.stop_metric": "loss",
     }
     config, prepared = configured(fields | {"train.patience": 1})
-    training = Watched(config, prepared, tmp_path)
+    training = Watched.of_one(config, prepared, tmp_path)
     assert training.run() == "stopped early"
     assert int(training.state.step) == 4
-    again = Watched(config, prepared, tmp_path)
+    again = Watched.of_one(config, prepared, tmp_path)
     assert again.run() == "stopped early"
     assert {kind for kind, _ in again.done} <= {"save"}
     assert _steps(tmp_path, config)[-1] == 4
     config, prepared = configured(fields | {"train.patience": 3})
-    training = Training(config, prepared, tmp_path)
+    training = Training.of_one(config, prepared, tmp_path)
     assert training.run() == "stopped early"
     assert int(training.state.step) == 8
 
 
 def test_a_longer_duration_goes_on_from_the_end(configured, whole, tmp_path, saved, reported):
     config, prepared = configured({"train.duration": 8})
-    assert Training(config, prepared, tmp_path).run() == "complete"
+    assert Training.of_one(config, prepared, tmp_path).run() == "complete"
     config, prepared = configured()
-    assert Training(config, prepared, tmp_path).run() == "complete"
+    assert Training.of_one(config, prepared, tmp_path).run() == "complete"
     assert saved(tmp_path, 13) == saved(whole[0], 13)
     # What was left to report when the first training ended is one line more.
     first_end = [e for e in reported(tmp_path) if e["step"] == 8 and "train/loss" in e]
@@ -253,7 +255,7 @@ def test_a_second_ctrl_c_does_not_wait_for_the_step(configured, tmp_path):
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        Impatient(config, prepared, tmp_path).run()
+        Impatient.of_one(config, prepared, tmp_path).run()
     assert _steps(tmp_path, config) == [3]
     assert signal.getsignal(signal.SIGINT) is before
 
@@ -265,9 +267,9 @@ def test_a_run_goes_on_under_another_layout(configured, tmp_path, saved):
     for duration, layout in zip((3, 5, 8), layouts, strict=True):
         axes = dict(zip(("parallel.data", "parallel.fsdp", "parallel.model"), layout, strict=True))
         config, prepared = configured(fields | axes | {"train.duration": duration})
-        assert Training(config, prepared, tmp_path / "moved").run() == "complete"
+        assert Training.of_one(config, prepared, tmp_path / "moved").run() == "complete"
     config, prepared = configured(fields | {"train.duration": 8})
-    assert Training(config, prepared, tmp_path / "stayed").run() == "complete"
+    assert Training.of_one(config, prepared, tmp_path / "stayed").run() == "complete"
     one, other = (saved(tmp_path / name, 8) for name in ("stayed", "moved"))
     assert one.keys() == other.keys()
     for key, (_, dtype, content) in one.items():
@@ -277,5 +279,5 @@ def test_a_run_goes_on_under_another_layout(configured, tmp_path, saved):
 
 def test_the_state_lives_on_the_devices_of_the_mesh(configured, tmp_path):
     config, prepared = configured({"parallel.data": 2})
-    state = Training(config, prepared, tmp_path).state
+    state = Training.of_one(config, prepared, tmp_path).state
     assert {len(leaf.devices()) for leaf in jax.tree.leaves(state)} == {2}

@@ -1,3 +1,5 @@
+import json
+import re
 from pathlib import Path
 
 import jax
@@ -9,7 +11,7 @@ from seqjax.config_files import load_config_file
 from seqjax.errors import UserError
 from seqjax.fields import flatten, load
 from seqjax.overrides import apply_overrides
-from seqjax.training.population import check_members, differing
+from seqjax.training.members import check_members, differing
 
 VARIANTS = """
 from pathlib import Path
@@ -92,6 +94,8 @@ def test_each_member_is_what_it_is_alone(members, variants, tiny, saved, reporte
         assert one.keys() == other.keys()
         for key, (_, dtype, content) in one.items():
             mine, others = (np.frombuffer(x, dtype) for x in (content, other[key][2]))
+            if members == "loop":
+                np.testing.assert_array_equal(mine, others, err_msg=key)
             np.testing.assert_allclose(mine, others, rtol=1e-3, atol=2e-5, err_msg=key)
         for mine, others in zip(reported(alone), reported(together / name), strict=True):
             assert mine.keys() == others.keys()
@@ -118,6 +122,70 @@ def test_goes_on_bit_for_bit_and_several_devices_share_the_members(variants, tin
             np.testing.assert_allclose(mine, others, rtol=1e-3, atol=2e-5, err_msg=key)
 
 
-def test_together_needs_a_file_with_variants(tmp_path, capsys):
-    assert main(["train", "--together=a,b", f"--workdir={tmp_path}"]) == 2
-    assert "--together needs --config=FILE, whose variants it names" in capsys.readouterr().err
+@pytest.mark.slow
+def test_a_member_that_stops_early_waits_for_the_others(variants, tiny, saved, tmp_path):
+    # m0 is not to become better, m1 may always.
+    fields = {"evaluation.every": 4, "train.stop_metric": "loss", "train.patience": 1}
+    path = Path(variants)
+    rates = 'config.optimizer.learning_rate = {"m0": 5.0, "m1": 0.1}[variant]'
+    path.write_text(path.read_text().replace("return config", f"{rates}\n    return config"))
+    folder = tmp_path / "together"
+    command = ["train", f"--config={variants}", "--together=m0,m1", f"--workdir={folder}"]
+    for duration in (14, 20):
+        assert main([*command, *options(tiny, fields | {"train.duration": duration})]) == 0
+    stopped = max(int(step.name) for step in (folder / "m0" / "checkpoints").glob("[0-9]*"))
+    assert stopped < 12 and saved(folder / "m1", 20)
+    alone = tmp_path / "alone"
+    given = options(tiny, fields | {"train.duration": 20})
+    assert main(["train", f"--config={variants}:m0", f"--workdir={alone}", *given]) == 0
+    assert saved(alone, stopped) == saved(folder / "m0", stopped)
+
+
+@pytest.mark.slow
+def test_a_member_that_diverges_fails_alone(variants, tiny, saved, tmp_path, capsys):
+    path = Path(variants)
+    rates = 'config.optimizer.update(clip=0.0, learning_rate={"m0": 1e30, "m1": 0.1}[variant])'
+    path.write_text(path.read_text().replace("return config", f"{rates}\n    return config"))
+    command = ["train", f"--config={variants}", "--together=m0,m1", f"--workdir={tmp_path}"]
+    assert main([*command, *options(tiny)]) == 1
+    out, error = capsys.readouterr()
+    failed = json.loads(out)
+    assert list(failed) == ["m0"] and "training diverged; lower" in failed["m0"]
+    assert f"m0: {failed['m0']}" in error
+    assert saved(tmp_path / "m1", 13) and not (tmp_path / "m0" / "checkpoints" / "13").exists()
+
+
+@pytest.mark.slow
+def test_chooses_the_faster_way_once(variants, tiny, tmp_path, capsys):
+    command = ["train", f"--config={variants}", "--together=m0,m1", f"--workdir={tmp_path}"]
+    told = []
+    for duration in (2, 4):
+        given = options(tiny, {"train.duration": duration})
+        assert main([*command, "--members=auto", *given]) == 0
+        told.append(capsys.readouterr().err)
+    way = re.search(
+        r"m0, m1; --members=(\w+): an update of all .* took loop \d+ ms, batch", told[0]
+    )
+    assert way and "--members" not in told[1]
+    sessions = json.loads((tmp_path / "m1" / "environment.json").read_text())["sessions"]
+    assert [session["members"] for session in sessions] == [way[1]] * 2
+
+
+@pytest.mark.parametrize(
+    "given, told",
+    [
+        (["--together=a,b"], "--together needs --config=FILE, whose variants it names"),
+        (["--together=,", "--config=X"], "--together=,: expected names, each once, as a,b,c"),
+        (["--together=", "--config=X"], "--together=: expected names, each once"),
+        (["--together=m1,m1", "--config=X"], "--together=m1,m1: expected names, each"),
+        (
+            ["--together=m0,m1", "--config=X", "--processes=2"],
+            "--together trains in one process: expected no --processes",
+        ),
+        (["--config=X:m0", "--members=loop"], "--members goes with --together"),
+    ],
+)
+def test_tells_what_goes_together(given, told, variants, tmp_path, capsys):
+    given = [option.replace("=X", f"={variants}") for option in given]
+    assert main(["train", *given, f"--workdir={tmp_path}"]) == 2
+    assert told in capsys.readouterr().err

@@ -1,0 +1,70 @@
+"""Several models as one."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.architectures.contract import Carry
+from seqjax.tasks.text_to_text import TextToText
+
+
+class Ensemble(TextToText):
+    """Predicts the mean of its members' probabilities at every position.
+
+        p(y_t | y_<t, x) = 1/M sum_m p_m(y_t | y_<t, x)
+
+    Its parameters are those of the members in a tuple. Members may be of any architectures; they
+    share tokenizers, and the first one's config says how to search. There is no gradient and no
+    attention of an ensemble.
+
+    Source: Hansen and Salamon, Neural network ensembles (1990); for translation Sutskever et al.,
+    Sequence to sequence learning with neural networks (2014).
+    """
+
+    def __init__(self, tasks: Sequence[TextToText]):
+        self.tasks = tuple(tasks)
+        self.config, self.tokenizers = tasks[0].config, tasks[0].tokenizers
+
+    def max_output(self, source_length: int) -> int:
+        """Returns the longest output that every member can make of a source of so many tokens."""
+        return min(task.max_output(source_length) for task in self.tasks)
+
+    def start(self, params: Sequence[dict], source_BxS: jax.Array, capacity: int) -> Carry:
+        """Returns the carries of all members as one."""
+        carries = [
+            task.start(own, source_BxS, capacity)
+            for task, own in zip(self.tasks, params, strict=True)
+        ]
+        return _joined(carries)
+
+    def step(
+        self, params: Sequence[dict], carry: Carry, tokens_BxK: jax.Array
+    ) -> tuple[Carry, jax.Array]:
+        """Takes every member one position further; returns logarithms of mean probabilities."""
+        carries, logits = [], []
+        for number, (task, own) in enumerate(zip(self.tasks, params, strict=True)):
+            part = carry.replace(fixed=carry.fixed[number], moving=carry.moving[number])
+            following, found = task.step(own, part, tokens_BxK)
+            carries.append(following)
+            logits.append(found)
+        return _joined(carries), _mean(logits)
+
+    def _logits(self, params: Sequence[dict], batch: dict, **arguments: Any) -> jax.Array:
+        pairs = zip(self.tasks, params, strict=True)
+        return _mean([task._logits(own, batch, **arguments) for task, own in pairs])
+
+
+def _joined(carries: Sequence[Carry]) -> Carry:
+    return carries[0].replace(
+        fixed=tuple(carry.fixed for carry in carries),
+        moving=tuple(carry.moving for carry in carries),
+    )
+
+
+def _mean(logits: Sequence[jax.Array]) -> jax.Array:
+    """Returns the logarithm of the mean of the probabilities, [..., V]."""
+    total = functools.reduce(jnp.logaddexp, map(jax.nn.log_softmax, logits))
+    return total - jnp.log(len(logits))

@@ -1,0 +1,60 @@
+"""What the updates of a run are made of, by its config."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import optax
+
+from seqjax.tasks.text_to_text import TextToText
+from seqjax.training.optimizers import learning_rate, make_optimizer
+from seqjax.training.preparation import Durations
+from seqjax.training.state import TrainState
+from seqjax.training.step import Step, train_step_of
+
+# Named, because the default of JAX has changed before and a seed must keep its meaning.
+GENERATOR = "threefry2x32"
+
+
+class Recipe(NamedTuple):
+    """A task and how its parameters are changed; numbers of the config may be traced.
+
+    Attributes:
+      task: initial parameters and loss.
+      rate: learning rate as a function of the update's number.
+      optimizer: what turns gradients into updates.
+      key: of all random numbers of the run.
+      accumulate: parts that a batch is split into.
+    """
+
+    task: TextToText
+    rate: optax.Schedule
+    optimizer: optax.GradientTransformation
+    key: jax.Array
+    accumulate: int
+
+    @classmethod
+    def of(
+        cls, config: ml_collections.ConfigDict, task: TextToText, durations: Durations
+    ) -> "Recipe":
+        """Returns the recipe of a config."""
+        rate = learning_rate(
+            config.optimizer.learning_rate, config.schedule, durations.warmup, durations.total
+        )
+        return cls(
+            task,
+            rate,
+            make_optimizer(config.optimizer, rate),
+            jax.random.key(config.seed, impl=GENERATOR),
+            config.optimizer.accumulate,
+        )
+
+    def fresh(self) -> TrainState:
+        """Returns the state before the first update."""
+        params = self.task.init(self.key)
+        return TrainState(jnp.zeros((), jnp.int32), params, self.optimizer.init(params))
+
+    def step(self) -> Step:
+        """Returns the update as a pure function."""
+        return train_step_of(self.task.loss, self.optimizer, self.key, self.accumulate)
