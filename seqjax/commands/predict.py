@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ _CHUNK = 10_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds `--n_best` and `--attention`."""
+    """Adds `--n_best`, `--attention` and `--ensemble`."""
     parser.add_argument(
         "--n_best",
         type=int,
@@ -38,19 +38,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="draw for line n how its best output attends to it: DIR/n.png, and DIR/n.json; an"
         " empty line has none",
     )
+    parser.add_argument(
+        "--ensemble",
+        metavar="NAME,NAME,...",
+        help="translate by the runs WORKDIR/NAME as one model: the mean of their probabilities",
+    )
 
 
 def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int:
     """Translates until standard input ends."""
-    from seqjax.evaluation.attender import Attender
-    from seqjax.evaluation.translator import Translator
-    from seqjax.reporting.predictions import one_line
     from seqjax.training.trained import load_trained
 
     _check(arguments, config)
-    trained = load_trained(arguments.workdir, config)
+    return _translate(arguments, load_trained(arguments.workdir, config))
+
+
+def run_ensemble(
+    arguments: argparse.Namespace, configs: Mapping[str, ml_collections.ConfigDict]
+) -> int:
+    """Translates by several runs as one model."""
+    from seqjax.training.trained import load_ensemble
+
+    members = list(configs.values())
+    if arguments.attention is not None:
+        raise UserError("--attention: an ensemble has none of its own; expected one run")
+    _check(arguments, members[0])
+    folders = [Path(arguments.workdir) / name for name in configs]
+    return _translate(arguments, load_ensemble(folders, members))
+
+
+def _translate(arguments: argparse.Namespace, trained: "Trained") -> int:
+    from seqjax.evaluation.attender import Attender
+    from seqjax.evaluation.translator import Translator
+    from seqjax.reporting.predictions import one_line
+
     translator = Translator(trained.task, trained.mesh, arguments.n_best or 1)
-    attender = Attender(trained.task, trained.mesh)
+    attender = Attender(trained.task, trained.mesh) if arguments.attention else None
     first = 1
     for lines in _shared_chunks():
         sources = trained.task.encode_sources(lines)
@@ -59,7 +82,7 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
             if is_first():
                 print(_as_json(line, found) if arguments.n_best else one_line(found[0].text))
         sys.stdout.flush()
-        if arguments.attention:
+        if attender:
             best = [found[0].tokens for found in outputs]
             _draw(trained, attender, Path(arguments.attention), first, sources, best)
         first += len(lines)

@@ -23,7 +23,7 @@ HELP = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds `--study`, `--trial`, `--workers`, `--storage`, `--lost_after` and `--dry_run`."""
+    """Adds `--study`, `--trial`, `--workers`, `--vectorize`, `--storage` and others."""
     parser.add_argument(
         "--study",
         metavar="FILE",
@@ -40,6 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--workers", metavar="N", type=int, default=1, help="run so many trials at a time"
+    )
+    parser.add_argument(
+        "--vectorize",
+        metavar="auto|N|off",
+        default="auto",
+        help="train trials that differ in numbers only as one program, at most N of them; 'auto',"
+        " the default: as many as leave work for all workers, up to 16",
     )
     parser.add_argument(
         "--storage",
@@ -70,8 +77,16 @@ def run(arguments: argparse.Namespace, overrides: Sequence[tuple[str, str]]) -> 
         number = getattr(arguments, option)
         if number < least:
             raise UserError(f"--{option}={number}: expected at least {least}")
+    vectorize = arguments.vectorize
+    if vectorize not in ("auto", "off") and not (vectorize.isdecimal() and int(vectorize)):
+        raise UserError(f"--vectorize={vectorize}: expected 'auto', 'off', or a number from 1")
     study = load_study(arguments.study)
     names = chosen(study, arguments.trial)
+    if isinstance(study, Search) and vectorize.isdecimal():
+        raise UserError(
+            f"--vectorize={vectorize}: the trials of a search are drawn one after the other;"
+            " expected 'auto' or 'off', which both run each by itself"
+        )
     with Launcher() as launch:
         sweep = Sweep(
             study,
@@ -82,6 +97,7 @@ def run(arguments: argparse.Namespace, overrides: Sequence[tuple[str, str]]) -> 
             arguments.workers,
             arguments.storage,
             arguments.lost_after,
+            vectorize,
         )
         if arguments.dry_run:
             _tell(sweep, names)
@@ -101,11 +117,13 @@ def _tell(sweep: Sweep, names: Sequence[str]) -> None:
         print(f"for the {extreme} {study.objective} in")
         for field, domain in study.space.items():
             print(f"  {field}: {domain}")
+    groups = {group[0]: group for group in sweep.groups(names)}
+    others = {name for group in groups.values() for name in group[1:]}
     for name in names:
-        if name in sweep.jobs:
-            trial = sweep.trial(name)
-            state = trial.state()
-            print(f"{name}: {state}")
-            if state.startswith("to "):
-                for command in trial.commands():
+        if name in sweep.jobs and name not in others:
+            trial, group = sweep.trial(name), groups.get(name, [name])
+            together = " as one program" if len(group) > 1 else ""
+            print(f"{', '.join(group)}: {trial.state()}{together}")
+            if trial.state().startswith("to "):
+                for command in (sweep.group(group) if together else trial).commands():
                     print(f"  python launch.py {shlex.join(command)}")

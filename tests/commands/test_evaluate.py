@@ -91,6 +91,63 @@ def test_translations_are_shown_on_request(evaluate, trained):
     assert lines[2] == f"   output  {first}"
 
 
+@pytest.fixture
+def several(trained, tmp_path):
+    """A folder of two runs, which are the same one."""
+    for name in ("a", "b"):
+        (tmp_path / name).symlink_to(trained)
+    return tmp_path
+
+
+def test_runs_are_scored_together_as_each_alone(evaluate, several):
+    alone = json.loads(evaluate("--split=other")[1])
+    code, out, error = evaluate("--split=other", "--together=a,b", workdir=several)
+    found = json.loads(out)
+    assert code == 0 and list(found) == ["a", "b"] and error.count("hypotheses: ") == 2
+    for name, facts in found.items():
+        assert facts["workdir"] == str(several / name)
+        seconds = {"workdir", "decoding_seconds"}
+        assert {k: v for k, v in facts.items() if k not in seconds} == {
+            k: v for k, v in alone.items() if k not in seconds
+        }
+
+
+def test_runs_are_scored_as_one_model(evaluate, several):
+    alone = json.loads(evaluate("--split=other")[1])
+    code, out, error = evaluate("--split=other", "--ensemble=a,b", workdir=several)
+    found = json.loads(out)
+    assert code == 0 and found["ensemble"] == ["a", "b"]
+    assert found["parameters"] == 2 * alone["parameters"]
+    assert found["loss"] == pytest.approx(alone["loss"], rel=1e-5)
+    # Equal members are one.
+    path = several / "predictions" / f"other-{found['step']}.txt"
+    assert error == f"hypotheses: {path}\n" and found["bleu"] == alone["bleu"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--together=a,b", "--ensemble=a,b"], "expected --together or --ensemble, both were"),
+        (["--ensemble=a,"], "--ensemble=a,: expected names, each once, as a,b,c"),
+        (["--ensemble=a,c"], "c: has no config.json, expected a trained run"),
+    ],
+)
+def test_mistakes_about_several_runs(evaluate, several, options, message):
+    code, out, error = evaluate(*options, workdir=several)
+    assert (code, out) == (2, "")
+    assert message in error and error.count("\n") == 1
+
+
+def test_an_ensemble_shares_tokenizers(evaluate, several, trained):
+    (several / "b").unlink()
+    shutil.copytree(trained, several / "b")
+    for path in (several / "b" / "tokenizer").iterdir():
+        path.write_bytes(path.read_bytes() + b"\n")
+    code, _, error = evaluate("--ensemble=a,b", workdir=several)
+    assert code == 2
+    assert f"{several / 'b'} has other tokenizers than {several / 'a'}" in error
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -166,3 +166,14 @@ def test_attention_is_drawn_for_every_line_that_is_not_empty(predict, alone, tmp
         (weights,) = content["weights"]
         assert len(weights[0]) == len(content["output"])
         assert all(abs(sum(row) - 1) < 1e-4 for head in weights for row in head)
+
+
+def test_runs_translate_as_one_model(alone, monkeypatch, trained, capfdbinary, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).symlink_to(trained)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(_bytes(_LINES))))
+    command = ["predict", f"--workdir={tmp_path}", "--ensemble=a,b"]
+    assert main(command) == 0
+    assert capfdbinary.readouterr().out.decode() == "".join(f"{line}\n" for line in alone)
+    assert main([*command, "--attention=maps"]) == 2
+    assert b"--attention: an ensemble has none of its own" in capfdbinary.readouterr().err
