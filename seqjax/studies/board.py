@@ -1,12 +1,12 @@
 """How a sweep is watched: a table of what runs on a terminal, lines elsewhere."""
 
-import os
 import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
+from seqjax.reporting.terminal import start_live
 from seqjax.studies.processes import say
 
 _LOG = "log.txt"
@@ -40,7 +40,7 @@ class Board:
         self._several, self._objective = several, objective
         stream = sys.stderr if stream is None else stream
         self._lock = threading.Lock()
-        self._live = _start_live(stream) if _is_terminal(stream) else None
+        self._live = start_live(stream)
 
     def __enter__(self) -> "Board":
         return self
@@ -58,14 +58,16 @@ class Board:
         else:
             self._live.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def said(self, folder: Path, line: str) -> None:
-        """Keeps, and perhaps shows, a line of a trial's process."""
+    def said(self, folders: Sequence[Path], line: str) -> None:
+        """Keeps, and perhaps shows, a line of the process of some trials, by their folders."""
         with self._lock:
-            folder.mkdir(parents=True, exist_ok=True)
-            with (folder / _LOG).open("a", encoding="utf-8") as log:
-                log.write(f"{line}\n")
+            for folder in folders:
+                folder.mkdir(parents=True, exist_ok=True)
+                with (folder / _LOG).open("a", encoding="utf-8") as log:
+                    log.write(f"{line}\n")
             if self._live is None:
-                say(f"{folder.name}: {line}" if self._several else line)
+                others = f" + {len(folders) - 1}" if len(folders) > 1 else ""
+                say(f"{folders[0].name}{others}: {line}" if self._several else line)
 
     def show(self, title: str, lines: Sequence[Line]) -> None:
         """Shows what runs, on a terminal."""
@@ -85,23 +87,3 @@ class Board:
         for line in lines:
             table.add_row(*line)
         self._live.update(table, refresh=True)
-
-
-def _is_terminal(stream: TextIO) -> bool:
-    # A dumb terminal cannot go back to redraw a line.
-    return stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
-
-
-def _start_live(stream: TextIO):
-    # Imported here: without a terminal nothing of it is needed.
-    from rich.console import Console
-    from rich.live import Live
-
-    live = Live(
-        console=Console(file=stream, force_terminal=True),
-        auto_refresh=False,
-        redirect_stdout=False,
-        redirect_stderr=stream is sys.stderr,
-    )
-    live.start()
-    return live

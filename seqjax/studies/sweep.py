@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import itertools
 import math
 import signal
 import time
@@ -17,8 +18,9 @@ from seqjax.studies.results import Result, best, format_value, write_tables
 from seqjax.studies.sampling import Rules
 from seqjax.studies.search import Search
 from seqjax.studies.space import domain_of
-from seqjax.studies.study import AnyStudy, Overrides
+from seqjax.studies.study import AnyStudy, Job, Overrides
 from seqjax.studies.trial import Trial, as_trial, fingerprint
+from seqjax.studies.trial_group import TrialGroup, grouped
 from seqjax.studies.trial_queue import Claim, Offer, Standing, TrialQueue
 from seqjax.studies.trial_run import Launch, TrialRun, plain
 
@@ -61,6 +63,7 @@ class Sweep:
         workers: int = 1,
         storage: str = "",
         lost_after: int = 120,
+        vectorize: str = "off",
     ):
         """Checks the configs of all trials that are known.
 
@@ -73,6 +76,7 @@ class Sweep:
           workers: trials that run at a time here.
           storage: URL of the database that workers share the study by; '' is a file in the folder.
           lost_after: seconds without a sign of life, after which a worker is taken for dead.
+          vectorize: how many trials of a list are trained as one program, see `grouped`.
 
         Raises:
           UserError: some trial cannot have what the overrides say.
@@ -82,14 +86,33 @@ class Sweep:
         self._path, self._workdir, self._overrides = path, run_path(workdir), overrides
         self._launch, self._workers, self._storage = launch, workers, storage
         self._lost_after = lost_after
+        # The trials of a search are drawn one after the other.
+        self._vectorize = "off" if isinstance(study, Search) else vectorize
         self._base = study.config(overrides) if isinstance(study, Search) else None
         self._standings: dict[str, Standing] = {}
         self._names: Sequence[str] = study.names
-        self._seats: dict[concurrent.futures.Future, _Seat] = {}
+        self._seats: dict[concurrent.futures.Future, list[_Seat]] = {}
 
     def trial(self, name: str) -> TrialRun:
         """Returns a trial whose config is known."""
         return TrialRun(self.jobs[name], self._workdir, self.study, self._path)
+
+    def groups(self, names: Sequence[str]) -> list[list[str]]:
+        """Returns which of the trials that are to be run are trained as one program."""
+        states: dict[str, dict[str, Job]] = {}
+        for name in names:
+            if name in self.jobs:
+                states.setdefault(self.trial(name).state(), {})[name] = self.jobs[name]
+        return [
+            group
+            for state, jobs in states.items()
+            if state.startswith("to ")
+            for group in grouped(jobs, self._vectorize, self._workers)
+        ]
+
+    def group(self, names: Sequence[str]) -> TrialGroup:
+        """Returns trials that are trained as one program."""
+        return TrialGroup([self.trial(name) for name in names], self.study.splits)
 
     def run(self, names: Sequence[str]) -> int:
         """Runs trials in order, and writes the tables after each.
@@ -112,11 +135,12 @@ class Sweep:
         )
         with Board(self._workers > 1, self.study.objective) as self._board:
             self._enter()
+            self._together = {name: group for group in self.groups(names) for name in group}
             with concurrent.futures.ThreadPoolExecutor(self._workers) as threads:
                 try:
                     stopped_by = self._work(threads)
                 finally:
-                    for seat in self._seats.values():
+                    for seat in itertools.chain(*self._seats.values()):
                         seat.run.stop.set()
         self.write()
         write_page(self._workdir, self.study, self.results(), self._rules().domains)
@@ -195,9 +219,10 @@ class Sweep:
                 self._seats, _LOOK, concurrent.futures.FIRST_COMPLETED
             )
             for future in done:
-                stopped_by = self._leave(self._seats.pop(future), future.result()) or stopped_by
+                for seat in self._seats.pop(future):
+                    stopped_by = self._leave(seat, future.result()) or stopped_by
                 asked = -math.inf
-            for seat in self._seats.values():
+            for seat in itertools.chain(*self._seats.values()):
                 self._look(seat)
             self._show()
 
@@ -218,12 +243,27 @@ class Sweep:
             if state.startswith("to "):
                 again = ", tried again" if claim.attempt else ""
                 self._board.say(f"{place}: {state.removeprefix('to ')}{again}{self._told(claim)}")
-            future = threads.submit(run.run, self._launch, self._said(run))
-            self._seats[future] = _Seat(claim, run, place)
+            seats = [_Seat(claim, run, place), *self._join(claim.name)]
+            runs = [seat.run for seat in seats]
+            work = TrialGroup(runs, self.study.splits) if len(runs) > 1 else run
+            future = threads.submit(work.run, self._launch, self._said(runs))
+            self._seats[future] = seats
         self._look_up()
 
-    def _said(self, run: TrialRun) -> Callable[[str], None]:
-        return lambda line: self._board.said(run.folder, line)
+    def _join(self, first: str) -> list[_Seat]:
+        """Claims the others that are trained as one program with a trial, unless somebody has."""
+        seats = []
+        for name in self._together.get(first, ()):
+            claim = self._queue.claim([name]) if name != first else None
+            if claim:
+                place = self._place(name)
+                self._board.say(f"{place}: as one program with {first}")
+                seats.append(_Seat(claim, self.trial(name), place))
+        return seats
+
+    def _said(self, runs: Sequence[TrialRun]) -> Callable[[str], None]:
+        folders = [run.folder for run in runs]
+        return lambda line: self._board.said(folders, line)
 
     def _look(self, seat: _Seat) -> None:
         """Tells the storage how a trial goes on; ends it where that says so."""
@@ -249,12 +289,13 @@ class Sweep:
 
     def _leave(self, seat: _Seat, stopped_by: int) -> int:
         """Takes note of a trial that runs no more; returns the signal that ended it, or 0."""
-        if stopped_by:
+        if stopped_by or (seat.run.stop.is_set() and not seat.pruned):
+            # Somebody else may go on with it; where somebody does already, this tells nothing.
             self._queue.finish(seat.claim, {})
         elif seat.pruned:
             seat.run.record_pruned()
             self._finish(seat.claim, seat.run.recorded())
-        elif not seat.run.stop.is_set():
+        else:
             # What came after the last look.
             self._look(seat)
             self._finish(seat.claim, seat.run.recorded())
@@ -314,7 +355,7 @@ class Sweep:
 
     def _show(self) -> None:
         objective, lines = self.study.objective, []
-        for seat in self._seats.values():
+        for seat in itertools.chain(*self._seats.values()):
             values = [value for _, value in seat.curves.get(objective, ())]
             best_value = (max if self.study.higher else min)(values, default=None)
             shown = (values[-1] if values else None, best_value)

@@ -16,6 +16,7 @@ from seqjax.fields import flatten, load
 from seqjax.studies.processes import Outcome
 from seqjax.studies.study import AnyStudy, Job
 from seqjax.studies.trial import Trial, read_curves, read_trial, training_facts, write_trial
+from seqjax.training.saved import has_checkpoint
 from seqjax.validation import validate
 
 # What may differ from the config that a run was begun with: its parameters stay what they are.
@@ -78,15 +79,20 @@ class TrialRun:
             if outcome.signal or self.stop.is_set():
                 return outcome.signal
             if outcome.code:
-                failure = _reason(command[0], outcome)
+                failure = reason(command[0], outcome)
             elif split is None:
                 # A training reads the file by itself, perhaps long after the sweep did.
-                failure = self._difference(f"{self._path} was changed while the sweep ran")
+                failure = self._change()
             else:
                 found[split] = json.loads(outcome.output)
         self.phase = ""
         self.record(Trial(failure=failure) if failure else self._ended(splits=found))
         return 0
+
+    def record_evaluated(self, splits: Mapping[str, Any]) -> None:
+        """Keeps what `evaluate` printed for each split of a trial that others trained."""
+        failure = self._change()
+        self.record(Trial(failure=failure) if failure else self._ended(splits=splits))
 
     def record_pruned(self) -> None:
         """Keeps what is known of the trial, which has been ended since it promised little."""
@@ -119,11 +125,13 @@ class TrialRun:
 
     def _refusal(self) -> str:
         """Says why the trial cannot go on in its run directory, '' where it can."""
-        # What a start left that saved no step binds nobody.
-        steps = (self.folder / "checkpoints").glob("*")
-        if not any(entry.name.isdigit() for entry in steps):
+        if not has_checkpoint(self.folder):
             return ""
         return self._difference("choose another --workdir", _AFTER_TRAINING)
+
+    def _change(self) -> str:
+        """Says what was changed in the study's file before the training read it, '' for nothing."""
+        return self._difference(f"{self._path} was changed while the sweep ran")
 
     def _difference(self, advice: str, but: tuple[str, ...] = ()) -> str:
         """Says which field the run has otherwise than the trial, '' where none."""
@@ -161,10 +169,10 @@ def _mistake(config: ml_collections.ConfigDict) -> str:
     return ""
 
 
-def _reason(verb: str, outcome: Outcome) -> str:
+def reason(verb: str, outcome: Outcome) -> str:
     """Says in one line why a verb failed."""
     number = -outcome.code if outcome.code < 0 else outcome.code - 128
     if number in list(signal.Signals):
         return f"{verb} was stopped by {signal.Signals(number).name}"
-    reason = outcome.complaint.removeprefix("seqjax: error: ")
-    return reason or f"{verb} left with exit code {outcome.code}"
+    complaint = outcome.complaint.removeprefix("seqjax: error: ")
+    return complaint or f"{verb} left with exit code {outcome.code}"

@@ -18,8 +18,9 @@ from seqjax.overrides import apply_overrides
 from seqjax.studies.processes import Outcome
 from seqjax.studies.search import Search
 from seqjax.studies.space import choice, log_uniform
-from seqjax.studies.study import Study
+from seqjax.studies.study import Job, Study
 from seqjax.studies.sweep import Sweep
+from seqjax.studies.trial_group import grouped
 
 _METRICS = {"parameters": 1234567, "loss": 1.5, "perplexity": 4.4817, "bleu": 31.25}
 _METRICS |= {"bleu_signature": "nrefs:1|tok:13a", "output_tokens": 900, "decoding_seconds": 4.5}
@@ -54,16 +55,22 @@ class Fake:
         verb, *options = arguments
         options = dict(option.split("=", 1) for option in options)
         workdir = options["--workdir"]
-        name = workdir.rpartition("/")[2]
+        together = options.get("--together")
+        name = together or workdir.rpartition("/")[2]
         self.launched.append((verb, name, options.get("--split")))
         if (verb, name) in self.answers:
             return self.answers[verb, name]
         if verb == "train":
             prefix = "--config."
             fields = {k.removeprefix(prefix): v for k, v in options.items() if prefix in k}
-            _train(Path(workdir), fields | self.read_otherwise)
+            folders = [Path(workdir, member) for member in together.split(",")] if together else []
+            for folder in folders or [Path(workdir)]:
+                _train(folder, fields | self.read_otherwise)
             return Outcome(0, "", "complete")
-        return Outcome(0, json.dumps({"split": options["--split"], **_METRICS}), "hypotheses: ...")
+        facts = {"split": options["--split"], **_METRICS}
+        if together:
+            facts = {member: facts for member in together.split(",")}
+        return Outcome(0, json.dumps(facts), "hypotheses: ...")
 
 
 @pytest.fixture
@@ -75,9 +82,9 @@ def fake():
 def sweep(tmp_path, fake):
     """Returns a function that makes a sweep of the trials a and b with some overrides."""
 
-    def make(*overrides, splits=("test",)):
+    def make(*overrides, splits=("test",), **options):
         study = Study("pair", {"a": default_config(), "b": default_config()}, splits)
-        return Sweep(study, "study.py", tmp_path, overrides, fake)
+        return Sweep(study, "study.py", tmp_path, overrides, fake, **options)
 
     return make
 
@@ -115,6 +122,89 @@ def test_the_commands_hold_the_overrides(sweep, tmp_path):
         "--config.train.duration=9 steps",
     ]
     assert evaluate == ["evaluate", f"--workdir={tmp_path / 'b'}", "--split=test"]
+
+
+def test_trials_that_differ_in_numbers_are_one_program(sweep, fake, tmp_path):
+    assert sweep(vectorize="auto").run(["a", "b"]) == 0
+    assert fake.launched == [("train", "a,b", None), ("evaluate", "a,b", "test")]
+    assert [row["bleu"] for row in _rows(tmp_path)] == ["31.25"] * 2
+    assert sweep(vectorize="auto").run(["a", "b"]) == 0
+    assert len(fake.launched) == 2
+
+
+def test_the_commands_of_a_group_name_its_trials(sweep, tmp_path):
+    made = sweep(("train.duration", "7"), vectorize="2", splits=("test", "other"))
+    (group,) = made.groups(["a", "b"])
+    options = "--config.train.duration=7"
+    assert [" ".join(command) for command in made.group(group).commands()] == [
+        f"train --config=study.py --together=a,b --members=auto --workdir={tmp_path} {options}",
+        f"evaluate --workdir={tmp_path} --together=a,b --split=test",
+        f"evaluate --workdir={tmp_path} --together=a,b --split=other",
+    ]
+
+
+def test_where_a_group_fails_each_is_run_by_itself(sweep, fake, tmp_path, capsys):
+    fake.answers["train", "a,b"] = Outcome(-9, "", "")
+    fake.answers["train", "b"] = Outcome(2, "", "seqjax: error: too wide")
+    assert sweep(vectorize="auto").run(["a", "b"]) == 1
+    assert [launched[:2] for launched in fake.launched] == [
+        ("train", "a,b"),
+        ("train", "a"),
+        ("evaluate", "a"),
+        ("train", "b"),
+    ]
+    told = capsys.readouterr().err
+    assert "together they failed (train was stopped by SIGKILL): each is run by itself" in told
+    assert "[2/2] b: failed: too wide" in told and "[1/2] a: done" in told
+    assert (tmp_path / "b" / "log.txt").read_text().startswith("together they failed")
+
+
+def test_a_trial_of_a_group_that_diverges_fails_alone(sweep, fake, tmp_path, capsys):
+    fake.answers["train", "a,b"] = Outcome(1, '{"a": "the loss is nan"}', "")
+    for name in ("a", "b"):
+        _train(tmp_path / name, {})
+    assert sweep(vectorize="auto").run(["a", "b"]) == 1
+    assert fake.launched == [("train", "a,b", None), ("evaluate", "b", "test")]
+    told = capsys.readouterr().err
+    assert "[1/2] a: failed: the loss is nan" in told and "[2/2] b: done" in told
+
+
+def test_a_signal_ends_a_group_and_it_goes_on_next_time(sweep, fake, tmp_path):
+    fake.answers["evaluate", "a,b"] = Outcome(143, "", "", signal.SIGTERM)
+    assert sweep(vectorize="auto").run(["a", "b"]) == 143
+    del fake.answers["evaluate", "a,b"]
+    assert sweep(vectorize="auto").run(["a", "b"]) == 0
+    assert [launched[:2] for launched in fake.launched] == 2 * [
+        ("train", "a,b"),
+        ("evaluate", "a,b"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "vectorize, workers, sizes",
+    [
+        ("off", 1, [1] * 20),
+        ("auto", 1, [16, 2, 1, 1]),
+        ("auto", 4, [5, 5, 5, 3, 1, 1]),
+        ("4", 1, [4, 4, 4, 4, 2, 1, 1]),
+    ],
+)
+def test_what_shares_a_program(vectorize, workers, sizes):
+    def job(number):
+        config = default_config()
+        config.batching.seed, config.seed = 0, number
+        config.optimizer.learning_rate = 10.0**-number
+        if number == 18:
+            config.model.encoder.layers = 5
+        if number == 19:
+            # Its batches are its own.
+            config.batching.seed = -1
+        return Job(f"t{number}", config, f"study.py:t{number}", (), {})
+
+    jobs = {f"t{number}": job(number) for number in range(20)}
+    groups = grouped(jobs, vectorize, workers)
+    assert [len(group) for group in groups] == sizes
+    assert sum(groups, []) == list(jobs)
 
 
 def test_a_failure_stands_in_the_table_and_the_others_run(sweep, fake, tmp_path, capsys):

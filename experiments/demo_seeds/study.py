@@ -1,0 +1,30 @@
+"""How much does the seed change, and how much the learning rate? 16 small models as one program."""
+
+from pathlib import Path
+
+from seqjax.config_files import load_config_file, update_stacks
+from seqjax.studies.grid import product, sweep, trials
+from seqjax.studies.study import Study
+
+_DEMO = Path(__file__).parents[2] / "configs" / "demo.py"
+
+
+def get_study() -> Study:
+    """Returns four seeds of four learning rates of a GRU with attention, on the same batches."""
+    config = load_config_file(str(_DEMO))
+    update_stacks(config, kind="gru", layers=1, width=64)
+    config.model.decoder.attention = "general"
+    config.train.duration = "200 steps"
+    config.evaluation.every = "0"
+    config.checkpoint.every = "100%"
+    # Without a seed of their own batches would follow the run's, and nothing could be shared.
+    config.batching.seed = 0
+    config.reporting.tensorboard = False
+    changes = product(
+        sweep("optimizer.learning_rate", [1e-3, 3e-3, 1e-2, 3e-2]), sweep("seed", range(4))
+    )
+    return Study(
+        "Seeds and learning rates",
+        trials(config, changes),
+        columns=("parameters", "updates", "training_seconds", "loss", "accuracy", "bleu"),
+    )

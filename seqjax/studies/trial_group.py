@@ -1,0 +1,114 @@
+"""Trials that are trained as one program, and then evaluated by one process."""
+
+import json
+import math
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+from seqjax.studies.processes import Outcome
+from seqjax.studies.study import Job
+from seqjax.studies.trial import Trial
+from seqjax.studies.trial_run import Launch, TrialRun, reason
+from seqjax.training.members import program
+
+# So many are one program where nobody says how many: their states lie in memory side by side.
+_MOST = 16
+
+
+def grouped(jobs: Mapping[str, Job], vectorize: str, workers: int = 1) -> list[list[str]]:
+    """Returns which trials are trained as one program, in order; of most each is alone.
+
+    Args:
+      jobs: trials that are in the same state, by name.
+      vectorize: how many at most, or 'auto': as many as leave work for every worker, up to 16;
+        'off' for none.
+      workers: trials or groups that run at a time.
+    """
+    alike: dict[str, list[str]] = {}
+    for name, job in jobs.items():
+        alike.setdefault(name if vectorize == "off" else program(job.config), []).append(name)
+    groups = []
+    for names in alike.values():
+        most = min(_MOST, math.ceil(len(names) / workers))
+        size = most if vectorize == "auto" else 1 if vectorize == "off" else int(vectorize)
+        groups += [names[start : start + size] for start in range(0, len(names), size)]
+    return groups
+
+
+class TrialGroup:
+    """Runs trials together; where that fails each by itself, so that a failure is a trial's own.
+
+    Attributes:
+      runs: the trials, which are stopped together.
+    """
+
+    def __init__(self, runs: Sequence[TrialRun], splits: Sequence[str]):
+        self.runs = runs
+        self._splits = splits
+        self._stop = threading.Event()
+        for run in runs:
+            run.stop = self._stop
+
+    def commands(self) -> list[list[str]]:
+        """Returns the arguments of the verbs that train and evaluate the trials, in order."""
+        return [self._command(split, self.runs) for split in (None, *self._splits)]
+
+    def run(self, launch: Launch, show: Callable[[str], None]) -> int:
+        """Trains and evaluates; returns the number of the signal that ended it, or 0."""
+        left = list(self.runs)
+        found: dict[str, dict] = {run.job.name: {} for run in left}
+        for split in (None, *self._splits):
+            command = self._command(split, left)
+            outcome = self._launch(launch, command, show)
+            if outcome.signal or self._stop.is_set():
+                return outcome.signal
+            told = json.loads(outcome.output or "{}")
+            if split is not None and not outcome.code:
+                for name, facts in told.items():
+                    found[name][split] = facts
+            elif told:
+                left = self._without(left, told)
+            elif outcome.code:
+                show(f"together they failed ({reason(command[0], outcome)}): each is run by itself")
+                return self._one_by_one(launch, show)
+            if not left:
+                break
+        for run in left:
+            run.record_evaluated(found[run.job.name])
+        return 0
+
+    def _command(self, split: str | None, runs: Sequence[TrialRun]) -> list[str]:
+        """Returns the arguments that train trials, or evaluate them on a split."""
+        first = runs[0]
+        names = f"--together={','.join(run.job.name for run in runs)}"
+        workdir = f"--workdir={first.folder.parent}"
+        if split is not None:
+            return ["evaluate", workdir, names, f"--split={split}"]
+        path = first.job.source.removesuffix(f":{first.job.name}")
+        return ["train", f"--config={path}", names, "--members=auto", workdir, *first.job.options]
+
+    def _without(self, runs: Sequence[TrialRun], failures: Mapping[str, str]) -> list[TrialRun]:
+        """Takes note of those that failed in training; returns the others."""
+        for run in runs:
+            if run.job.name in failures:
+                run.record(Trial(failure=failures[run.job.name]))
+        return [run for run in runs if run.job.name not in failures]
+
+    def _launch(
+        self, launch: Launch, command: Sequence[str], show: Callable[[str], None]
+    ) -> Outcome:
+        split = [part.removeprefix("--split=") for part in command if part.startswith("--split=")]
+        phase = " ".join((command[0], *split))
+        for run in self.runs:
+            run.phase = phase
+        outcome = launch(command, self._stop, show)
+        for run in self.runs:
+            run.phase = ""
+        return outcome
+
+    def _one_by_one(self, launch: Launch, show: Callable[[str], None]) -> int:
+        for run in self.runs:
+            stopped_by = run.run(launch, show)
+            if stopped_by or self._stop.is_set():
+                return stopped_by
+        return 0
