@@ -175,6 +175,9 @@ def _stack() -> ml_collections.ConfigDict:
     # Transformer and convolutional: keep only what goes into each layer for the backward pass and
     # compute the rest again: less memory, more work, the same results.
     stack.rematerialize = False
+    # Transformer: compile one layer and loop over it, so that compiling takes no longer the more
+    # layers there are; with dropout the random numbers are others.
+    stack.scan_layers = False
 
     # Convolutional: positions that one convolution sees.
     stack.kernel = 3
@@ -251,6 +254,9 @@ def _optimizer() -> ml_collections.ConfigDict:
     optimizer.clip = 1.0
     # Each batch is split into so many parts whose gradients are added: less memory, the same step.
     optimizer.accumulate = 1
+    # Decay of a moving average of the parameters, which is then what is evaluated and used, such as
+    # 0.999; 0 keeps none.
+    optimizer.moving_average = 0.0
     return optimizer
 
 

@@ -44,6 +44,7 @@ _STACK_RULES = {
     "residual": ANYTHING,
     "variational": ANYTHING,
     "rematerialize": ANYTHING,
+    "scan_layers": ANYTHING,
     "implementation": one_of("scan", "cudnn"),
 }
 _ENCODER_RULES = {**_STACK_RULES, "direction": one_of("forward", "backward", "both")}
@@ -141,6 +142,11 @@ def _size_relations(name: str) -> tuple[Relation, ...]:
                 or c.model[name].heads % c.model[name].key_value_heads == 0
             ),
             f"0 or a divisor of {stack}.heads = {{{stack}.heads}}",
+        ),
+        Relation(
+            f"{stack}.scan_layers",
+            lambda c: not c.model[name].scan_layers or is_a("transformer", c),
+            f"false, since the layers of {stack}.kind = '{{{stack}.kind}}' are not all equal",
         ),
         Relation(
             f"{stack}.kernel",

@@ -146,6 +146,7 @@ RULES: dict[str, Rule] = {
     "optimizer.weight_decay": at_least(0),
     "optimizer.clip": at_least(0),
     "optimizer.accumulate": at_least(1),
+    "optimizer.moving_average": PROBABILITY,
     "schedule.kind": one_of("constant", "inverse_sqrt", "cosine", "linear"),
     "schedule.warmup": _DURATION,
     "schedule.final": between(0, 1),

@@ -219,8 +219,10 @@ def saved():
 
     def read(workdir: Path, step: int) -> dict[str, tuple]:
         arrays = {}
-        for item in ("params", "optimizer"):
+        for item in ("params", "optimizer", "average"):
             folder = Path(workdir).absolute() / "checkpoints" / str(step) / item
+            if item == "average" and not folder.exists():
+                continue
             # It may have been saved by devices that are not here.
             here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
             with ocp.StandardCheckpointer() as checkpointer:

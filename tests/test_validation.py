@@ -328,6 +328,11 @@ def test_unknown_names_are_told_with_the_known_ones_and_the_nearest(field, value
             {"checkpoint__keep_best": 0},
             "decode.checkpoint = 'best': expected 'latest' or a step number",
         ),
+        (
+            {"model__encoder__kind": "lstm", "model__encoder__scan_layers": True},
+            "model.encoder.scan_layers = True: expected false, since the layers of "
+            "model.encoder.kind = 'lstm' are not all equal",
+        ),
         ({"decode__n_best": 5}, "decode.n_best = 5: expected at most decode.beam_size = 4"),
         (
             {"decode__max_length_ratio": 0.0, "decode__max_length_extra": 0},

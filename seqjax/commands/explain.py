@@ -143,6 +143,7 @@ def _memory(facts: dict[str, Any]) -> list[str]:
     rows = [
         ("parameters", _mib(memory["parameters"])),
         ("optimizer state", _mib(memory["optimizer"])),
+        *([("moving average", _mib(memory["moving_average"]))] if memory["moving_average"] else []),
         ("gradients and temporary", _mib(memory["temporary"])),
         ("an update in all", _mib(memory["total"])),
     ]

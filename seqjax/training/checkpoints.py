@@ -24,8 +24,9 @@ log = logging.getLogger(__name__)
 class Checkpoints:
     """The folder `checkpoints/` of a run, one subfolder for each saved step.
 
-    A checkpoint has three items: `params`, `optimizer` and `clock` (what the loop must remember
-    besides arrays, as JSON). Evaluation reads only the first.
+    A checkpoint has the items `params`, `optimizer`, `clock` (what the loop must remember besides
+    arrays, as JSON) and, where a moving average is kept, `average`. Evaluation reads the last, or
+    else the first.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Checkpoints:
         )
         self.manager = ocp.CheckpointManager(
             self.directory,
-            item_names=("params", "optimizer", "clock"),
+            item_names=("params", "optimizer", "average", "clock"),
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=policy,
                 best_fn=self._rank,
@@ -72,13 +73,10 @@ class Checkpoints:
 
     def save(self, state: TrainState, clock: dict, metrics: dict[str, float] | None) -> None:
         """Saves in the background, with the metrics of an evaluation at the same step, if any."""
+        arrays = {name: ocp.args.StandardSave(tree) for name, tree in _arrays(state).items()}
         self.manager.save(
             int(state.step),
-            args=ocp.args.Composite(
-                params=ocp.args.StandardSave(state.params),
-                optimizer=ocp.args.StandardSave(state.optimizer),
-                clock=ocp.args.JsonSave(clock),
-            ),
+            args=ocp.args.Composite(clock=ocp.args.JsonSave(clock), **arrays),
             metrics=metrics,
             force=True,
         )
@@ -102,9 +100,11 @@ class Checkpoints:
                 restored = self.manager.restore(
                     step,
                     args=ocp.args.Composite(
-                        params=ocp.args.StandardRestore(_abstract(like.params)),
-                        optimizer=ocp.args.StandardRestore(_abstract(like.optimizer)),
                         clock=ocp.args.JsonRestore(),
+                        **{
+                            name: ocp.args.StandardRestore(_abstract(tree))
+                            for name, tree in _arrays(like).items()
+                        },
                     ),
                 )
             except Exception as error:  # Orbax raises whatever its storage raised.
@@ -116,7 +116,8 @@ class Checkpoints:
                 continue
             self._set_aside(damaged)
             number = jax.device_put(jax.numpy.asarray(step, like.step.dtype), like.step.sharding)
-            return TrainState(number, restored.params, restored.optimizer), restored.clock
+            arrays = {name: restored[name] for name in _arrays(like)}
+            return TrainState(number, **arrays), restored.clock
         if damaged:
             raise UserError(
                 f"none of the checkpoints {self._steps()} in {self.directory} can be read"
@@ -136,13 +137,16 @@ class Checkpoints:
         barrier("damaged checkpoints are set aside")
         self.manager.reload()
 
-    def restore_params(self, which: str, average: int, like: Any) -> tuple[Any, int]:
+    def restore_params(
+        self, which: str, average: int, like: Any, item: str = "params"
+    ) -> tuple[Any, int]:
         """Returns parameters and their step.
 
         Args:
           which: 'best', 'latest' or a step number.
           average: how many checkpoints to average, the chosen one and those before it.
           like: structure, shapes and shardings of the parameters.
+          item: 'params', or 'average' for their moving average.
 
         Raises:
           UserError: there is no such checkpoint, or too few to average, or it can't be read.
@@ -158,8 +162,8 @@ class Checkpoints:
         for s in steps:
             try:
                 params = self.manager.restore(
-                    s, args=ocp.args.Composite(params=ocp.args.StandardRestore(_abstract(like)))
-                ).params
+                    s, args=ocp.args.Composite(**{item: ocp.args.StandardRestore(_abstract(like))})
+                )[item]
             except Exception as error:
                 raise UserError(
                     f"checkpoint {self._name(s)} can't be read: {_line(error)};"
@@ -204,6 +208,12 @@ class Checkpoints:
     def close(self) -> None:
         """Waits, then lets go of the folder."""
         self.manager.close()
+
+
+def _arrays(state: TrainState) -> dict[str, Any]:
+    """Returns the arrays of a state besides its step, each as an item of a checkpoint."""
+    found = {"params": state.params, "optimizer": state.optimizer, "average": state.average}
+    return {name: tree for name, tree in found.items() if tree is not None}
 
 
 def _forget_unreadable_metrics(directory: Path, read_only: bool) -> None:

@@ -136,6 +136,7 @@ def _memory(
         "shape": list(largest),
         "parameters": _bytes(state.params),
         "optimizer": _bytes(state.optimizer),
+        "moving_average": _bytes(state.average),
         "temporary": None,
         "total": None,
     }

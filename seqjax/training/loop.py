@@ -206,7 +206,7 @@ class Training:
         measured = {}
         for number, run in enumerate(self.runs):
             if self.active[number]:
-                params = self.update.member(self.state, number).params
+                params = self.update.member(self.state, number).best
                 evaluation = self.evaluator(params, self.config.evaluation.translate)
                 measured[run] = run.take(step, evaluation)
         return measured

@@ -26,6 +26,7 @@ class Recipe(NamedTuple):
       optimizer: what turns gradients into updates.
       key: of all random numbers of the run.
       accumulate: parts that a batch is split into.
+      decay: of the parameters' moving average; 0 for none.
     """
 
     task: TextToText
@@ -33,6 +34,7 @@ class Recipe(NamedTuple):
     optimizer: optax.GradientTransformation
     key: jax.Array
     accumulate: int
+    decay: float
 
     @classmethod
     def of(
@@ -48,13 +50,15 @@ class Recipe(NamedTuple):
             make_optimizer(config.optimizer, rate),
             jax.random.key(config.seed, impl=GENERATOR),
             config.optimizer.accumulate,
+            config.optimizer.moving_average,
         )
 
     def fresh(self) -> TrainState:
         """Returns the state before the first update."""
         params = self.task.init(self.key)
-        return TrainState(jnp.zeros((), jnp.int32), params, self.optimizer.init(params))
+        average = jax.tree.map(jnp.copy, params) if self.decay else None
+        return TrainState(jnp.zeros((), jnp.int32), params, self.optimizer.init(params), average)
 
     def step(self) -> Step:
         """Returns the update as a pure function."""
-        return train_step_of(self.task.loss, self.optimizer, self.key, self.accumulate)
+        return train_step_of(self.task.loss, self.optimizer, self.key, self.accumulate, self.decay)

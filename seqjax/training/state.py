@@ -11,12 +11,24 @@ import optax
 class TrainState:
     """Parameters, optimizer state and the number of updates done.
 
+    Attributes:
+      step: int32 [], updates done.
+      params: what the next update starts from.
+      optimizer: what the optimizer remembers.
+      average: the moving average of the parameters; None where none is kept.
+
     Random numbers are no part of it: the key of an update is a function of the seed and its number.
     """
 
     step: jax.Array
     params: Any
     optimizer: optax.OptState
+    average: Any = None
+
+    @property
+    def best(self) -> Any:
+        """The parameters that are evaluated and used: the average, where one is kept."""
+        return self.params if self.average is None else self.average
 
 
 def parameter_count(params) -> int:

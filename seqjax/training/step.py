@@ -18,7 +18,11 @@ Step = Callable[[TrainState, dict], tuple[TrainState, Sums]]
 
 
 def train_step_of(
-    loss: Loss, optimizer: optax.GradientTransformation, key: jax.Array, accumulate: int = 1
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    key: jax.Array,
+    accumulate: int = 1,
+    decay: float = 0.0,
 ) -> Step:
     """Returns the update as a pure function, (state, batch) -> (state, sums to report).
 
@@ -30,6 +34,7 @@ def train_step_of(
       optimizer: what turns gradients into updates.
       key: typed PRNG key of the run.
       accumulate: parts that a batch is split into, one after the other.
+      decay: of the average, where the state has one, see `moved`.
     """
 
     def train_step(state: TrainState, batch: dict) -> tuple[TrainState, Sums]:
@@ -40,9 +45,22 @@ def train_step_of(
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         sums["gradient_norm"] = optax.tree.norm(gradients)
-        return TrainState(state.step + 1, params, optimizer_state), sums
+        average = None if state.average is None else moved(state.average, params, decay, state.step)
+        return TrainState(state.step + 1, params, optimizer_state, average), sums
 
     return train_step
+
+
+def moved(average: Any, params: Any, decay: float, step: jax.Array) -> Any:
+    """Returns the moving average of the parameters after update `step`, counted from 0.
+
+        a' = d a + (1 - d) p        d = min(decay, (1 + step) / (10 + step))
+
+    The average forgets where it started before it becomes slow (Polyak and Juditsky, 1992; the
+    warm-up is TensorFlow's).
+    """
+    rate = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    return jax.tree.map(lambda a, p: (rate * a + (1.0 - rate) * p).astype(a.dtype), average, params)
 
 
 def make_train_step(
@@ -52,18 +70,19 @@ def make_train_step(
     mesh: Mesh,
     accumulate: int = 1,
     state: Any = None,
+    decay: float = 0.0,
 ) -> "CompiledSteps":
     """Returns the update of `train_step_of`, compiled; the state that is passed in is donated.
 
     Args:
-      loss, optimizer, key, accumulate: see there.
+      loss, optimizer, key, accumulate, decay: see there.
       mesh: devices, among which the rows of a batch are divided.
       state: shardings of the state's arrays; by default every device holds them whole.
     """
     everywhere = replicated(mesh)
     state = everywhere if state is None else state
     jitted = jax.jit(
-        train_step_of(loss, optimizer, key, accumulate),
+        train_step_of(loss, optimizer, key, accumulate, decay),
         in_shardings=(state, by_row(mesh)),
         out_shardings=(state, everywhere),
         donate_argnums=0,

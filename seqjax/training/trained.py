@@ -19,7 +19,7 @@ from seqjax.training.checkpoints import Checkpoints
 from seqjax.training.devices import mesh_of
 
 # Fields that a trained model is made of: after training they are facts.
-_FIXED = ("task", "tokenizer.", "model.")
+_FIXED = ("task", "tokenizer.", "model.", "optimizer.moving_average")
 
 
 class Trained(NamedTuple):
@@ -45,7 +45,9 @@ def load_trained(workdir: str | Path, config: ml_collections.ConfigDict) -> Trai
     shapes = jax.eval_shape(task.init, jax.random.key(0))
     like = placed(shapes, parameter_shardings(mesh, shapes))
     checkpoints = Checkpoints(workdir, config.checkpoint, read_only=True)
-    params, step = checkpoints.restore_params(config.decode.checkpoint, config.decode.average, like)
+    item = "average" if config.optimizer.moving_average else "params"
+    which, count = config.decode.checkpoint, config.decode.average
+    params, step = checkpoints.restore_params(which, count, like, item)
     checkpoints.close()
     return Trained(task, params, step, mesh)
 

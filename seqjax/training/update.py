@@ -39,6 +39,7 @@ class Update:
             prepared.mesh,
             recipe.accumulate,
             self._shardings,
+            recipe.decay,
         )
 
     def fresh_state(self) -> TrainState:
@@ -94,6 +95,7 @@ class Update:
             replicated(mesh),
             parameter_shardings(mesh, shapes.params),
             shardings_like(mesh, shapes.params, shapes.optimizer),
+            None if shapes.average is None else parameter_shardings(mesh, shapes.average),
         )
 
 

@@ -185,13 +185,15 @@ def test_a_run_that_lost_its_end_ends_the_same(configured, whole, tmp_path, save
 
 @pytest.mark.slow
 def test_random_numbers_and_sums_do_not_depend_on_a_stop(configured, tmp_path, saved, reported):
-    """Subwords are sampled, weights dropped, gradients added over two parts on two devices."""
+    """Subwords are sampled, weights dropped, gradients added over two parts on two devices, and the
+    parameters' average moves."""
     fields = {
         "tokenizer.kind": "bpe",
         "tokenizer.vocabulary": 100,
         "tokenizer.sampling": 0.1,
         "model.encoder.attention_dropout": 0.2,
         "optimizer.accumulate": 2,
+        "optimizer.moving_average": 0.9,
         "parallel.data": 2,
         "train.duration": 8,
     }

@@ -3,6 +3,7 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -12,7 +13,7 @@ from seqjax.data.tokenizer import EOS, PAD
 from seqjax.parallel.mesh import by_row, make_mesh, replicated
 from seqjax.training.optimizers import make_optimizer
 from seqjax.training.state import TrainState
-from seqjax.training.step import make_train_step
+from seqjax.training.step import make_train_step, moved, train_step_of
 
 ROWS, LENGTH = 16, 5
 SIDES = ("source", "target")
@@ -190,3 +191,34 @@ def test_each_shape_is_compiled_once(make):
     first = steps.compile(state, make_batch(0))
     assert steps.compile(state, make_batch(1)) is first
     assert steps.compile(state, make_batch(0, 16 * ROWS)) is not first
+
+
+def test_the_average_follows_the_parameters():
+    average = {"w": np.float32([1.0, 2.0])}
+    after = []
+    for step, values in enumerate(([3.0, 4.0], [5.0, 6.0])):
+        average = moved(average, {"w": np.float32(values)}, 0.15, np.int32(step))
+        after.append(average["w"])
+    # The decay is 1 / 10 first, which is less than 0.15, then 0.15, which is less than 2 / 11.
+    np.testing.assert_allclose(after[0], [2.8, 3.8], rtol=1e-6)
+    np.testing.assert_allclose(after[1], [0.15 * 2.8 + 0.85 * 5, 0.15 * 3.8 + 0.85 * 6], rtol=1e-6)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_an_average_changes_no_update(tiny_task, tiny_params, accumulate):
+    task = tiny_task()
+    optimizer, key = optax.sgd(RATE), jax.random.key(KEY)
+    step = train_step_of(task.loss, optimizer, key, accumulate, 0.5)
+    params = tiny_params(task)
+    plain = TrainState(jnp.int32(9), params, optimizer.init(params))
+    kept = plain.replace(average=params)
+    batch = make_batch(0)
+    (without, _), (with_average, _) = (jax.jit(step)(state, batch) for state in (plain, kept))
+    assert without.average is None and without.best is without.params
+    jax.tree.map(np.testing.assert_array_equal, with_average.params, without.params)
+    middle = jax.tree.map(lambda old, new: (old + new) / 2, params, without.params)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7),
+        with_average.best,
+        middle,
+    )

@@ -1,3 +1,5 @@
+import shutil
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,6 +42,26 @@ def test_what_computes_a_trained_model_can_change(by_cudnn):
     batch = {"source": source, "target": source}
     scored = jax.jit(trained.task.score)(trained.params, batch)
     assert np.all(np.asarray(scored["nll"]) > 0)
+
+
+def test_the_moving_average_is_what_was_trained(by_cudnn, tmp_path):
+    other, config, params = by_cudnn
+    workdir = tmp_path / "averaged"
+    shutil.copytree(other / "tokenizer", workdir / "tokenizer")
+    config.model.encoder.implementation = "scan"
+    config.optimizer.moving_average = 0.9
+    average = jax.tree.map(lambda leaf: leaf + 1, params)
+    save(config, workdir / "config.json")
+    checkpoints = Checkpoints(workdir, config.checkpoint)
+    state = TrainState(jnp.int32(2), params, optax.sgd(0.1).init(params), average)
+    checkpoints.save(state, {}, {"loss": 0.5})
+    checkpoints.close()
+    jax.tree.map(np.testing.assert_array_equal, load_trained(workdir, config).params, average)
+    config.optimizer.moving_average = 0.0
+    with pytest.raises(
+        UserError, match="^optimizer.moving_average is 0.0, but the run in .* has 0"
+    ):
+        load_trained(workdir, config)
 
 
 @pytest.mark.skipif(is_nvidia(jax.devices()[0]), reason="cuDNN is there")

@@ -1,0 +1,82 @@
+"""Layers in a loop compute what layers one by one compute, and are traced once."""
+
+from types import SimpleNamespace
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+
+from seqjax.config import default_config
+from seqjax.layers.dropout import Dropout
+from seqjax.layers.scanning import scanned
+from seqjax.tasks.text_to_text import TextToText
+
+_TOKENS = np.random.RandomState(0).randint(3, 9, (2, 3, 5)).astype(np.int32)
+BATCH = {"source": _TOKENS[0], "target": _TOKENS[1]}
+
+
+def make(scan, layers=3, dropout=0.0, rematerialize=False):
+    config = default_config()
+    for stack in (config.model.encoder, config.model.decoder):
+        stack.update(layers=layers, width=8, heads=2, feed_forward=12, dropout=dropout)
+        stack.update(scan_layers=scan, rematerialize=rematerialize, positions="relative")
+    side = SimpleNamespace(vocabulary_size=9)
+    return TextToText(config, SimpleNamespace(source=side, target=side))
+
+
+def gradient(task):
+    return jax.value_and_grad(lambda params, key: task.loss(params, BATCH, key)[0])
+
+
+@pytest.mark.parametrize("rematerialize", [False, True])
+def test_results_and_gradients_are_the_same(rematerialize, filled):
+    tasks = [make(scan, rematerialize=rematerialize) for scan in (False, True)]
+    shapes = [jax.eval_shape(task.init, jax.random.key(0)) for task in tasks]
+    assert shapes[0] == shapes[1]
+    params = filled(shapes[0])
+    one, other = (jax.jit(gradient(task))(params, jax.random.key(1)) for task in tasks)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), one, other)
+    scores = [jax.jit(task.score)(params, BATCH)["nll"] for task in tasks]
+    np.testing.assert_allclose(*scores, rtol=1e-5)
+    maps = [jax.jit(task.attention)(params, BATCH) for task in tasks]
+    assert len(maps[1]) == 3
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), *maps)
+
+
+def test_depth_adds_nothing_to_compile(filled):
+    def products(scan, layers):
+        task = make(scan, layers)
+        params = filled(jax.eval_shape(task.init, jax.random.key(0)))
+        return str(jax.make_jaxpr(gradient(task))(params, jax.random.key(1))).count("dot_general")
+
+    assert products(True, 2) == products(True, 6) < products(False, 6)
+    assert products(False, 2) < products(False, 6)
+
+
+class Dropping(nn.Module):
+    """Layers that do nothing but to drop units."""
+
+    def setup(self):
+        self.block = [Gate() for _ in range(2)]
+
+    def __call__(self, x):
+        if self.is_initializing():
+            return self.block[1](self.block[0](x))
+        return scanned(self.block, x)
+
+
+class Gate(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return Dropout(0.5)(x * self.param("scale", nn.initializers.ones, ()), False)
+
+
+def test_each_layer_drops_units_of_its_own():
+    x = np.ones((100, 100), np.float32)
+    rngs = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
+    variables = Dropping().init(rngs, x)
+    found = Dropping().apply(variables, x, rngs={"dropout": jax.random.key(2)})
+    # With one mask for both, half of the units would be left.
+    assert np.mean(found != 0) == pytest.approx(0.25, abs=0.02)
+    assert set(np.unique(found)) == {0.0, 4.0}
