@@ -45,6 +45,10 @@ def expand(config: ml_collections.ConfigDict) -> str:
     return "".join(f"{path} = {value!r}\n" for path, value in sorted(flatten(config).items()))
 
 
+# So many fields of a section are told to who has named another one.
+_FEW = 12
+
+
 def require_known(path: str, value: Any = None) -> None:
     """Raises UserError, with the nearest known paths, unless `path` is a field of a config."""
     known = flatten(default_config())
@@ -54,9 +58,18 @@ def require_known(path: str, value: Any = None) -> None:
     if inside:
         given = "" if value is None else f" = {value!r}"
         raise UserError(f"{path}{given}: is a section with the fields {', '.join(inside)}")
+    raise UserError(f"{path}: the config has no such field{_hint(path, known)}")
+
+
+def _hint(path: str, known: Mapping[str, Any]) -> str:
+    """Says which known paths may be meant, or which the section has where none looks like it."""
     nearest = _nearest_paths(path, known)
-    hint = f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
-    raise UserError(f"{path}: the config has no such field{hint}")
+    section, _, name = path.rpartition(".")
+    elsewhere = [field for field in nearest if field.rpartition(".")[2] == name]
+    own = [field for field in known if section and field.rpartition(".")[0] == section]
+    if 0 < len(own) <= _FEW and not elsewhere and not set(own) & set(nearest):
+        return f"; expected one of {', '.join(own)}"
+    return f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
 
 
 def _nearest_paths(path: str, known: Mapping[str, Any]) -> list[str]:

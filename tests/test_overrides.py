@@ -69,6 +69,11 @@ def test_other_arguments_are_left_in_their_order():
             "--config.model.heads=4",
             "did you mean 'model.decoder.heads' or 'model.encoder.heads'?",
         ),
+        (
+            "--config.parallel.tensor=2",
+            "parallel.tensor: the config has no such field; expected one of parallel.data,"
+            " parallel.fsdp, parallel.model",
+        ),
         ("--config.zzzzzz=1", "zzzzzz: the config has no such field"),
         (
             "--config.model.encoder=4",
