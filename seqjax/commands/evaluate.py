@@ -1,11 +1,11 @@
 """`evaluate`: metrics of a split as JSON on standard output."""
 
 import argparse
+import hashlib
 import json
 import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ml_collections
@@ -56,9 +56,10 @@ def run_ensemble(
     """Evaluates several runs as one model, as `run` does one."""
     from seqjax.training.trained import load_ensemble
 
-    folders = [Path(arguments.workdir) / name for name in configs]
+    folders = [run_path(arguments.workdir) / name for name in configs]
     members = list(configs.values())
-    return _run_one(arguments, members[0], load_ensemble(folders, members), ensemble=list(configs))
+    ensemble = load_ensemble(folders, members)
+    return _run_one(arguments, members[0], ensemble, ensemble=list(configs))
 
 
 def run_together(
@@ -113,7 +114,11 @@ def _facts(
     from seqjax.training.state import parameter_count
 
     result = evaluator(trained.params)
-    path = write_predictions(workdir, arguments.split, trained.step, result.hypotheses)
+    # Ensembles in one folder are told apart by their members.
+    members = (arguments.ensemble or "").encode()
+    name = f"-{hashlib.sha256(members).hexdigest()[:8]}" if members else ""
+    split = f"{arguments.split}{name}"
+    path = write_predictions(workdir, split, trained.step, result.hypotheses)
     if is_first():
         _show(result, arguments.show)
         print(f"hypotheses: {path}", file=sys.stderr)

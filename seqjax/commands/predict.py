@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import ml_collections
 
 from seqjax.errors import UserError
+from seqjax.files import run_path
 from seqjax.parallel.processes import from_first, is_first
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def run_ensemble(
     if arguments.attention is not None:
         raise UserError("--attention: an ensemble has none of its own; expected one run")
     _check(arguments, members[0])
-    folders = [Path(arguments.workdir) / name for name in configs]
+    folders = [run_path(arguments.workdir) / name for name in configs]
     return _translate(arguments, load_ensemble(folders, members))
 
 

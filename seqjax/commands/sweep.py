@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 from seqjax.errors import UserError
-from seqjax.studies.processes import Launcher
+from seqjax.studies.processes import Launcher, say
 from seqjax.studies.search import Search
 from seqjax.studies.study import chosen
 from seqjax.studies.study_files import load_study
@@ -44,9 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--vectorize",
         metavar="auto|N|off",
-        default="auto",
-        help="train trials that differ in numbers only as one program, at most N of them; 'auto',"
-        " the default: as many as leave work for all workers, up to 16",
+        default="off",
+        help="train trials that differ in numbers only as one program, at most N of them; 'auto':"
+        " as many as leave work for the workers here, up to 16; 'off', the default: none",
     )
     parser.add_argument(
         "--storage",
@@ -99,6 +99,9 @@ def run(arguments: argparse.Namespace, overrides: Sequence[tuple[str, str]]) -> 
             arguments.lost_after,
             vectorize,
         )
+        alike = sweep.alike(names) if vectorize == "off" else 0
+        if alike:
+            say(f"{alike} trials differ in numbers only: --vectorize=auto trains them together")
         if arguments.dry_run:
             _tell(sweep, names)
             return 0

@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
     prepared = prepare(config, workdir)
     _write_down(config, workdir)
     _say(_summary(prepared))
-    return _finish(Training.of_one(config, prepared, workdir), workdir)
+    return _finish(Training.of_one(config, prepared, workdir), workdir, "")
 
 
 def run_together(
@@ -90,6 +90,7 @@ def run_together(
     """
     from seqjax.data.tokenizer import save_tokenizers
     from seqjax.training.loop import Training
+    from seqjax.training.population import shared_mesh
     from seqjax.training.preparation import prepare
 
     check_members(list(configs.values()))
@@ -97,7 +98,9 @@ def run_together(
     for name, config in configs.items():
         _claim(config, workdir / name)
     first = next(iter(configs))
-    prepared = prepare(configs[first], workdir / first, whole_batches=True)
+    # Batches are those of a run alone, which would share them among all devices.
+    prepared = prepare(configs[first], workdir / first)
+    prepared = prepared._replace(mesh=shared_mesh(prepared.mesh, len(configs)))
     population, reason = _population(configs, prepared, arguments.members, workdir / first)
     for name, config in configs.items():
         if not has_checkpoint(workdir / name):
@@ -106,11 +109,11 @@ def run_together(
     _say(_summary(prepared))
     _say(f"{len(configs)} runs as one program: {', '.join(configs)}{reason}")
     training = Training.of_several(configs, population, prepared, workdir)
-    code = _finish(training, workdir)
+    code = _finish(training, workdir, f" --together={','.join(configs)}")
     failed = {run.name: run.failure for run in training.runs if run.failure}
     if failed:
         print(json.dumps(failed, indent=2, ensure_ascii=False))
-    return code or bool(failed)
+    return code or int(bool(failed))
 
 
 def _population(
@@ -125,7 +128,7 @@ def _population(
     from seqjax.training.population import WAYS, Population
 
     members = list(configs.values())
-    if way == "auto" and has_checkpoint(first):
+    if way in ("", "auto") and has_checkpoint(first):
         # As before the stop: another way would round otherwise.
         way = last_recorded(first, "members")
     if way == "auto":
@@ -152,18 +155,19 @@ def _write_down(config: ml_collections.ConfigDict, workdir: Path, **facts: str) 
     record_environment(workdir, facts)
 
 
-def _finish(training: "Training", workdir: Path) -> int:
-    """Trains and says how to go on."""
+def _finish(training: "Training", workdir: Path, together: str) -> int:
+    """Trains and says how to go on; `together` is the option of several runs."""
     first = training.step
     reason = training.run()
     step = training.step
     if reason in signal.Signals.__members__:
         _say(f"{reason}: saved step {step}; continue with")
-        _say(f"  python launch.py train --workdir={workdir}")
+        again = f" --config=...{together}" if together else ""
+        _say(f"  python launch.py train --workdir={workdir}{again}")
         return 128 + signal.Signals[reason]
     before = "nothing to do, " if step == first else ""
     _say(f"{before}{reason} at step {step}; evaluate it with")
-    _say(f"  python launch.py evaluate --workdir={workdir} --split=test")
+    _say(f"  python launch.py evaluate --workdir={workdir} --split=test{together}")
     return 0
 
 

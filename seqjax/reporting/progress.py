@@ -31,11 +31,15 @@ class Progress:
             progress.message("checkpoint saved")
 
     With several processes only the first one shows anything.
+
+    Attributes:
+      name: of the run, where it is one of several.
     """
 
     def __init__(self, total_steps: int, first_step: int, stream: TextIO | None = None):
         """Starts the display; `stream` is standard error unless given."""
         self._stream = sys.stderr if stream is None else stream
+        self.name = ""
         self._silent = not is_first()
         self._total = total_steps
         self._step = first_step
@@ -62,7 +66,8 @@ class Progress:
             if now - self._drawn >= _REDRAW_SECONDS or step >= self._total:
                 self._draw()
         elif metrics is not None and not self._silent:
-            self._print("  ".join([f"step {self._step}/{self._total}", *self._facts()]))
+            where = f"{self.name}: " if self.name else ""
+            self._print("  ".join([f"{where}step {self._step}/{self._total}", *self._facts()]))
 
     def message(self, text: str) -> None:
         """Prints a line of its own, above the bar if there is one."""

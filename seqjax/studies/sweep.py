@@ -97,8 +97,17 @@ class Sweep:
         """Returns a trial whose config is known."""
         return TrialRun(self.jobs[name], self._workdir, self.study, self._path)
 
+    def alike(self, names: Sequence[str]) -> int:
+        """Returns how many of the trials that are to be run could share a program."""
+        if isinstance(self.study, Search):
+            return 0
+        return sum(len(group) for group in self._grouped(names, "auto", 1) if len(group) > 1)
+
     def groups(self, names: Sequence[str]) -> list[list[str]]:
         """Returns which of the trials that are to be run are trained as one program."""
+        return self._grouped(names, self._vectorize, self._workers)
+
+    def _grouped(self, names: Sequence[str], vectorize: str, workers: int) -> list[list[str]]:
         states: dict[str, dict[str, Job]] = {}
         for name in names:
             if name in self.jobs:
@@ -107,7 +116,7 @@ class Sweep:
             group
             for state, jobs in states.items()
             if state.startswith("to ")
-            for group in grouped(jobs, self._vectorize, self._workers)
+            for group in grouped(jobs, vectorize, workers)
         ]
 
     def group(self, names: Sequence[str]) -> TrialGroup:
@@ -244,9 +253,11 @@ class Sweep:
                 again = ", tried again" if claim.attempt else ""
                 self._board.say(f"{place}: {state.removeprefix('to ')}{again}{self._told(claim)}")
             seats = [_Seat(claim, run, place), *self._join(claim.name)]
-            runs = [seat.run for seat in seats]
-            work = TrialGroup(runs, self.study.splits) if len(runs) > 1 else run
-            future = threads.submit(work.run, self._launch, self._said(runs))
+            if len(seats) > 1:
+                group = TrialGroup([seat.run for seat in seats], self.study.splits)
+                future = threads.submit(group.run, self._launch, self._said)
+            else:
+                future = threads.submit(run.run, self._launch, self._said([run]))
             self._seats[future] = seats
         self._look_up()
 

@@ -9,8 +9,12 @@ from seqjax.studies.processes import Outcome
 from seqjax.studies.study import Job
 from seqjax.studies.trial import Trial
 from seqjax.studies.trial_run import Launch, TrialRun, reason
-from seqjax.training.members import program
+from seqjax.training.members import program, refusal
 
+Show = Callable[[str], None]
+
+# Exit code of a training that goes on without some of its members, which it names.
+_SOME_DIVERGED = 1
 # So many are one program where nobody says how many: their states lie in memory side by side.
 _MOST = 16
 
@@ -26,7 +30,8 @@ def grouped(jobs: Mapping[str, Job], vectorize: str, workers: int = 1) -> list[l
     """
     alike: dict[str, list[str]] = {}
     for name, job in jobs.items():
-        alike.setdefault(name if vectorize == "off" else program(job.config), []).append(name)
+        alone = vectorize == "off" or refusal(job.config)
+        alike.setdefault(name if alone else program(job.config), []).append(name)
     groups = []
     for names in alike.values():
         most = min(_MOST, math.ceil(len(names) / workers))
@@ -53,24 +58,27 @@ class TrialGroup:
         """Returns the arguments of the verbs that train and evaluate the trials, in order."""
         return [self._command(split, self.runs) for split in (None, *self._splits)]
 
-    def run(self, launch: Launch, show: Callable[[str], None]) -> int:
-        """Trains and evaluates; returns the number of the signal that ended it, or 0."""
+    def run(self, launch: Launch, said: Callable[[Sequence[TrialRun]], Show]) -> int:
+        """Trains and evaluates; returns the number of the signal that ended it, or 0.
+
+        `said` returns what shows the lines of a process that runs some of the trials.
+        """
         left = list(self.runs)
         found: dict[str, dict] = {run.job.name: {} for run in left}
         for split in (None, *self._splits):
-            command = self._command(split, left)
+            command, show = self._command(split, left), said(left)
             outcome = self._launch(launch, command, show)
             if outcome.signal or self._stop.is_set():
                 return outcome.signal
-            told = json.loads(outcome.output or "{}")
-            if split is not None and not outcome.code:
-                for name, facts in told.items():
-                    found[name][split] = facts
-            elif told:
-                left = self._without(left, told)
+            # An error that nobody expected leaves with the same code, and says nothing there.
+            if split is None and outcome.code == _SOME_DIVERGED and outcome.output:
+                left = self._without(left, json.loads(outcome.output))
             elif outcome.code:
                 show(f"together they failed ({reason(command[0], outcome)}): each is run by itself")
-                return self._one_by_one(launch, show)
+                return self._one_by_one(left, launch, said)
+            elif split is not None:
+                for name, facts in json.loads(outcome.output).items():
+                    found[name][split] = facts
             if not left:
                 break
         for run in left:
@@ -94,9 +102,7 @@ class TrialGroup:
                 run.record(Trial(failure=failures[run.job.name]))
         return [run for run in runs if run.job.name not in failures]
 
-    def _launch(
-        self, launch: Launch, command: Sequence[str], show: Callable[[str], None]
-    ) -> Outcome:
+    def _launch(self, launch: Launch, command: Sequence[str], show: Show) -> Outcome:
         split = [part.removeprefix("--split=") for part in command if part.startswith("--split=")]
         phase = " ".join((command[0], *split))
         for run in self.runs:
@@ -106,9 +112,11 @@ class TrialGroup:
             run.phase = ""
         return outcome
 
-    def _one_by_one(self, launch: Launch, show: Callable[[str], None]) -> int:
-        for run in self.runs:
-            stopped_by = run.run(launch, show)
+    def _one_by_one(
+        self, runs: Sequence[TrialRun], launch: Launch, said: Callable[[Sequence[TrialRun]], Show]
+    ) -> int:
+        for run in runs:
+            stopped_by = run.run(launch, said([run]))
             if stopped_by or self._stop.is_set():
                 return stopped_by
         return 0

@@ -12,6 +12,7 @@ A run that is killed and started again therefore goes on as if nothing had happe
 """
 
 import contextlib
+import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +21,6 @@ import ml_collections
 import numpy as np
 
 from seqjax.data.loader import Loader
-from seqjax.errors import UserError
 from seqjax.evaluation.evaluator import Evaluator
 from seqjax.reporting.progress import Progress
 from seqjax.training.interruption import Interruption
@@ -31,8 +31,10 @@ from seqjax.training.run import Run
 from seqjax.training.state import TrainState
 from seqjax.training.update import Update, abstract_batch
 
+log = logging.getLogger(__name__)
+
 # Why a training ends by itself.
-_COMPLETE, _EARLY = "complete", "stopped early"
+ENDS = _COMPLETE, _EARLY, _DIVERGED = "complete", "stopped early", "diverged"
 
 
 class Training:
@@ -60,7 +62,9 @@ class Training:
     ) -> "Training":
         """Opens the run in a folder."""
         update = Update(config, prepared)
-        return cls(update, [Run(config, prepared, workdir, update.rates[0])], prepared)
+        run = Run(config, prepared, workdir, update.rates[0])
+        run.forget_failure()
+        return cls(update, [run], prepared)
 
     @classmethod
     def of_several(
@@ -75,25 +79,34 @@ class Training:
             Run(config, prepared, workdir / name, rate, name)
             for (name, config), rate in zip(configs.items(), population.rates, strict=True)
         ]
+        for run in runs:
+            run.recall_failure()
         return cls(population, runs, prepared)
 
     def _restore_or_start(self) -> TrainState:
         like = self.update.abstract_member()
-        states = [run.restore(like) for run in self.runs]
+        states = [self._restored(run, like) for run in self.runs]
         if not any(states):
             return self.update.fresh_state()
-        # One program is at one step, but for those that stopped early and wait for the others.
-        going = [run for run in self.runs if not run.stops_early]
-        saved = [set(run.checkpoints.steps()) for run in going]
-        common = max(set.intersection(*saved), default=None) if going else None
+        # One program is at one step, but for those that wait for the others.
+        going = [number for number, run in enumerate(self.runs) if run.goes_on]
+        saved = [{0, *self.runs[number].checkpoints.steps()} for number in going]
+        common = max(set.intersection(*saved)) if going else 0
+        fresh = None
         for number, run in enumerate(self.runs):
-            state = states[number]
-            if run in going and state and int(state.step) != common:
-                states[number] = state = run.restore(like, common) if common else None
-            if state is None or (run in going and int(state.step) != common):
-                # What some have saved is not thrown away unasked.
-                raise UserError(_apart(self.runs))
+            before = int(states[number].step) if states[number] else 0
+            if number in going and before != common:
+                log.warning("%s goes back from step %d to %d", run.name, before, common)
+                states[number] = self._restored(run, like, common) if common else None
+            if states[number] is None:
+                run.begin()
+                fresh = self.update.fresh_state() if fresh is None else fresh
+                states[number] = self.update.parked(self.update.member(fresh, number))
         return self.update.join(states)
+
+    def _restored(self, run: Run, like: TrainState, last: int | None = None) -> TrainState | None:
+        state = run.restore(like, last)
+        return None if state is None else self.update.parked(state)
 
     def _make_evaluator(self) -> Evaluator:
         limit = self.config.evaluation.limit
@@ -106,14 +119,16 @@ class Training:
         return int(np.max(steps[self.active] if self.active.any() else steps))
 
     def run(self) -> str:
-        """Trains to the end; returns 'complete', 'stopped early' or the name of a signal."""
+        """Trains to the end; returns one of `ENDS` or the name of a signal."""
         step = self.step
         with contextlib.ExitStack() as stack:
             interruption = stack.enter_context(Interruption())
             progress = stack.enter_context(Progress(self.durations.total, step))
             for run in self.runs:
                 stack.callback(run.close)
-                run.open(step, progress, shown=run is self.runs[0])
+            for run in self._going():
+                run.open(step, progress)
+            self._show()
             batches = stack.enter_context(self._batches(step))
             if step:
                 progress.message(f"continuing at step {step}")
@@ -125,7 +140,7 @@ class Training:
                 metrics = self._evaluate(step) if self._to_evaluate(step) else {}
                 ended = [run for run in self._going() if run.stops_early]
                 reason = self._reason_to_leave(step, interruption)
-                if reason in (_COMPLETE, _EARLY):
+                if reason in ENDS:
                     self._settle()
                     ended = self._going()
                 for run in ended:
@@ -133,13 +148,14 @@ class Training:
                 if metrics or reason or ended or self._due(step, self.durations.save):
                     self._save(step, metrics)
                 self.active = self._not_stopped()
+                self._show()
                 if reason:
                     return reason
                 step += 1
                 self._step(step, next(batches))
 
     def _not_stopped(self) -> np.ndarray:
-        return np.array([not run.stops_early and not run.failure for run in self.runs])
+        return np.array([run.goes_on for run in self.runs])
 
     def _settle(self) -> None:
         """Waits for what was dispatched; of several runs those that diverged go on no more."""
@@ -154,6 +170,12 @@ class Training:
             raise error
         run.fail(str(error))
         self.active[self.runs.index(run)] = False
+        self._show()
+
+    def _show(self) -> None:
+        """Shows the reports of the first run that goes on."""
+        for run in self._going()[:1]:
+            run.show()
 
     def _going(self) -> list[Run]:
         return [run for run, active in zip(self.runs, self.active, strict=True) if active]
@@ -197,7 +219,7 @@ class Training:
         if step >= self.durations.total:
             return _COMPLETE
         if not self._not_stopped().any():
-            return _EARLY
+            return _EARLY if any(run.stops_early for run in self.runs) else _DIVERGED
         return interruption.after(step)
 
     def _evaluate(self, step: int) -> dict[Run, dict[str, float]]:
@@ -206,7 +228,7 @@ class Training:
         measured = {}
         for number, run in enumerate(self.runs):
             if self.active[number]:
-                params = self.update.member(self.state, number).best
+                params = self.update.best(self.state, number)
                 evaluation = self.evaluator(params, self.config.evaluation.translate)
                 measured[run] = run.take(step, evaluation)
         return measured
@@ -216,12 +238,3 @@ class Training:
         for number, run in enumerate(self.runs):
             if self.active[number]:
                 run.save(step, self.update.member(self.state, number), metrics.get(run))
-
-
-def _apart(runs: list[Run]) -> str:
-    """Says that runs cannot go on together."""
-    last = ", ".join(f"{run.name} {max(run.checkpoints.steps(), default=0)}" for run in runs)
-    return (
-        f"the runs are at different steps ({last}): expected a step that all have saved; continue"
-        " them one by one, or choose a new --workdir"
-    )

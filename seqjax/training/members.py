@@ -28,10 +28,36 @@ NUMBERS = (
 
 def program(config: ml_collections.ConfigDict) -> str:
     """Returns what trainings have in common that can be one program, as a text."""
-    fixed = flatten(config)
     # Without a seed of their own batches follow the run's.
-    numbers = NUMBERS if config.batching.seed != -1 else NUMBERS[1:]
-    return json.dumps({path: value for path, value in fixed.items() if path not in numbers})
+    kept = () if config.batching.seed != -1 else ("seed",)
+    return json.dumps(
+        {
+            path: value
+            for path, value in flatten(config).items()
+            if path not in NUMBERS or path in kept
+        }
+    )
+
+
+def refusal(config: ml_collections.ConfigDict) -> str:
+    """Says which field keeps a training from being one of several in a program, '' for none."""
+    parallel = config.parallel
+    for axis in ("fsdp", "model"):
+        if parallel[axis] != 1:
+            return (
+                f"parallel.{axis} = {parallel[axis]}: expected 1, since a device holds whole trials"
+            )
+    if config.checkpoint.keep_latest < 2:
+        return (
+            "checkpoint.keep_latest = 1: expected at least 2, so that a kill between the saves of"
+            " two trials leaves a step that both have"
+        )
+    if config.reporting.wandb_project:
+        return (
+            f"reporting.wandb_project = {config.reporting.wandb_project!r}: expected '', since W&B"
+            " knows one run of a process"
+        )
+    return ""
 
 
 def differing(configs: Sequence[ml_collections.ConfigDict]) -> list[str]:
@@ -42,6 +68,8 @@ def differing(configs: Sequence[ml_collections.ConfigDict]) -> list[str]:
 
 def check_members(configs: Sequence[ml_collections.ConfigDict]) -> None:
     """Raises a UserError where configs cannot be trained as one program."""
+    if reason := refusal(configs[0]):
+        raise UserError(f"trained together: {reason}")
     for path in differing(configs):
         if path not in NUMBERS:
             raise UserError(

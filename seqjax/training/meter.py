@@ -25,13 +25,14 @@ class Meter:
     def __init__(
         self,
         writer: MetricWriter,
-        progress: Progress | None,
         rate: optax.Schedule,
         every: int,
         steps_per_epoch: int,
         peak: float,
     ):
-        self.writer, self.progress = writer, progress
+        self.writer = writer
+        # Where reports are shown, if at all.
+        self.progress: Progress | None = None
         self.rate, self.every, self.steps_per_epoch = rate, every, steps_per_epoch
         self.peak = peak
         self._seconds = 0.0

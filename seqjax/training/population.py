@@ -2,17 +2,17 @@
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from seqjax.data.loader import Batch
-from seqjax.errors import UserError
 from seqjax.fields import flatten
-from seqjax.parallel.mesh import replicated
+from seqjax.parallel.mesh import make_mesh, replicated
 from seqjax.parallel.sharding import placed
 from seqjax.tasks.text_to_text import TextToText
 from seqjax.training.members import check_members, differing
@@ -29,7 +29,7 @@ WAYS = ("loop", "batch")
 class Population:
     """The updates of K members, whose states lie on a first axis of one state.
 
-    Every device has its members. One that is not active keeps its state.
+    Every device has as many members. One that is not active keeps its state.
 
     Attributes:
       way: how members are computed, one of `WAYS`.
@@ -43,18 +43,13 @@ class Population:
         prepared: Prepared,
         way: str = "loop",
     ):
-        """Checks the members and traces nothing yet.
+        """Checks the members and traces nothing yet; `prepared.mesh` is one of `shared_mesh`.
 
         Raises:
-          UserError: they differ in more than `NUMBERS`, or the devices cannot share them evenly.
+          UserError: they cannot be one program.
         """
         check_members(configs)
         mesh = prepared.mesh
-        if len(configs) % mesh.size:
-            raise UserError(
-                f"{len(configs)} trials cannot be shared evenly by {mesh.size} devices: expected a"
-                " multiple, or fewer devices"
-            )
         self._prepared, self.way = prepared, way
         self._flops: dict[tuple, float] = {}
         self._config = configs[0]
@@ -76,7 +71,6 @@ class Population:
                 donate_argnums=0,
             )
         )
-        self._stack = jax.jit(lambda *leaves: jnp.stack(leaves), out_shardings=self._members)
         self._pick = jax.jit(
             lambda states, n: jax.tree.map(lambda x: x[n], states), out_shardings=self._everywhere
         )
@@ -91,12 +85,24 @@ class Population:
         return placed(shapes, jax.tree.map(lambda _: self._everywhere, shapes))
 
     def join(self, states: Sequence[TrainState]) -> TrainState:
-        """Returns the states of all members as one."""
-        return jax.tree.map(self._stack, *states)
+        """Returns the states of all members, on the host or not, as one."""
+
+        def stack(*leaves):
+            return jax.device_put(np.stack(jax.device_get(leaves)), self._members)
+
+        return jax.tree.map(stack, *states)
+
+    def parked(self, state: TrainState) -> TrainState:
+        """Returns a member's state on the host, where others wait with it to be joined."""
+        return jax.device_get(state)
 
     def member(self, states: TrainState, number: int) -> TrainState:
         """Returns the state of one member, on every device."""
         return self._pick(states, number)
+
+    def best(self, states: TrainState, number: int) -> Any:
+        """Returns the parameters of one member that are evaluated, on every device."""
+        return self._pick(states.best, number)
 
     def part(self, rows: int) -> slice:
         """Returns which of a batch's rows the members have to have: all."""
@@ -162,6 +168,12 @@ class Population:
             section, _, name = path.rpartition(".")
             functools.reduce(getattr, section.split(".") if section else (), config)[name] = value
         return config
+
+
+def shared_mesh(mesh: Mesh, members: int) -> Mesh:
+    """Returns the most devices of a mesh that can have as many members each."""
+    count = next(n for n in range(mesh.size, 0, -1) if members % n == 0)
+    return make_mesh(count, devices=list(mesh.devices.flat)[:count])
 
 
 def _values(configs: Sequence[ml_collections.ConfigDict]) -> dict[str, np.ndarray]:

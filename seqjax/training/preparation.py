@@ -49,7 +49,6 @@ def prepare(
     config: ml_collections.ConfigDict,
     workdir: Path | None = None,
     devices: Sequence[jax.Device] | None = None,
-    whole_batches: bool = False,
 ) -> Prepared:
     """Reads the corpus, trains or loads tokenizers, and plans the batches.
 
@@ -58,8 +57,6 @@ def prepare(
       workdir: run directory; tokenizers are read from it where it holds a checkpoint, else trained
         and written to it. None keeps them in memory.
       devices: those there are, by default all of JAX.
-      whole_batches: a device computes whole batches, as for the members of a population; otherwise
-        they are planned so that the devices can share them.
     """
     mesh = mesh_of(config, devices)
     corpus = open_corpus(config.data, "train")
@@ -74,7 +71,7 @@ def prepare(
         tokenized.target_lengths,
         config.batching,
         seed,
-        row_multiple=(1 if whole_batches else row_parts(mesh)) * config.optimizer.accumulate,
+        row_multiple=row_parts(mesh) * config.optimizer.accumulate,
         room=sampling.room() if sampling else (1.0, 1.0),
     )
     return Prepared(

@@ -49,18 +49,23 @@ class Run:
         self.config, self.workdir, self.name = config, workdir, name
         self.checkpoints = Checkpoints(workdir, config.checkpoint)
         self._prepared, self._rate = prepared, rate
-        self.clock = {
-            "evaluated": 0,
-            "watched": config.train.stop_metric,
-            "best": math.nan,
-            "worse": 0,
-            "plan": prepared.plan.fingerprint,
-            "schedule": self._schedule(),
-        }
+        self.begin()
         self.meter: Meter | None = None
         self.failure = ""
+        self._failure = workdir / "failure.txt"
         self._writer: MetricWriter | None = None
         self._progress: Progress | None = None
+
+    def begin(self) -> None:
+        """Sets the clock to the beginning."""
+        self.clock = {
+            "evaluated": 0,
+            "watched": self.config.train.stop_metric,
+            "best": math.nan,
+            "worse": 0,
+            "plan": self._prepared.plan.fingerprint,
+            "schedule": self._schedule(),
+        }
 
     def _schedule(self) -> list[int]:
         """Returns the warm-up and, where the rate depends on it, the end of training, in steps."""
@@ -97,15 +102,14 @@ class Run:
         self.clock = before | {name: now[name] for name in ("schedule", "watched")}
         return state
 
-    def open(self, step: int, progress: Progress, shown: bool = True) -> None:
-        """Begins to write, after so many steps; with `shown` its reports are on `progress`, too."""
+    def open(self, step: int, progress: Progress) -> None:
+        """Begins to write, after so many steps."""
         self._progress = progress
         config = self.config
         self._writer = MetricWriter(self.workdir, config.reporting, step, config.to_dict())
         prepared = self._prepared
         self.meter = Meter(
             self._writer,
-            progress if shown else None,
             self._rate,
             prepared.durations.report,
             prepared.plan.steps_per_epoch,
@@ -119,10 +123,25 @@ class Run:
             self._writer.close()
         self.checkpoints.close()
 
+    def recall_failure(self) -> None:
+        """Learns whether the run, as one of several, was taken out before a stop."""
+        if self._failure.exists():
+            self.failure = self._failure.read_text(encoding="utf-8")
+
+    def forget_failure(self) -> None:
+        """Lets the run go on by itself."""
+        self._failure.unlink(missing_ok=True)
+
     def fail(self, reason: str) -> None:
         """Takes the run out of those that go on."""
         self.failure = reason
+        self._failure.write_text(reason, encoding="utf-8")
         self._progress.message(f"{self._prefix}{reason}")
+
+    def show(self) -> None:
+        """Has its reports shown on the progress display, too."""
+        self.meter.progress = self._progress
+        self._progress.name = self.name
 
     def take(self, step: int, evaluation: Evaluation) -> dict[str, float]:
         """Writes and tells an evaluation, keeps count for early stopping; returns its numbers."""
@@ -143,6 +162,11 @@ class Run:
         self.clock |= self.meter.counts()
         if step not in self.checkpoints.steps():
             self.checkpoints.save(state, dict(self.clock), metrics)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it has neither stopped early nor failed."""
+        return not self.stops_early and not self.failure
 
     @property
     def stops_early(self) -> bool:

@@ -38,7 +38,8 @@ def load_trained(workdir: str | Path, config: ml_collections.ConfigDict) -> Trai
       UserError: there is no such checkpoint, or an override changes what the model is made of.
     """
     workdir = run_path(workdir)
-    refuse_changes(config, workdir, _FIXED, "after training it is fixed")
+    # Without dropout a loop over layers changes nothing.
+    refuse_changes(config, workdir, _FIXED, "after training it is fixed", but=(".scan_layers",))
     mesh = mesh_of(config)
     tokenizers = load_tokenizers(workdir / "tokenizer")
     task = TextToText(config, tokenizers)
@@ -63,13 +64,16 @@ def load_ensemble(
       UserError: as `load_trained`, or two runs have other tokenizers.
     """
     members = []
+    longest = min(config.data.max_source_length for config in configs)
     for workdir, config in zip(workdirs, configs, strict=True):
         if tokenizer_files(workdir) != tokenizer_files(workdirs[0]):
             raise UserError(
                 f"{workdir} has other tokenizers than {workdirs[0]}: the runs of an ensemble share"
                 " theirs"
             )
-        config.decode = configs[0].decode
+        # They are searched as one, on the same devices, from sources that all of them can read.
+        config.decode, config.parallel = configs[0].decode, configs[0].parallel
+        config.data.max_source_length = longest
         members.append(load_trained(workdir, config))
     return Trained(
         Ensemble([member.task for member in members]),
@@ -86,16 +90,21 @@ def tokenizer_files(workdir: str | Path) -> dict[str, bytes]:
 
 
 def refuse_changes(
-    config: ml_collections.ConfigDict, workdir: Path, fields: tuple[str, ...], reason: str
+    config: ml_collections.ConfigDict,
+    workdir: Path,
+    fields: tuple[str, ...],
+    reason: str,
+    but: tuple[str, ...] = (),
 ) -> None:
     """Raises a UserError where a field that begins like one of `fields` differs from the run's.
 
+    Those that end like one of `but` may differ.
     How layers are computed (`implementation`, `rematerialize`) is no part of what a run is, nor are
     its devices.
     """
     saved = flatten(load(workdir / "config.json", missing="default"))
     for path, value in flatten(config).items():
-        if path.endswith((".implementation", ".rematerialize")):
+        if path.endswith((".implementation", ".rematerialize", *but)):
             continue
         if path.startswith(fields) and saved[path] != value:
             raise UserError(

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -60,6 +61,14 @@ class Update:
         """Returns the one state."""
         (state,) = states
         return state
+
+    def parked(self, state: TrainState) -> TrainState:
+        """Returns a state that waits to be joined: as it is."""
+        return state
+
+    def best(self, state: TrainState, number: int) -> Any:
+        """Returns the parameters that are evaluated."""
+        return state.best
 
     def member(self, state: TrainState, number: int) -> TrainState:
         """Returns the one state."""

@@ -93,35 +93,45 @@ def test_translations_are_shown_on_request(evaluate, trained):
 
 @pytest.fixture
 def several(trained, tmp_path):
-    """A folder of two runs, which are the same one."""
+    """A folder of two runs: b is a, but has learned for half of the time."""
     for name in ("a", "b"):
-        (tmp_path / name).symlink_to(trained)
+        shutil.copytree(trained, tmp_path / name)
+    shutil.rmtree(tmp_path / "b" / "checkpoints" / "150")
     return tmp_path
 
 
+_LATEST = ("--split=other", "--config.decode.checkpoint=latest")
+
+
 def test_runs_are_scored_together_as_each_alone(evaluate, several):
-    alone = json.loads(evaluate("--split=other")[1])
-    code, out, error = evaluate("--split=other", "--together=a,b", workdir=several)
+    code, out, error = evaluate(*_LATEST, "--together=a,b", workdir=several)
     found = json.loads(out)
     assert code == 0 and list(found) == ["a", "b"] and error.count("hypotheses: ") == 2
+    assert [facts["step"] for facts in found.values()] == [150, 75]
     for name, facts in found.items():
-        assert facts["workdir"] == str(several / name)
-        seconds = {"workdir", "decoding_seconds"}
-        assert {k: v for k, v in facts.items() if k not in seconds} == {
-            k: v for k, v in alone.items() if k not in seconds
-        }
+        alone = json.loads(evaluate(*_LATEST, workdir=several / name)[1])
+        assert facts.pop("decoding_seconds") and alone.pop("decoding_seconds")
+        assert facts == alone
+    assert found["a"]["loss"] != found["b"]["loss"]
 
 
 def test_runs_are_scored_as_one_model(evaluate, several):
-    alone = json.loads(evaluate("--split=other")[1])
-    code, out, error = evaluate("--split=other", "--ensemble=a,b", workdir=several)
+    losses = [json.loads(evaluate(*_LATEST, workdir=several / name)[1])["loss"] for name in "ab"]
+    code, out, error = evaluate(*_LATEST, "--ensemble=a,b", workdir=several)
     found = json.loads(out)
-    assert code == 0 and found["ensemble"] == ["a", "b"]
-    assert found["parameters"] == 2 * alone["parameters"]
-    assert found["loss"] == pytest.approx(alone["loss"], rel=1e-5)
-    # Equal members are one.
-    path = several / "predictions" / f"other-{found['step']}.txt"
-    assert error == f"hypotheses: {path}\n" and found["bleu"] == alone["bleu"]
+    assert code == 0 and found["ensemble"] == ["a", "b"] and found["step"] == 150
+    # The logarithm is concave: a mean probability is better than the mean of the losses.
+    assert found["loss"] < sum(losses) / 2 and found["loss"] not in losses
+    (path,) = (several / "predictions").glob("other-????????-150.txt")
+    assert error == f"hypotheses: {path}\n"
+
+
+def test_an_ensemble_is_on_the_devices_of_its_first_member(evaluate, several):
+    config = json.loads((several / "b" / "config.json").read_text())
+    config["parallel"]["data"] = 2
+    config["data"]["max_source_length"] = 9
+    (several / "b" / "config.json").write_text(json.dumps(config))
+    assert evaluate(*_LATEST, "--ensemble=a,b", workdir=several)[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -138,9 +148,7 @@ def test_mistakes_about_several_runs(evaluate, several, options, message):
     assert message in error and error.count("\n") == 1
 
 
-def test_an_ensemble_shares_tokenizers(evaluate, several, trained):
-    (several / "b").unlink()
-    shutil.copytree(trained, several / "b")
+def test_an_ensemble_shares_tokenizers(evaluate, several):
     for path in (several / "b" / "tokenizer").iterdir():
         path.write_bytes(path.read_bytes() + b"\n")
     code, _, error = evaluate("--ensemble=a,b", workdir=several)

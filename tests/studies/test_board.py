@@ -14,7 +14,7 @@ def test_elsewhere_events_and_what_is_said_are_lines(tmp_path, capsys):
     for several, prefix in ((False, ""), (True, "trial-0001: ")):
         with Board(several, "loss") as board:
             board.say("[1/2] trial-0001: train")
-            board.said(tmp_path / "trial-0001", "step 1/2")
+            board.said([tmp_path / "trial-0001"], "step 1/2")
             board.show("study", _LINES)
         assert capsys.readouterr() == ("", f"[1/2] trial-0001: train\n{prefix}step 1/2\n")
     assert (tmp_path / "trial-0001" / "log.txt").read_text() == "step 1/2\nstep 1/2\n"
@@ -26,7 +26,7 @@ def test_on_a_terminal_what_runs_is_a_table(tmp_path, monkeypatch, capsys):
     stream = Terminal()
     with Board(True, "exact_match", stream) as board:
         board.say("[1/2] trial-0001: train")
-        board.said(tmp_path / "trial-0001", "step 1/2")
+        board.said([tmp_path / "trial-0001"], "step 1/2")
         board.show("study: 1 running", _LINES)
     board.say("best: trial-0001")
     text = stream.getvalue()

@@ -8,7 +8,7 @@ from seqjax.data.corpus import open_corpus
 from seqjax.studies.study_files import load_study
 
 _ROOT = Path(__file__).parents[2]
-_LISTS = {"multi30k_architectures": 5, "grapheme_to_phoneme": 16, "scan": 9}
+_LISTS = {"multi30k_architectures": 5, "grapheme_to_phoneme": 16, "scan": 9, "demo_seeds": 16}
 _STUDIES = _LISTS | {"demo_search": 24}
 
 

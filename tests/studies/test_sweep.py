@@ -156,7 +156,27 @@ def test_where_a_group_fails_each_is_run_by_itself(sweep, fake, tmp_path, capsys
     told = capsys.readouterr().err
     assert "together they failed (train was stopped by SIGKILL): each is run by itself" in told
     assert "[2/2] b: failed: too wide" in told and "[1/2] a: done" in told
-    assert (tmp_path / "b" / "log.txt").read_text().startswith("together they failed")
+    log = (tmp_path / "b" / "log.txt").read_text()
+    assert log == "together they failed (train was stopped by SIGKILL): each is run by itself\n"
+
+
+@pytest.mark.parametrize(
+    "verb, outcome",
+    [
+        # Some diverged, and then a signal came: nothing is finished.
+        ("train", Outcome(143, '{"a": "the loss is nan"}', "")),
+        ("train", Outcome(1, "", "jax.errors.JaxRuntimeError: RESOURCE_EXHAUSTED")),
+        # All was printed, and then it died.
+        ("evaluate", Outcome(-11, '{"a": {"bleu": 1.0}, "b": {"bleu": 1.0}}', "")),
+        ("evaluate", Outcome(-9, '{"a": {"bleu', "")),
+    ],
+)
+def test_what_a_group_says_counts_only_with_its_exit_code(sweep, fake, tmp_path, verb, outcome):
+    fake.answers[verb, "a,b"] = outcome
+    assert sweep(vectorize="auto").run(["a", "b"]) == 0
+    alone = [(verb, name) for name in ("a", "b") for verb in ("train", "evaluate")]
+    assert [launched[:2] for launched in fake.launched][-4:] == alone
+    assert [row["bleu"] for row in _rows(tmp_path)] == ["31.25"] * 2
 
 
 def test_a_trial_of_a_group_that_diverges_fails_alone(sweep, fake, tmp_path, capsys):
@@ -183,10 +203,10 @@ def test_a_signal_ends_a_group_and_it_goes_on_next_time(sweep, fake, tmp_path):
 @pytest.mark.parametrize(
     "vectorize, workers, sizes",
     [
-        ("off", 1, [1] * 20),
-        ("auto", 1, [16, 2, 1, 1]),
-        ("auto", 4, [5, 5, 5, 3, 1, 1]),
-        ("4", 1, [4, 4, 4, 4, 2, 1, 1]),
+        ("off", 1, [1] * 22),
+        ("auto", 1, [16, 2, 1, 1, 1, 1]),
+        ("auto", 4, [5, 5, 5, 3, 1, 1, 1, 1]),
+        ("4", 1, [4, 4, 4, 4, 2, 1, 1, 1, 1]),
     ],
 )
 def test_what_shares_a_program(vectorize, workers, sizes):
@@ -202,6 +222,10 @@ def test_what_shares_a_program(vectorize, workers, sizes):
         return Job(f"t{number}", config, f"study.py:t{number}", (), {})
 
     jobs = {f"t{number}": job(number) for number in range(20)}
+    for number in (20, 21):
+        # A device would hold a part of each.
+        jobs[f"t{number}"] = job(number % 20)
+        jobs[f"t{number}"].config.parallel.fsdp = 2
     groups = grouped(jobs, vectorize, workers)
     assert [len(group) for group in groups] == sizes
     assert sum(groups, []) == list(jobs)

@@ -23,8 +23,9 @@ def make(tmp_path):
 
     def make(every=2, first_step=0):
         writers.append(MetricWriter(tmp_path, reporting, first_step, {}))
-        progress = Progress(100, first_step, stream=io.StringIO())
-        return Meter(writers[-1], progress, lambda t: 0.5 * (t + 1), every, 4, peak=1e11)
+        meter = Meter(writers[-1], lambda t: 0.5 * (t + 1), every, 4, peak=1e11)
+        meter.progress = Progress(100, first_step, stream=io.StringIO())
+        return meter
 
     def lines():
         text = (tmp_path / "metrics.jsonl").read_text()

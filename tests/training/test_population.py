@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from pathlib import Path
 
 import jax
@@ -66,6 +67,17 @@ def test_finds_where_configs_differ(variants):
     [
         ("model.encoder.layers", "3", "^model.encoder.layers differs among the trials: .* seed, "),
         ("batching.seed", "-1", "^seed differs among the trials, and with it their batches"),
+        (
+            "parallel.model",
+            "2",
+            "^trained together: parallel.model = 2: expected 1, since a device",
+        ),
+        (
+            "checkpoint.keep_latest",
+            "1",
+            "^trained together: checkpoint.keep_latest = 1: expected at",
+        ),
+        ("reporting.wandb_project", "x", "^trained together: reporting.wandb_project = 'x'"),
     ],
 )
 def test_refuses_what_is_no_number_of_an_update(variants, field, value, told):
@@ -123,7 +135,7 @@ def test_goes_on_bit_for_bit_and_several_devices_share_the_members(variants, tin
 
 
 @pytest.mark.slow
-def test_a_member_that_stops_early_waits_for_the_others(variants, tiny, saved, tmp_path):
+def test_a_member_that_stops_early_waits_for_the_others(variants, tiny, saved, reported, tmp_path):
     # m0 is not to become better, m1 may always.
     fields = {"evaluation.every": 4, "train.stop_metric": "loss", "train.patience": 1}
     path = Path(variants)
@@ -139,6 +151,7 @@ def test_a_member_that_stops_early_waits_for_the_others(variants, tiny, saved, t
     given = options(tiny, fields | {"train.duration": 20})
     assert main(["train", f"--config={variants}:m0", f"--workdir={alone}", *given]) == 0
     assert saved(alone, stopped) == saved(folder / "m0", stopped)
+    assert reported(alone) == reported(folder / "m0")
 
 
 @pytest.mark.slow
@@ -153,6 +166,32 @@ def test_a_member_that_diverges_fails_alone(variants, tiny, saved, tmp_path, cap
     assert list(failed) == ["m0"] and "training diverged; lower" in failed["m0"]
     assert f"m0: {failed['m0']}" in error
     assert saved(tmp_path / "m1", 13) and not (tmp_path / "m0" / "checkpoints" / "13").exists()
+    assert "m1: step 10/13" in error
+    assert f"evaluate --workdir={tmp_path} --split=test --together=m0,m1" in error
+    # It stays out, and what the others have is not lost.
+    before = saved(tmp_path / "m1", 13)
+    assert main([*command, *options(tiny, {"train.duration": 15})]) == 1
+    out, error = capsys.readouterr()
+    assert json.loads(out) == failed and "continuing at step 13" in error
+    assert saved(tmp_path / "m1", 13) == before and saved(tmp_path / "m1", 15)
+    # By itself it may try again.
+    assert main(["train", f"--config={variants}:m0", f"--workdir={tmp_path / 'm0'}"]) == 2
+
+
+@pytest.mark.slow
+def test_what_a_kill_left_of_the_first_saves_is_gone_over_again(
+    variants, tiny, saved, tmp_path, capsys
+):
+    command = ["train", f"--config={variants}", "--together=m0,m1", f"--workdir={tmp_path}"]
+    fields = {"optimizer.moving_average": 0.5, "evaluation.every": 0, "checkpoint.every": "0"}
+    assert main([*command, *options(tiny, fields | {"train.duration": 3})]) == 0
+    wanted = {name: saved(tmp_path / name, 3) for name in ("m0", "m1")}
+    shutil.rmtree(tmp_path / "m1" / "checkpoints" / "3")
+    capsys.readouterr()
+    assert main([*command, *options(tiny, fields | {"train.duration": 3})]) == 0
+    assert "m0 goes back from step 3 to 0" in capsys.readouterr().err
+    assert {name: saved(tmp_path / name, 3) for name in ("m0", "m1")} == wanted
+    assert any(key.startswith("average") for key in wanted["m0"])
 
 
 @pytest.mark.slow

@@ -1,0 +1,61 @@
+"""An update whose numbers enter the program is that of a program with these numbers in it."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from seqjax.data.tokenizer import EOS, PAD
+from seqjax.fields import flatten
+from seqjax.tasks.text_to_text import TextToText
+from seqjax.training.members import NUMBERS
+from seqjax.training.preparation import Durations
+from seqjax.training.recipe import Recipe
+
+TOKENS = np.array([[5, 9, 4, EOS], [8, 6, EOS, PAD]], np.int32)
+BATCH = {"source": TOKENS, "target": TOKENS[:, ::-1].copy()}
+VALUES = {
+    "seed": 7,
+    "optimizer.learning_rate": 0.03,
+    "optimizer.beta1": 0.7,
+    "optimizer.beta2": 0.93,
+    # Larger than gradients that are rounding alone.
+    "optimizer.epsilon": 0.01,
+    "optimizer.momentum": 0.6,
+    "optimizer.weight_decay": 0.02,
+    "loss.label_smoothing": 0.2,
+}
+
+
+def changed(config, values):
+    for path, value in values.items():
+        section, _, name = path.rpartition(".")
+        functools.reduce(getattr, section.split(".") if section else (), config)[name] = value
+    return config
+
+
+@pytest.mark.parametrize("kind, schedule", [("adamw", "linear"), ("sgd", "cosine")])
+def test_a_number_of_the_program_is_that_of_the_config(kind, schedule, tiny_task):
+    tokenizers = tiny_task().tokenizers
+    config = tiny_task().config
+    config.optimizer.kind, config.schedule.kind = kind, schedule
+    values = VALUES | {path: 0.3 for path in NUMBERS if path.endswith("dropout")}
+    assert values.keys() == set(NUMBERS)
+    assert all(flatten(config)[path] != value for path, value in values.items())
+
+    def two_updates(values):
+        known = type(config)(config.to_dict(), type_safe=False)
+        own = changed(known, values)
+        recipe = Recipe.of(own, TextToText(own, tokenizers), Durations(10, 2, 0, 0, 0))
+        state = recipe.fresh()
+        for _ in range(2):
+            state, _ = recipe.step()(state, BATCH)
+        return state.params
+
+    fixed = jax.jit(lambda: two_updates(values))()
+    given = {path: np.float32(value) for path, value in values.items()} | {"seed": np.uint32(7)}
+    traced = jax.jit(two_updates)(given)
+    for path, leaf in jax.tree.leaves_with_path(fixed):
+        own = functools.reduce(lambda tree, key: tree[key.key], path, traced)
+        np.testing.assert_allclose(own, leaf, rtol=1e-4, atol=1e-5, err_msg=str(path))
