@@ -12,6 +12,10 @@ class UserError(Exception):
     """
 
 
+class Unavailable(UserError):
+    """Something is away that may come back: `launch.py` leaves with exit code 75, to be retried."""
+
+
 def did_you_mean(given: str, known: Iterable[str]) -> str:
     """Returns `"; did you mean 'NAME'?"` for the known name nearest to the given one, else `""`."""
     nearest = difflib.get_close_matches(given, list(known), n=1)

@@ -3,6 +3,7 @@
 import concurrent.futures
 import os
 import time
+import uuid
 from pathlib import Path
 
 from seqjax.errors import UserError
@@ -69,6 +70,15 @@ def absolute(path: Path) -> Path:
     return path if in_bucket(path) else path.absolute()
 
 
+def size(path: Path) -> int:
+    """Returns the bytes that a file has, -1 where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return -1
+    return found.length if in_bucket(path) else found.st_size
+
+
 def replace_file(path: str | os.PathLike[str], content: str | bytes) -> None:
     """Writes a file in one move: a reader, or a crash, meets the old content or the new, whole.
 
@@ -80,8 +90,9 @@ def replace_file(path: str | os.PathLike[str], content: str | bytes) -> None:
         # An object is there once it has come whole.
         path.write_bytes(content)
         return
-    # Processes that write the same file do not meet in the partial one.
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    # Whoever writes the same file does not meet in the partial one; in containers with one volume
+    # processes have the same numbers.
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
     try:
         with partial.open("wb") as file:
             file.write(content)

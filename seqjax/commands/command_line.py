@@ -11,11 +11,13 @@ checked. `sweep` and `submit` may have many: they get the overrides, which hold 
 
 import argparse
 import contextlib
+import errno
 import functools
 import importlib
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, NoReturn
 
@@ -23,7 +25,7 @@ from absl import logging as absl_logging
 from ml_collections import ConfigDict
 
 from seqjax.config_files import load_config_file, load_run_config
-from seqjax.errors import UserError, did_you_mean
+from seqjax.errors import Unavailable, UserError, did_you_mean
 from seqjax.overrides import apply_overrides, split_overrides
 from seqjax.parallel.host_memory import restart_with_own_allocator
 from seqjax.parallel.processes import Processes, joined
@@ -31,6 +33,9 @@ from seqjax.validation import validate
 
 # Exit codes besides 0: a user's mistake, and what a shell reports for the two signals.
 _MISTAKE = 2
+# To be tried again: what sysexits.h calls EX_TEMPFAIL.
+_AWAY = 75
+_PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EHOSTUNREACH)
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141
 
@@ -80,21 +85,30 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = _run(list(argv))
         sys.stdout.flush()
         return code
-    except UserError as error:
-        print(f"seqjax: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return _MISTAKE
-    except KeyboardInterrupt:
+    except (UserError, KeyboardInterrupt, OSError) as error:
+        return _tell(error)
+
+
+def _tell(error: BaseException) -> int:
+    """Tells an error, a mistake in one line; returns the exit code."""
+    if isinstance(error, KeyboardInterrupt):
         print("seqjax: interrupted", file=sys.stderr)
         return _INTERRUPTED
-    except BrokenPipeError:
+    if isinstance(error, BrokenPipeError):
         # The reader went away, as `head` does. Python flushes standard output once more at
         # exit, which must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
-    except OSError as error:
+    if isinstance(error, UserError):
+        print(f"seqjax: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return _AWAY if isinstance(error, Unavailable) else _MISTAKE
+    if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         print(f"seqjax: error: {where}{error.strerror or error}", file=sys.stderr)
-        return _MISTAKE
+        away = isinstance(error, ConnectionError | TimeoutError) or error.errno in _PASSING
+        return _AWAY if away else _MISTAKE
+    traceback.print_exception(error)
+    return 1
 
 
 def _run(argv: list[str]) -> int:
@@ -131,7 +145,7 @@ def _run(argv: list[str]) -> int:
     if name not in _COMPUTING:
         return work()
     processes = Processes(arguments.processes, arguments.process, arguments.coordinator)
-    with joined(processes):
+    with joined(processes, _tell):
         return work()
 
 

@@ -43,6 +43,9 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
     if has_tokenizers:
         refuse_changes(config, workdir, ("tokenizer.",), "the run has its tokenizers")
     there = stand_ins(devices.count) if devices else None
+    if devices:
+        # What stands in for a GPU has no cuDNN; the scan has the same parameters.
+        config.model.encoder.implementation = config.model.decoder.implementation = "scan"
     prepared = prepare(config, workdir if has_tokenizers else None, there)
     facts = estimate(config, prepared, workdir, devices)
     if arguments.json:
@@ -151,7 +154,10 @@ def _memory(facts: dict[str, Any]) -> list[str]:
     if "fits" in memory:
         device, kind = memory["device"], facts["time"]["device"]
         rows.append((f"a {kind} has", _mib(device)))
-        share = "?" if memory["fits"] is None else _percent(memory["total"] / device)
+        usable = memory["usable"]
+        if usable < device:
+            rows.append(("of which JAX takes", _mib(int(usable))))
+        share = "?" if memory["fits"] is None else _percent(memory["total"] / usable)
         answer = {True: "It fits", False: "It does NOT fit", None: "Unknown"}[memory["fits"]]
         notes = [f"  {answer}: {share}, as compiled for CPUs; an accelerator's compiler differs."]
     head = f"MEMORY of each device, largest batch {rows_} x ({source} + {target})"

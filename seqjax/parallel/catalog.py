@@ -53,6 +53,8 @@ _GPUS = {
 }
 
 KINDS = {**_TPUS, **_GPUS}
+# Of a GPU's memory JAX takes so much, unless XLA_PYTHON_CLIENT_MEM_FRACTION says otherwise.
+_GPU_SHARE = 0.75
 # Whatever the cluster has.
 ANY_GPU = "gpu"
 
@@ -109,3 +111,8 @@ def find_devices(name: str, any_gpu: bool = False) -> Devices:
             f"--devices={name}: expected {'an even number of cores' if rest else 'at least 1'}"
         )
     return Devices(name, kind, int(number or 1), count)
+
+
+def usable_share(kind: str) -> float:
+    """Returns which share of its memory a kind of accelerator lends to a program."""
+    return _GPU_SHARE if kind in _GPUS else 1.0

@@ -2,12 +2,13 @@
 
 import os
 import re
+import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from seqjax.errors import UserError
+from seqjax.errors import Unavailable, UserError
 
 # Seconds that processes wait for each other at the start.
 _PATIENCE = 300
@@ -28,8 +29,9 @@ class Processes(NamedTuple):
 
     def check(self) -> None:
         """Raises a UserError where the three do not go together."""
-        if self.count != "auto" and not (self.count.isascii() and self.count.isdigit()):
-            raise UserError(f"--processes={self.count}: expected a number or 'auto'")
+        number = self.count.isascii() and self.count.isdigit() and int(self.count) > 0
+        if self.count != "auto" and not number:
+            raise UserError(f"--processes={self.count}: expected a number from 1, or 'auto'")
         if self.count in ("1", "auto"):
             if self.number != -1 or self.coordinator:
                 raise UserError("--process and --coordinator go with a number of --processes")
@@ -47,11 +49,17 @@ class Processes(NamedTuple):
 
 
 @contextmanager
-def joined(processes: Processes) -> Iterator[None]:
+def joined(processes: Processes, tell: Callable[[BaseException], int]) -> Iterator[None]:
     """Joins the other processes, of which each sees the devices of all, and leaves them.
 
+    Args:
+      processes: how they are found.
+      tell: tells an error and returns the exit code for it. The others do not come to the end that
+        all wait for when one fails: that one leaves at once.
+
     Raises:
-      UserError: no cluster is found, or the others do not come.
+      UserError: no cluster is found.
+      Unavailable: the others do not come.
     """
     processes.check()
     if processes.count == "1":
@@ -63,8 +71,12 @@ def joined(processes: Processes) -> Iterator[None]:
         _join(processes)
         try:
             yield
-        finally:
-            jax.distributed.shutdown()
+        except BaseException as error:
+            code = tell(error)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+        jax.distributed.shutdown()
 
 
 @contextmanager
@@ -93,6 +105,7 @@ def _join(processes: Processes) -> None:
             file=sys.stderr,
             flush=True,
         )
+        _check_coordinator(processes)
         given = {
             "coordinator_address": processes.coordinator,
             "num_processes": int(processes.count),
@@ -101,14 +114,36 @@ def _join(processes: Processes) -> None:
     try:
         jax.distributed.initialize(**given, initialization_timeout=_PATIENCE)
     except ValueError as error:
+        if given:
+            raise Unavailable(f"the processes could not join: {error}") from error
         raise UserError(
             f"--processes=auto: no SLURM, Kubernetes, TPU or MPI tells of others ({error});"
             " give their number, with --process and --coordinator"
         ) from error
     except Exception as error:  # The runtime raises what its transport raised.
-        raise UserError(
-            f"the other processes did not come within {_PATIENCE} s: {str(error).splitlines()[0]}"
+        raise Unavailable(
+            f"the processes could not join within {_PATIENCE} s: {str(error).splitlines()[0]}"
         ) from error
+
+
+def _check_coordinator(processes: Processes) -> None:
+    """Raises where JAX would end without a word: an unknown host, a port that is taken."""
+    host, _, port = processes.coordinator.rpartition(":")
+    where = f"--coordinator={processes.coordinator}"
+    try:
+        socket.getaddrinfo(host.strip("[]"), int(port))
+    except OSError as error:
+        raise Unavailable(f"{where}: {host} is not found ({error.strerror})") from error
+    if processes.number == 0:
+        with socket.socket() as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                trial.bind(("", int(port)))
+            except OSError as error:
+                raise UserError(
+                    f"{where}: process 0 cannot listen at port {port} ({error.strerror});"
+                    " expected a free one"
+                ) from error
 
 
 def is_first() -> bool:

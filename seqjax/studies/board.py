@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
+from seqjax.files import GrowingFile, in_bucket
 from seqjax.reporting.terminal import start_live
 from seqjax.studies.processes import say
 
@@ -40,12 +41,16 @@ class Board:
         self._several, self._objective = several, objective
         stream = sys.stderr if stream is None else stream
         self._lock = threading.Lock()
+        self._logs: dict[Path, GrowingFile] = {}
         self._live = start_live(stream)
 
     def __enter__(self) -> "Board":
         return self
 
     def __exit__(self, *error: object) -> None:
+        for log in self._logs.values():
+            log.close()
+        self._logs.clear()
         if self._live is not None:
             self._live.update("", refresh=True)
             self._live.stop()
@@ -63,11 +68,20 @@ class Board:
         with self._lock:
             for folder in folders:
                 folder.mkdir(parents=True, exist_ok=True)
-                with (folder / _LOG).open("a", encoding="utf-8") as log:
-                    log.write(f"{line}\n")
+                self._keep(folder, f"{line}\n")
             if self._live is None:
                 others = f" + {len(folders) - 1}" if len(folders) > 1 else ""
                 say(f"{folders[0].name}{others}: {line}" if self._several else line)
+
+    def _keep(self, folder: Path, line: str) -> None:
+        if in_bucket(folder):
+            # It is written as a whole, and again and again.
+            if folder not in self._logs:
+                self._logs[folder] = GrowingFile(folder / _LOG)
+            self._logs[folder].write(line)
+            return
+        with (folder / _LOG).open("a", encoding="utf-8") as log:
+            log.write(line)
 
     def show(self, title: str, lines: Sequence[Line]) -> None:
         """Shows what runs, on a terminal."""

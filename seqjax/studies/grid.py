@@ -120,7 +120,7 @@ def short_names(fields: Iterable[str]) -> dict[str, str]:
     for field in fields:
         words = field.split(".")
         ends = [".".join(words[-count:]) for count in range(1, len(words))]
-        short = (end for end in ends if sum(o.endswith(f".{end}") for o in others) == 1)
+        short = (end for end in ends if sum(f".{o}".endswith(f".{end}") for o in others) == 1)
         names[field] = next(short, field)
     return names
 

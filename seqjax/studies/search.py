@@ -185,8 +185,12 @@ class Search:
     def identity(self, overrides: Overrides) -> dict[str, Any]:
         """Returns, as plain values, what may not change while the search goes on."""
         names = ("objective", "higher", "sampler", "seed", "splits")
+        search = {name: getattr(self, name) for name in names}
+        if self.sampler != "tpe":
+            # The points of a grid, and those drawn at random, follow from it.
+            search["order of the space"] = ", ".join(self.space)
         return {
-            "search": {name: getattr(self, name) for name in names},
+            "search": search,
             "space": {field: str(domain) for field, domain in self.space.items()},
             "config": flatten(self.config(overrides)),
         }

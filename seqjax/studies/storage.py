@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seqjax.errors import UserError
+from seqjax.files import in_bucket
 from seqjax.studies.processes import say
 
 if TYPE_CHECKING:
@@ -51,6 +52,11 @@ def open_storage(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # Heartbeats have been experimental since 2021.
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    if not url and in_bucket(workdir):
+        raise UserError(
+            f"--workdir={workdir}: a study in a bucket needs a database that is not a file in it:"
+            " --storage=postgresql://user@host/name"
+        )
     if not url:
         file = str((workdir / _FILE).absolute())
         url = sqlalchemy.URL.create("sqlite", database=file).render_as_string()

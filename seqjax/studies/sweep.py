@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seqjax.files import run_path
+from seqjax.files import run_path, size
 from seqjax.reporting.metrics_log import FILE as METRICS
 from seqjax.studies.board import Board, Line
 from seqjax.studies.page import write_page
@@ -286,11 +286,10 @@ class Sweep:
             if not self._queue.beat(seat.claim):
                 self._board.say(f"{seat.place}: another worker has it, since this one was silent")
                 seat.run.stop.set()
-        path = seat.run.folder / METRICS
-        size = path.stat().st_size if path.exists() else -1
-        if size == seat.seen:
+        now_there = size(seat.run.folder / METRICS)
+        if now_there == seat.seen:
             return
-        seat.seen, seat.curves = size, seat.run.curves()
+        seat.seen, seat.curves = now_there, seat.run.curves()
         if not isinstance(self.study, Search):
             return
         values = [value for _, value in seat.curves.get(self.study.objective, ())]

@@ -140,9 +140,13 @@ class TrialQueue:
         """
         identity = json.loads(json.dumps(identity))
         saved = self._study.user_attrs.get(_IDENTITY)
-        if saved is None and not self._study.get_trials(deepcopy=False):
-            saved = identity
-            self._study.set_user_attr(_IDENTITY, identity)
+        if saved is None:
+            if self._study.get_trials(deepcopy=False):
+                # Another worker has just begun: it tells what the study is before its trials.
+                saved = self._study.user_attrs.get(_IDENTITY)
+            else:
+                saved = identity
+                self._study.set_user_attr(_IDENTITY, identity)
         where = f"{shown(self.url)} has a study {self._name!r}"
         if saved is None or saved.keys() != identity.keys():
             raise UserError(f"{where} of another kind: choose another --workdir or --storage")

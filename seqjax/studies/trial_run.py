@@ -97,7 +97,10 @@ class TrialRun:
     def record_pruned(self) -> None:
         """Keeps what is known of the trial, which has been ended since it promised little."""
         trial = self._ended()
-        self.record(dataclasses.replace(trial, pruned=trial.training.get("updates", 0)))
+        # It may have been evaluated before anything else was reported.
+        steps = [step for curve in trial.curves.values() for step, _ in curve]
+        last = max([trial.training.get("updates", 0), *steps])
+        self.record(dataclasses.replace(trial, pruned=max(last, 1)))
 
     def record(self, trial: Trial) -> None:
         """Keeps what came of the trial."""

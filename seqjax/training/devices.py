@@ -18,9 +18,21 @@ def mesh_of(config: ml_collections.ConfigDict, devices: Sequence[jax.Device] | N
       UserError: the devices are not there, cannot share the model, or cannot compute it as it asks.
     """
     mesh = make_mesh(**config.parallel, devices=devices)
+    _check_processes(mesh)
     _check_shards(config.model, mesh.shape["model"])
     _check_implementations(config.model, mesh)
     return mesh
+
+
+def _check_processes(mesh: Mesh) -> None:
+    """Refuses a mesh that leaves out a process, which could do nothing but wait."""
+    inside = {device.process_index for device in mesh.devices.flat}
+    if jax.process_count() > 1 and len(inside) < jax.process_count():
+        raise UserError(
+            f"parallel: {mesh.size} of {jax.device_count()} devices leave"
+            f" {jax.process_count() - len(inside)} of {jax.process_count()} processes without one:"
+            " expected some of each, as parallel.data = -1 takes"
+        )
 
 
 def _check_shards(model: ml_collections.ConfigDict, shards: int) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from seqjax.data.batching import TrainingPlan
 from seqjax.data.tokens import TokenizedCorpus
-from seqjax.parallel.catalog import KINDS, Devices
+from seqjax.parallel.catalog import KINDS, Devices, usable_share
 from seqjax.reporting.hardware import float32_precision, known_peak, peak_flops
 from seqjax.reporting.metrics_log import read_metrics
 from seqjax.training.preparation import Durations, Prepared
@@ -147,8 +147,9 @@ def _memory(
         memory |= {"temporary": stats.temp_size_in_bytes, "total": total}
     if devices is not None:
         there = KINDS[devices.kind].memory
-        fits = None if stats is None else memory["total"] <= there
-        memory |= {"device": there, "fits": fits}
+        usable = there * usable_share(devices.kind)
+        fits = None if stats is None else memory["total"] <= usable
+        memory |= {"device": there, "usable": usable, "fits": fits}
     return memory
 
 
@@ -192,7 +193,8 @@ def _time(
         "flops": left * per_step,
         "seconds_per_step": per_step / (peak * share),
         "seconds": seconds,
-        "device_hours": mesh.size * seconds / 3600,
+        # Those that are idle are paid, too.
+        "device_hours": (devices.count if devices else mesh.size) * seconds / 3600,
     }
 
 

@@ -92,22 +92,31 @@ def test_the_tokenizers_of_a_run_are_facts_and_stay(explain, trained, tmp_path):
 
 
 def test_devices_that_are_not_here(explain, tiny):
-    options = [*tiny({"parallel.data": -1, "model.dtype": "bfloat16"}), "--devices=h100x4"]
+    # Two of the four are idle.
+    fields = {"parallel.data": 2, "model.dtype": "bfloat16"}
+    options = [*tiny(fields), "--devices=h100x4"]
     code, out, error = explain(_DEMO, "--json", *options)
     assert (code, error) == (0, "")
     facts = json.loads(out)
     memory, time = facts["memory"], facts["time"]
     assert (memory["device"], memory["fits"]) == (80 * 10**9, True)
-    assert (time["devices"], time["device"], time["share_is_measured"]) == (4, "h100", False)
-    assert time["peak_flops_per_second"] == 4 * 989.4e12
+    assert (time["devices"], time["device"], time["share_is_measured"]) == (2, "h100", False)
+    assert time["peak_flops_per_second"] == 2 * 989.4e12
     assert time["device_hours"] == 4 * time["seconds"] / 3600
     code, out, error = explain(_DEMO, *options)
     assert (code, error) == (0, "")
     assert max(map(len, out.splitlines())) <= 100
     lines = [" ".join(line.split()) for line in out.splitlines()]
     assert "a h100 has 76,293.9 MiB" in lines
+    assert "of which JAX takes 57,220.5 MiB" in lines
     assert "It fits: 0.0 %, as compiled for CPUs; an accelerator's compiler differs." in lines
-    assert any(line.endswith("FLOP/s of 4 x h100") for line in lines)
+    assert any(line.endswith("FLOP/s of 2 x h100") for line in lines)
+
+
+def test_what_only_those_devices_have_is_explained_without_it(explain, tiny):
+    fields = {"model.encoder.kind": "lstm", "model.encoder.implementation": "cudnn"}
+    assert explain(_DEMO, *tiny(fields))[0] == 2
+    assert explain(_DEMO, *tiny(fields), "--devices=h100")[0] == 0
 
 
 def test_a_run_is_explained_for_devices_that_are_not_here(explain, trained):

@@ -1,7 +1,7 @@
 import pytest
 
 from seqjax.errors import UserError
-from seqjax.parallel.catalog import KINDS, find_devices
+from seqjax.parallel.catalog import KINDS, find_devices, usable_share
 from seqjax.reporting.hardware import known_peak
 
 
@@ -53,7 +53,36 @@ def test_a_scheduler_may_be_asked_for_any_gpu():
     assert find_devices("gpux8", any_gpu=True).count == 8
 
 
+# bfloat16 TFLOP/s and GB of one device, as the makers' sheets have them.
+SHEETS = {
+    "tpu-v2": (22.5, 8),
+    "tpu-v3": (61.5, 16),
+    "tpu-v4": (275, 32),
+    "tpu-v5e": (197, 16),
+    "tpu-v5p": (459, 95),
+    "tpu-v6e": (918, 32),
+    "v100": (15.7, 16),
+    "t4": (8.1, 16),
+    "rtx3090": (71, 24),
+    "a10": (125, 24),
+    "a30": (165, 24),
+    "a40": (149.7, 48),
+    "a100": (312, 40),
+    "a100-80gb": (312, 80),
+    "rtx4090": (165.2, 24),
+    "l4": (121, 24),
+    "l40s": (362, 48),
+    "h100": (989.4, 80),
+    "h200": (989.4, 141),
+    "b200": (2250, 180),
+}
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_peak_rates_of_every_kind_are_known(kind):
-    assert known_peak(KINDS[kind].reported, "bfloat16") > 1e12
-    assert KINDS[kind].memory >= 8e9
+def test_rates_and_memory_are_those_of_the_sheets(kind):
+    rate = known_peak(KINDS[kind].reported, "bfloat16") / 1e12
+    assert (rate, KINDS[kind].memory / 1e9) == pytest.approx(SHEETS[kind])
+
+
+def test_of_a_gpu_not_all_memory_is_lent():
+    assert (usable_share("h100"), usable_share("tpu-v5e")) == (0.75, 1.0)

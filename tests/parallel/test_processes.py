@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seqjax.errors import UserError
-from seqjax.parallel.processes import Processes
+from seqjax.errors import Unavailable, UserError
+from seqjax.parallel.processes import Processes, joined
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "configs" / "demo.py"
@@ -21,7 +21,8 @@ DEMO = ROOT / "configs" / "demo.py"
 @pytest.mark.parametrize(
     "given, told",
     [
-        (("two",), "--processes=two: expected a number or 'auto'"),
+        (("two",), "--processes=two: expected a number from 1, or 'auto'"),
+        (("0",), "--processes=0: expected a number from 1, or 'auto'"),
         (("auto", 1), "--process and --coordinator go with a number of --processes"),
         (("1", -1, "host:1234"), "go with a number of --processes"),
         (("4", 4, "host:1234"), "--process=4: expected 0 to 3, since --processes=4"),
@@ -37,6 +38,23 @@ def test_options_that_do_not_go_together(given, told):
 @pytest.mark.parametrize("given", [(), ("auto",), ("2", 1, "host:1234")])
 def test_options_that_do(given):
     Processes(*given).check()
+
+
+def test_where_the_others_cannot_be_is_told_before_any_waiting():
+    def join(processes):
+        with joined(processes, lambda error: 1):
+            pass
+
+    with socket.socket() as taken:
+        taken.bind(("localhost", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"process 0 cannot listen at port {port} .* free one"):
+            join(Processes("2", 0, f"localhost:{port}"))
+    with pytest.raises(
+        Unavailable, match="--coordinator=no.such.host:99: no.such.host is not found"
+    ):
+        join(Processes("2", 1, "no.such.host:99"))
 
 
 @contextlib.contextmanager
@@ -118,6 +136,16 @@ def test_processes_train_and_evaluate_what_one_does(count, layout, tiny, saved, 
     lines = "der Hund\n\ndie Frau singt\n"
     (wanted,) = run(1, 4, "predict", f"--workdir={together}", text=lines)
     assert run(count, 4 // count, "predict", f"--workdir={together}", text=lines)[0] == wanted
+
+
+@pytest.mark.slow
+def test_a_process_that_has_nothing_to_do_is_told(tmp_path):
+    options = [f"--config={DEMO}", f"--workdir={tmp_path}", "--config.parallel.data=1"]
+    with started(2, 1, "train", *options) as processes:
+        ends = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [2, 2], ends
+    for _, error in ends:
+        assert "error: parallel: 1 of 2 devices leave 1 of 2 processes without one" in error
 
 
 @pytest.mark.slow

@@ -118,6 +118,7 @@ def test_what_makes_no_trials_is_told():
         ("schedule.kind", "schedule.kind"),
         ("model.encoder.kind", "encoder.kind"),
         ("seed", "seed"),
+        ("batching.seed", "batching.seed"),
     ],
 )
 def test_short_names_can_mean_one_field_only(field, name):

@@ -42,6 +42,11 @@ def test_what_cannot_be_used_is_told_in_one_line(url, message, tmp_path):
     assert "\n" not in str(caught.value) and "secret" not in str(caught.value)
 
 
+def test_a_bucket_cannot_hold_a_database(bucket):
+    with pytest.raises(UserError, match="a study in a bucket needs a database .* --storage=postgr"):
+        open_storage("", bucket, 1, 2)
+
+
 def test_a_server_that_is_not_there_is_told(tmp_path):
     pytest.importorskip("psycopg", reason="needs psycopg: pip install 'seqjax[postgresql]'")
     url = "postgresql+psycopg://me:secret@127.0.0.1:1/x"

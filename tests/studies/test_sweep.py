@@ -14,6 +14,7 @@ import pytest
 from seqjax.config import default_config
 from seqjax.errors import UserError
 from seqjax.fields import save
+from seqjax.files import as_path
 from seqjax.overrides import apply_overrides
 from seqjax.studies.processes import Outcome
 from seqjax.studies.search import Search
@@ -63,8 +64,8 @@ class Fake:
         if verb == "train":
             prefix = "--config."
             fields = {k.removeprefix(prefix): v for k, v in options.items() if prefix in k}
-            folders = [Path(workdir, member) for member in together.split(",")] if together else []
-            for folder in folders or [Path(workdir)]:
+            names = together.split(",") if together else [""]
+            for folder in [as_path(workdir) / name for name in names]:
                 _train(folder, fields | self.read_otherwise)
             return Outcome(0, "", "complete")
         facts = {"split": options["--split"], **_METRICS}
@@ -229,6 +230,14 @@ def test_what_shares_a_program(vectorize, workers, sizes):
     groups = grouped(jobs, vectorize, workers)
     assert [len(group) for group in groups] == sizes
     assert sum(groups, []) == list(jobs)
+
+
+def test_a_study_may_lie_in_a_bucket(bucket, tmp_path, fake):
+    study = Study("pair", {"a": default_config(), "b": default_config()})
+    storage = f"sqlite:///{tmp_path / 'study.db'}"
+    assert Sweep(study, "study.py", bucket, (), fake, storage=storage).run(["a", "b"]) == 0
+    assert "31.25" in (bucket / "results.csv").read_text()
+    assert (bucket / "results.html").exists()
 
 
 def test_a_failure_stands_in_the_table_and_the_others_run(sweep, fake, tmp_path, capsys):
@@ -483,6 +492,25 @@ def test_another_search_in_the_folder_is_refused(search):
         with pytest.raises(UserError, match=f"^{field} is .*: choose another --workdir"):
             other[0].run(other[0].study.names)
         assert other[1].launched == []
+
+
+def test_the_order_of_a_grid_is_part_of_it(search):
+    space = {_RATE: choice(1e-3, 1e-2), _HEADS: choice(2, 4)}
+    sweep, _ = search(space=space, trials=0, sampler="grid")
+    assert sweep.run(sweep.study.names) == 0
+    swapped = dict(reversed(space.items()))
+    other, fake = search(space=swapped, trials=0, sampler="grid")
+    with pytest.raises(UserError, match="^order of the space is .*: choose another --workdir"):
+        other.run(other.study.names)
+    assert fake.launched == []
+
+
+def test_what_is_pruned_before_its_first_report_is_pruned(sweep, tmp_path):
+    _train(tmp_path / "a", {})
+    (tmp_path / "a" / "metrics.jsonl").write_text('{"step": 3, "validation/loss": 7.0}\n')
+    trial = sweep().trial("a")
+    trial.record_pruned()
+    assert trial.recorded().outcome == "pruned at step 3"
 
 
 def test_values_that_do_not_fit_fail_alone(search, tmp_path, capsys):

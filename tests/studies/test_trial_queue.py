@@ -202,6 +202,20 @@ def test_another_study_of_the_name_is_refused(queue):
         assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_workers_that_begin_at_once_agree(queue, monkeypatch):
+    identity = {"search": {"splits": ("test",)}, "config": {}}
+    one, other = queue(enter=False), queue(enter=False)
+    look = other._study.get_trials
+
+    def late(**options):
+        one.identify(identity)
+        one.enter({"a": Offer()})
+        return look(**options)
+
+    monkeypatch.setattr(other._study, "get_trials", late)
+    other.identify(identity)
+
+
 def test_optuna_knows_the_values_and_results(queue, tmp_path):
     import optuna
 
