@@ -59,6 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Python file with get_study(), instead of --config",
     )
     parser.add_argument(
+        "--storage",
+        metavar="URL",
+        default="",
+        help="database that the study is kept in, as `sweep` takes it: postgresql://user@host/name",
+    )
+    parser.add_argument(
         "--output",
         metavar="DIR",
         type=os.path.expanduser,
@@ -151,6 +157,13 @@ def _check(arguments: argparse.Namespace, scheduler: ModuleType) -> None:
             raise UserError(f"--option={option}: expected an option of sbatch, --partition=gpu")
     if arguments.study and arguments.config:
         raise UserError("--study and --config: expected one of the two")
+    if arguments.storage and not arguments.study:
+        raise UserError(f"--storage={arguments.storage}: goes with --study=FILE")
+    if arguments.storage and "://" not in arguments.storage:
+        raise UserError(
+            f"--storage={arguments.storage}: expected a database such as"
+            " postgresql://user@host/name"
+        )
 
 
 def _job(
@@ -168,7 +181,8 @@ def _job(
         # A search finds out what to try as it goes: it is one job.
         trials = tuple(study.names) if isinstance(study, Study) else ()
         file = _inside(arguments.study, "study", here, scheduler)
-        command = ("sweep", f"--study={file}", f"--workdir={workdir}", *options)
+        kept = [f"--storage={arguments.storage}"] if arguments.storage else []
+        command = ("sweep", f"--study={file}", f"--workdir={workdir}", *kept, *options)
     else:
         config = load_run_config("submit", arguments.config, workdir)
         apply_overrides(config, overrides)
@@ -196,6 +210,7 @@ def _job(
         devices=devices,
         time_limit=arguments.time_limit,
         trials=trials,
+        storage=arguments.storage,
         lines=tuple(arguments.option),
         zone=arguments.zone,
         image=arguments.image,

@@ -7,6 +7,7 @@ from seqjax.submission.job import (
     refuse_tpus,
     require_bucket,
     require_one_node,
+    require_storage,
 )
 
 OPTIONS = ("devices", "nodes")
@@ -19,6 +20,7 @@ def submission(job: Job) -> Submission:
     refuse_tpus(job, "cloud")
     require_bucket(job, "the disk of a spot machine goes with it")
     require_one_node(job)
+    require_storage(job)
     count = job.devices_per_node
     resources = [f"accelerators: {job.devices.kind.upper()}:{count}"] if count else []
     join = []

@@ -30,7 +30,8 @@ class Job:
       nodes: machines, with one process each.
       devices: accelerators of all machines together; None for none.
       time_limit: hours, minutes and seconds, '24:00:00'; '' for the scheduler's own.
-      trials: the names of a study's trials; empty for a single run.
+      trials: the names of a study's trials where they are known; empty for a single run.
+      storage: URL of the database that a study is kept in; '' for SQLite in its folder.
       lines: more options for SLURM, '--partition=gpu'.
       zone: where Google Cloud has the TPUs.
       image: the container for Kubernetes, with seqjax in it.
@@ -47,6 +48,7 @@ class Job:
     devices: Devices | None = None
     time_limit: str = ""
     trials: tuple[str, ...] = ()
+    storage: str = ""
     lines: tuple[str, ...] = ()
     zone: str = ""
     image: str = ""
@@ -75,7 +77,7 @@ class Job:
     @property
     def is_study(self) -> bool:
         """Whether there are many runs."""
-        return bool(self.trials)
+        return self.arguments[0] == "sweep"
 
     @property
     def in_bucket(self) -> bool:
@@ -119,6 +121,15 @@ def require_bucket(job: Job, where: str) -> None:
     if not job.in_bucket:
         raise UserError(
             f"--workdir={job.workdir}: expected a bucket such as gs://NAME/runs/x, since {where}"
+        )
+
+
+def require_storage(job: Job) -> None:
+    """Raises UserError where a study would be kept in a file that SQLite can't open."""
+    if job.is_study and job.in_bucket and job.storage.partition(":")[0] in ("", "sqlite"):
+        raise UserError(
+            f"--storage={job.storage}: expected a database such as postgresql://user@host/name,"
+            f" since SQLite can't keep one in the bucket of --workdir={job.workdir}"
         )
 
 

@@ -9,7 +9,15 @@ import re
 import shlex
 
 from seqjax.errors import UserError
-from seqjax.submission.job import MISTAKE, STOPPED, Job, Submission, refuse_tpus, require_one_node
+from seqjax.submission.job import (
+    MISTAKE,
+    STOPPED,
+    Job,
+    Submission,
+    refuse_tpus,
+    require_one_node,
+    require_storage,
+)
 
 OPTIONS = ("devices", "nodes", "time_limit", "image", "volume")
 
@@ -24,6 +32,7 @@ def submission(job: Job) -> Submission:
     """Returns `job.yaml`."""
     refuse_tpus(job, "kubernetes")
     require_one_node(job)
+    require_storage(job)
     if not job.image:
         raise UserError(
             "--image=: expected a container image, in whose working directory launch.py lies"

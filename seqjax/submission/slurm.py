@@ -6,7 +6,15 @@ code 143: it is queued again, and the same command goes on.
 
 import shlex
 
-from seqjax.submission.job import STOPPED, Job, Submission, refuse_tpus, require_one_node, text
+from seqjax.submission.job import (
+    STOPPED,
+    Job,
+    Submission,
+    refuse_tpus,
+    require_one_node,
+    require_storage,
+    text,
+)
 
 OPTIONS = ("devices", "nodes", "time_limit", "option")
 
@@ -18,8 +26,10 @@ def submission(job: Job) -> Submission:
     """Returns the scripts of a run, or of a study's trials and its table."""
     refuse_tpus(job, "slurm")
     require_one_node(job)
-    if not job.is_study:
-        script = _script(job, "%j", job.command("--processes=auto"))
+    require_storage(job)
+    if not job.trials:
+        command = job.command() if job.is_study else job.command("--processes=auto")
+        script = _script(job, "%j", command)
         path = shlex.quote(str(job.folder / "job.sbatch"))
         return Submission({"job.sbatch": script}, f"sbatch {path}", program="sbatch")
     trial = f'{job.command()} --trial="${{trials[$SLURM_ARRAY_TASK_ID]}}"'

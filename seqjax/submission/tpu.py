@@ -4,7 +4,7 @@ import shlex
 
 from seqjax.errors import UserError
 from seqjax.submission import skypilot
-from seqjax.submission.job import Job, Submission, require_bucket, text
+from seqjax.submission.job import Job, Submission, require_bucket, require_storage, text
 
 OPTIONS = ("devices", "zone")
 
@@ -28,6 +28,7 @@ def submission(job: Job) -> Submission:
         given = slice_.name if slice_ else ""
         raise UserError(f"--devices={given}: --on=tpu expects a slice such as tpu-v5e-16")
     require_bucket(job, "the disk of a TPU's machine goes with it")
+    require_storage(job)
     if job.is_study and slice_.number > _ONE_MACHINE:
         raise UserError(
             f"--devices={slice_.name}: expected one machine, as {slice_.kind}-{_ONE_MACHINE} is,"

@@ -10,6 +10,7 @@ from seqjax.commands.command_line import main
 _ROOT = Path(__file__).parents[2]
 _DEMO = f"--config={_ROOT / 'configs' / 'demo.py'}"
 _STUDY = f"--study={_ROOT / 'experiments' / 'scan' / 'study.py'}"
+_SEARCH = f"--study={_ROOT / 'experiments' / 'demo_search' / 'study.py'}"
 _BUCKET = "--workdir=gs://bucket/runs/Demo_1/"
 
 
@@ -70,6 +71,15 @@ def test_machines_elsewhere_get_the_checkout(submit, nothing_installed, tmp_path
     assert f"--config=mine.py: expected a file below {_ROOT}, which is what" in error
 
 
+@pytest.mark.parametrize("on", ["local", "slurm"])
+def test_a_search_is_one_sweep_which_names_its_database(submit, on):
+    storage = "--storage=postgresql://me@host/searches"
+    code, out, error = submit(f"--on={on}", _SEARCH, "--workdir=runs/x", storage, "--dry_run")
+    assert (code, error) == (0, "")
+    # `sweep` knows of no other processes.
+    assert f" sweep {_SEARCH} --workdir=runs/x {storage}\n" in out and "--trial=" not in out
+
+
 @pytest.mark.parametrize(
     "options, told",
     [
@@ -96,6 +106,12 @@ def test_machines_elsewhere_get_the_checkout(submit, nothing_installed, tmp_path
         (["--on=tpu", _DEMO, "--devices=tpu-v5e-8"], "--workdir=runs/x: expected a bucket"),
         (["--on=tpu", _DEMO, "--zone=here"], "--zone=here: expected a zone such as us-east5-a"),
         (["--on=local", _DEMO, "--workdir=s3://bucket/x"], "a path of this machine or gs://..."),
+        (
+            ["--on=local", _STUDY, "--workdir=gs://bucket/x"],
+            "--storage=: expected a database such as postgresql://user@host/name, since SQLite",
+        ),
+        (["--on=slurm", _DEMO, "--storage=postgresql://host/x"], "goes with --study=FILE"),
+        (["--on=slurm", _STUDY, "--storage=study.db"], "--storage=study.db: expected a database"),
         (["--on=kubernetes", _DEMO], "--image=: expected a container image"),
     ],
 )

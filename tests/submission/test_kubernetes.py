@@ -54,6 +54,7 @@ def test_jax_finds_its_processes(job):
 
 def test_one_pod_needs_no_others(job):
     asked = {"workdir": "gs://bucket/x", "image": "seqjax", "study": True}
+    asked["storage"] = "postgresql://me@host/scan"
     parts = _parts(kubernetes.submission(job(**asked)))
     assert set(parts) == {"Job"}
     (container,) = parts["Job"]["spec"]["template"]["spec"]["containers"]
@@ -70,6 +71,7 @@ def test_one_pod_needs_no_others(job):
         ({"volume": ""}, "--workdir=/runs/demo: expected a bucket such as"),
         ({"workdir": "/runs2/demo"}, "--workdir=/runs2/demo: expected a bucket such as"),
         ({"study": True}, "--nodes=2: expected 1"),
+        ({"study": True, "nodes": 1, "workdir": "gs://bucket/x"}, "--storage=: expected"),
     ],
 )
 def test_what_it_cannot_run_is_refused(job, asked, told):

@@ -35,7 +35,8 @@ def test_a_slice_is_called_as_google_calls_it(job, devices, accelerators, runtim
 
 
 def test_a_study_takes_one_machine(job):
-    found = tpu.submission(job("gs://bucket/x", devices="tpu-v5e-8", study=True))
+    storage = "postgresql://me@host/scan"
+    found = tpu.submission(job("gs://bucket/x", devices="tpu-v5e-8", study=True, storage=storage))
     assert "launch.py sweep --study=" in found.files["task.yaml"]
     assert "--processes" not in found.files["task.yaml"]
 
@@ -46,7 +47,11 @@ def test_a_study_takes_one_machine(job):
         ({}, "--devices=: --on=tpu expects a slice such as tpu-v5e-16"),
         ({"devices": "h100x8"}, "--devices=h100x8: --on=tpu expects a slice"),
         ({"devices": "tpu-v5e-8", "workdir": "runs/x"}, "--workdir=runs/x: expected a bucket"),
-        ({"devices": "tpu-v5e-16", "study": True}, "expected one machine, as tpu-v5e-8 is"),
+        ({"devices": "tpu-v5e-16", "study": True}, "--storage=: expected a database"),
+        (
+            {"devices": "tpu-v5e-16", "study": True, "storage": "postgresql://me@host/scan"},
+            "expected one machine, as tpu-v5e-8 is",
+        ),
     ],
 )
 def test_what_it_cannot_run_is_refused(job, asked, told):
