@@ -116,6 +116,8 @@ def run(arguments: argparse.Namespace, overrides: Sequence[tuple[str, str]]) -> 
     print(f"# submitted by\n{submission.command}")
     if submission.otherwise:
         print(f"# or by hand\n{submission.otherwise}")
+    if submission.note:
+        print(f"# note: {submission.note}")
     sys.stdout.flush()
     if arguments.dry_run:
         return 0

@@ -93,12 +93,14 @@ class Submission(NamedTuple):
       command: a shell's line that submits them.
       program: what that line needs here.
       otherwise: what else can be done by hand, '' for nothing.
+      note: what is to be seen to before, '' for nothing.
     """
 
     files: Mapping[str, str]
     command: str
     program: str
     otherwise: str = ""
+    note: str = ""
 
 
 def refuse_tpus(job: Job, scheduler: str) -> None:

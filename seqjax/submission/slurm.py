@@ -18,6 +18,10 @@ from seqjax.submission.job import (
 
 OPTIONS = ("devices", "nodes", "time_limit", "option")
 
+_NOTE = (
+    "the jobs share study.db in WORKDIR: SQLite needs a file system that keeps locks between"
+    " machines, which not every NFS or Lustre does; --storage=postgresql://user@host/name is safe"
+)
 # Seconds before the time limit at which a training is told to save.
 _NOTICE = 120
 
@@ -49,7 +53,8 @@ def submission(job: Job) -> Submission:
         ),
     }
     path = shlex.quote(str(job.folder / "submit.sh"))
-    return Submission(files, f"bash {path}", program="sbatch")
+    note = "" if job.storage else _NOTE
+    return Submission(files, f"bash {path}", program="sbatch", note=note)
 
 
 def _script(

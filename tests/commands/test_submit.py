@@ -50,6 +50,7 @@ def test_without_the_schedulers_command_it_is_told(submit, nothing_installed, tm
     assert {path.name for path in files.iterdir()} == {"trials.sbatch", "table.sbatch", "submit.sh"}
     for path in files.iterdir():
         assert f"# {path}\n{path.read_text()}" in out
+    assert "\n# note: the jobs share study.db in WORKDIR: SQLite needs" in out
     assert error == (f"sbatch is not installed here: run where it is: bash {files / 'submit.sh'}\n")
 
 

@@ -28,6 +28,16 @@ def test_the_scripts_of_a_study_are_the_golden_ones(job, same_as_golden):
     same_as_golden(slurm.submission(job("runs/scan", study=True, devices="gpux1")), "slurm-study")
 
 
+def test_jobs_that_share_a_file_are_told_of_its_locks(job):
+    shared = slurm.submission(job("runs/scan", study=True))
+    assert "SQLite needs a file system that keeps locks" in shared.note
+    storage = "postgresql://me@host/scan"
+    served = slurm.submission(job("runs/scan", study=True, storage=storage))
+    assert served.note == "" and slurm.submission(job()).note == ""
+    for name in ("trials.sbatch", "table.sbatch"):
+        assert f" --workdir=runs/scan --storage={storage}" in served.files[name]
+
+
 @pytest.mark.parametrize(
     "asked, told",
     [
