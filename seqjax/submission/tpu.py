@@ -58,6 +58,21 @@ def _infra(zone: str) -> str:
     return f"gcp/{zone.rpartition('-')[0]}/{zone}" if zone else "gcp"
 
 
+def _packed(job: Job) -> list[str]:
+    """Returns lines that pack, as $CODE, the files that git has or would take."""
+    here = shlex.quote(str(job.here))
+    return [
+        "CODE=$(mktemp) || exit",
+        f"cd {here} || exit",
+        "git ls-files -co --exclude-standard -z |",
+        # What was deleted and not committed is still listed.
+        "  while IFS= read -r -d '' file; do",
+        """    [ ! -e "$file" ] || printf '%s\\0' "$file\"""",
+        "  done |",
+        '  tar --null -T - -czf "$CODE" || exit',
+    ]
+
+
 def _recipe(job: Job, kind: str, runtime: str, lines: list[str]) -> str:
     """Returns a script that makes a pod, copies the code, runs it on all machines, and cleans up.
 
@@ -78,9 +93,7 @@ def _recipe(job: Job, kind: str, runtime: str, lines: list[str]) -> str:
         "set -e; mkdir -p seqjax; tar -xzf code.tgz -C seqjax; cd seqjax",
         *lines,
         "END",
-        "CODE=$(mktemp --suffix=.tgz)",
-        f"tar -C {shlex.quote(str(job.here))} --exclude-vcs --exclude-vcs-ignores"
-        ' -czf "$CODE" . || exit',
+        *_packed(job),
         "while true; do",
         '  if [ "$(state)" != READY ]; then',
         '    [ -z "$(state)" ] || on_tpu delete "$NAME" --quiet',

@@ -1,4 +1,7 @@
+import os
 import re
+import subprocess
+import tarfile
 
 import pytest
 import yaml
@@ -32,6 +35,41 @@ def test_a_slice_is_called_as_google_calls_it(job, devices, accelerators, runtim
     # Without a zone the recipe asks for one.
     assert 'ZONE="${ZONE:?' in found.files["gcloud.sh"]
     assert found.otherwise.startswith("ZONE=us-east5-a bash ")
+
+
+def _packing(found):
+    """Returns the lines of the recipe that pack the code."""
+    script = found.files["gcloud.sh"]
+    return "set -uo pipefail\n" + script[script.index("CODE=") : script.index("while true")]
+
+
+def test_the_machines_get_what_git_would_take(job, tmp_path):
+    code, out = tmp_path / "it's code", tmp_path / "code.tgz"
+    for name in ("a b.py", "gone.py", "seqjax/runs/kept.py", ".venv/big", "runs/x/log", "x.pyc"):
+        (code / name).parent.mkdir(parents=True, exist_ok=True)
+        (code / name).write_text(name)
+    (code / ".gitignore").write_text("/.venv/\n/runs/\n*.pyc\n")
+    git = ["git", "-C", str(code)]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    subprocess.run([*git, "add", "gone.py"], check=True)
+    (code / "gone.py").unlink()
+    found = tpu.submission(job("gs://bucket/x", devices="tpu-v5e-8", here=code))
+    subprocess.run(["bash", "-c", f'{_packing(found)}cp "$CODE" "{out}"'], check=True)
+    with tarfile.open(out) as packed:
+        assert set(packed.getnames()) == {".gitignore", "a b.py", "seqjax/runs/kept.py"}
+
+
+def test_without_git_nothing_is_made(job, tmp_path):
+    found = tpu.submission(job("gs://bucket/x", devices="tpu-v5e-8", here=tmp_path))
+    # The folder may lie in a repository.
+    environment = {"PATH": os.environ["PATH"], "GIT_CEILING_DIRECTORIES": str(tmp_path.parent)}
+    done = subprocess.run(
+        ["bash", "-c", f"{_packing(found)}echo went on"],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert done.returncode != 0 and done.stdout == "" and "not a git repository" in done.stderr
 
 
 def test_a_study_takes_one_machine(job):

@@ -15,8 +15,13 @@ uv venv --allow-existing --python 3.12 .venv
 uv pip install --python .venv/bin/python -c constraints.txt -e '.[tpu,gs]'
 .venv/bin/python launch.py train --config=configs/demo.py '--config.train.duration=500 steps' --workdir=gs://bucket/runs/demo --processes=auto
 END
-CODE=$(mktemp --suffix=.tgz)
-tar -C /home/me/seqjax --exclude-vcs --exclude-vcs-ignores -czf "$CODE" . || exit
+CODE=$(mktemp) || exit
+cd /home/me/seqjax || exit
+git ls-files -co --exclude-standard -z |
+  while IFS= read -r -d '' file; do
+    [ ! -e "$file" ] || printf '%s\0' "$file"
+  done |
+  tar --null -T - -czf "$CODE" || exit
 while true; do
   if [ "$(state)" != READY ]; then
     [ -z "$(state)" ] || on_tpu delete "$NAME" --quiet
