@@ -2,6 +2,7 @@
 
 from seqjax.submission import skypilot
 from seqjax.submission.job import (
+    PORT,
     Job,
     Submission,
     refuse_tpus,
@@ -11,8 +12,6 @@ from seqjax.submission.job import (
 )
 
 OPTIONS = ("devices", "nodes")
-
-_PORT = 8476
 
 
 def submission(job: Job) -> Submission:
@@ -28,7 +27,7 @@ def submission(job: Job) -> Submission:
         join = [
             'first=$(echo "$SKYPILOT_NODE_IPS" | head -n 1)',
             f'join=(--processes={job.nodes} --process="$SKYPILOT_NODE_RANK"'
-            f' --coordinator="$first:{_PORT}")',
+            f' --coordinator="$first:{PORT}")',
         ]
     command = skypilot.run(job) + (' "${join[@]}"' if join else "")
     install = skypilot.install(skypilot.extras(job, "cuda" if count else ""))

@@ -14,6 +14,8 @@ from seqjax.parallel.catalog import Devices
 STOPPED = 143
 # What `train` leaves with for a mistake of the user: to try again would not help.
 MISTAKE = 2
+# Where process 0 is found by the others.
+PORT = 8476
 
 
 @dataclasses.dataclass(frozen=True)

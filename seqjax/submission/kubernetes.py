@@ -1,7 +1,7 @@
-"""Kubernetes: an indexed Job, with what JAX needs to find its processes there.
+"""Kubernetes: an indexed Job, and a service without an address of its own that names its pods.
 
-https://docs.jax.dev/en/latest/multi_process.html: a service without an address of its own names
-the pods, and an account lets them ask which job and which pod they are.
+https://kubernetes.io/docs/tasks/job/job-with-pod-to-pod-communication/: of a job NAME whose pods
+have the subdomain NAME the first one is found at NAME-0.NAME.
 """
 
 import json
@@ -11,6 +11,7 @@ import shlex
 from seqjax.errors import UserError
 from seqjax.submission.job import (
     MISTAKE,
+    PORT,
     STOPPED,
     Job,
     Submission,
@@ -46,7 +47,7 @@ def submission(job: Job) -> Submission:
         )
     parts = [_job(job, claim, mounted)]
     if job.nodes > 1:
-        parts = [_service(job), _account(job), *parts]
+        parts = [_service(job), *parts]
     path = shlex.quote(str(job.folder / "job.yaml"))
     return Submission(
         {"job.yaml": "---\n".join(parts)}, f"kubectl apply --filename={path}", program="kubectl"
@@ -79,54 +80,23 @@ spec:
 """
 
 
-def _account(job: Job) -> str:
-    return f"""\
-apiVersion: v1
-kind: ServiceAccount
-metadata:
-  name: {job.name}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata:
-  name: {job.name}
-rules:
-  - apiGroups: [""]
-    resources: [pods, services]
-    verbs: [get, list]
-  - apiGroups: [batch]
-    resources: [jobs]
-    verbs: [get, list]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata:
-  name: {job.name}
-roleRef:
-  apiGroup: rbac.authorization.k8s.io
-  kind: Role
-  name: {job.name}
-subjects:
-  - kind: ServiceAccount
-    name: {job.name}
-"""
-
-
 def _job(job: Job, claim: str, mounted: str) -> str:
     """Returns the Job itself: as many pods as machines, each with its number."""
     together = job.nodes > 1
-    command = job.command("--processes=auto") if together else job.command()
+    command = job.command()
+    if together:
+        command += (
+            f' --processes={job.nodes} --process="$JOB_COMPLETION_INDEX"'
+            f" --coordinator={job.name}-0.{job.name}:{PORT}"
+        )
     pod = ["restartPolicy: Never", f"terminationGracePeriodSeconds: {_GRACE}"]
     if together:
-        pod += [f"subdomain: {job.name}", f"serviceAccountName: {job.name}"]
+        pod.append(f"subdomain: {job.name}")
     head = f"""\
 apiVersion: batch/v1
 kind: Job
 metadata:
   name: {job.name}
-  # JAX reads the labels of its job: there must be some.
-  labels:
-    app: seqjax
 spec:
   completionMode: Indexed
   completions: {job.nodes}
@@ -145,9 +115,6 @@ spec:
       - action: Ignore
         onPodConditions: [{{type: DisruptionTarget}}]
   template:
-    metadata:
-      labels:
-        app: seqjax
     spec:
 {_indented(pod, 6)}      containers:
         - name: seqjax

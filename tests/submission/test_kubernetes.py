@@ -1,4 +1,6 @@
+import os
 import re
+import subprocess
 
 import pytest
 import yaml
@@ -24,13 +26,12 @@ def _parts(submission):
     return {part["kind"]: part for part in yaml.safe_load_all(submission.files["job.yaml"])}
 
 
-def test_jax_finds_its_processes(job):
-    """What jax._src.clusters.k8s_cluster asks for."""
+def test_the_pods_find_each_other(job):
     parts = _parts(kubernetes.submission(job(**_ASKED)))
+    # Nothing is asked of the cluster, which would take the package `kubernetes` and an account.
+    assert set(parts) == {"Service", "Job"}
     name = parts["Job"]["metadata"]["name"]
     spec = parts["Job"]["spec"]
-    assert parts["Job"]["metadata"]["labels"]
-    # The number of processes, and of each: JOB_COMPLETION_INDEX.
     assert (spec["parallelism"], spec["completions"], spec["completionMode"]) == (2, 2, "Indexed")
     pod = spec["template"]["spec"]
     # The first one's address, JOB-0.SUBDOMAIN, is that of a service without one of its own.
@@ -38,18 +39,31 @@ def test_jax_finds_its_processes(job):
     assert pod["subdomain"] == service["metadata"]["name"]
     assert service["spec"]["clusterIP"] == "None"
     assert service["spec"]["selector"] == {"job-name": name}
-    # Who may ask for pods, services and jobs.
-    assert pod["serviceAccountName"] == parts["ServiceAccount"]["metadata"]["name"]
-    may = {kind for rule in parts["Role"]["rules"] for kind in rule["resources"]}
-    assert may == {"pods", "services", "jobs"}
-    assert parts["RoleBinding"]["subjects"][0]["name"] == pod["serviceAccountName"]
-    assert parts["RoleBinding"]["roleRef"]["name"] == parts["Role"]["metadata"]["name"]
     (container,) = pod["containers"]
-    assert container["args"][0].endswith("--processes=auto\n")
     assert container["resources"]["limits"] == {"nvidia.com/gpu": 8}
     assert spec["activeDeadlineSeconds"] == 7230
     # A policy for failures goes with pods that are not started again in their place.
     assert pod["restartPolicy"] == "Never" and len(spec["podFailurePolicy"]["rules"]) == 3
+
+
+def test_each_pod_gives_its_own_number(job):
+    """The container's command, run with a program that prints its arguments."""
+    asked = job(**_ASKED, program=("printf", "%s\\n"))
+    (container,) = _parts(kubernetes.submission(asked))["Job"]["spec"]["template"]["spec"][
+        "containers"
+    ]
+    done = subprocess.run(
+        [*container["command"], *container["args"]],
+        env={"PATH": os.environ["PATH"], "JOB_COMPLETION_INDEX": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-3:] == [
+        "--processes=2",
+        "--process=1",
+        "--coordinator=seqjax-demo-0.seqjax-demo:8476",
+    ]
 
 
 def test_one_pod_needs_no_others(job):
