@@ -49,9 +49,12 @@ def submission(job: Job) -> Submission:
     if job.nodes > 1:
         parts = [_service(job), *parts]
     path = shlex.quote(str(job.folder / "job.yaml"))
-    return Submission(
-        {"job.yaml": "---\n".join(parts)}, f"kubectl apply --filename={path}", program="kubectl"
+    # To apply a Job that has ended runs nothing. One that still runs saves before it is gone.
+    command = (
+        f"kubectl delete --ignore-not-found --cascade=foreground --filename={path}"
+        f" && kubectl create --filename={path}"
     )
+    return Submission({"job.yaml": "---\n".join(parts)}, command, program="kubectl")
 
 
 def _volume(job: Job) -> tuple[str, str]:

@@ -22,6 +22,16 @@ def test_the_manifest_of_a_run_is_the_golden_one(job, same_as_golden):
     same_as_golden(kubernetes.submission(job(**_ASKED)), "kubernetes")
 
 
+def test_a_job_that_has_ended_is_begun_anew(job):
+    """What `kubectl apply` leaves as it is; the pods of the old one are waited for."""
+    command = kubernetes.submission(job(**_ASKED)).command
+    assert re.fullmatch(
+        r"kubectl delete --ignore-not-found --cascade=foreground --filename=(\S+)"
+        r" && kubectl create --filename=\1",
+        command,
+    )
+
+
 def _parts(submission):
     return {part["kind"]: part for part in yaml.safe_load_all(submission.files["job.yaml"])}
 
