@@ -34,7 +34,7 @@ class Job:
       time_limit: hours, minutes and seconds, '24:00:00'; '' for the scheduler's own.
       trials: the names of a study's trials where they are known; empty for a single run.
       storage: URL of the database that a study is kept in; '' for SQLite in its folder.
-      lines: more options for SLURM, '--partition=gpu'.
+      options: more for SLURM, '--partition=gpu'; for Kubernetes labels of nodes, 'LABEL=VALUE'.
       zone: where Google Cloud has the TPUs.
       image: the container for Kubernetes, with seqjax in it.
       volume: 'CLAIM:/PATH', a persistent volume claim of Kubernetes and where it is mounted.
@@ -51,7 +51,7 @@ class Job:
     time_limit: str = ""
     trials: tuple[str, ...] = ()
     storage: str = ""
-    lines: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
     zone: str = ""
     image: str = ""
     volume: str = ""

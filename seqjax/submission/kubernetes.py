@@ -9,6 +9,7 @@ import re
 import shlex
 
 from seqjax.errors import UserError
+from seqjax.parallel.catalog import ANY_GPU
 from seqjax.submission.job import (
     MISTAKE,
     PORT,
@@ -20,18 +21,20 @@ from seqjax.submission.job import (
     require_storage,
 )
 
-OPTIONS = ("devices", "nodes", "time_limit", "image", "volume")
+OPTIONS = ("devices", "nodes", "time_limit", "option", "image", "volume")
 
 # Seconds that a pod has to save when it must go, and how often each pod is begun anew
 # for an error.
 _GRACE = 120
 _RETRIES = 3
+_LABEL = re.compile(r"([\w./-]+)=([\w.-]*)", re.ASCII)
 _VOLUME = re.compile(r"([a-z0-9][a-z0-9.-]*):(/.+)")
 
 
 def submission(job: Job) -> Submission:
     """Returns `job.yaml`."""
     refuse_tpus(job, "kubernetes")
+    _check_gpus(job)
     require_one_node(job)
     require_storage(job)
     if not job.image:
@@ -55,6 +58,21 @@ def submission(job: Job) -> Submission:
         f" && kubectl create --filename={path}"
     )
     return Submission({"job.yaml": "---\n".join(parts)}, command, program="kubectl")
+
+
+def _check_gpus(job: Job) -> None:
+    """Raises UserError for a kind of GPU, whose name every cluster has in labels of its own."""
+    if job.devices and job.devices.kind != ANY_GPU:
+        raise UserError(
+            f"--devices={job.devices.name}: --on=kubernetes expects gpux{job.devices.count}, and"
+            " the label of nodes that have the kind, as in"
+            " --option=nvidia.com/gpu.product=NVIDIA-H100-80GB-HBM3"
+        )
+    for option in job.options:
+        if not _LABEL.fullmatch(option):
+            raise UserError(
+                f"--option={option}: --on=kubernetes expects a label of nodes, LABEL=VALUE"
+            )
 
 
 def _volume(job: Job) -> tuple[str, str]:
@@ -95,6 +113,9 @@ def _job(job: Job, claim: str, mounted: str) -> str:
     pod = ["restartPolicy: Never", f"terminationGracePeriodSeconds: {_GRACE}"]
     if together:
         pod.append(f"subdomain: {job.name}")
+    if job.options:
+        labels = dict(option.split("=") for option in job.options)
+        pod.append(f"nodeSelector: {json.dumps(labels)}")
     head = f"""\
 apiVersion: batch/v1
 kind: Job

@@ -6,6 +6,8 @@ code 143: it is queued again, and the same command goes on.
 
 import shlex
 
+from seqjax.errors import UserError
+from seqjax.parallel.catalog import ANY_GPU
 from seqjax.submission.job import (
     STOPPED,
     Job,
@@ -31,6 +33,9 @@ def submission(job: Job) -> Submission:
     refuse_tpus(job, "slurm")
     require_one_node(job)
     require_storage(job)
+    for option in job.options:
+        if not option.startswith("-") or len(option.split("\n")) > 1:
+            raise UserError(f"--option={option}: expected an option of sbatch, --partition=gpu")
     if not job.trials:
         command = job.command() if job.is_study else job.command("--processes=auto")
         script = _script(job, "%j", command)
@@ -73,7 +78,7 @@ def _script(
         *([f"--time={job.time_limit}"] if job.time_limit else []),
         "--requeue",
         f"--signal=TERM@{_NOTICE}",
-        *job.lines,
+        *job.options,
     ]
     visible = []
     if gpus:
@@ -101,4 +106,4 @@ def _script(
 
 def _gpus(job: Job, count: int) -> str:
     """Returns how SLURM is asked for GPUs; types are named as the cluster names them."""
-    return str(count) if job.devices.kind == "gpu" else f"{job.devices.kind}:{count}"
+    return str(count) if job.devices.kind == ANY_GPU else f"{job.devices.kind}:{count}"

@@ -12,7 +12,8 @@ _ASKED = {
     "workdir": "/runs/demo",
     "volume": "runs:/runs",
     "image": "registry.example/seqjax:1",
-    "devices": "h100x16",
+    "devices": "gpux16",
+    "options": ("nvidia.com/gpu.product=NVIDIA-H100-80GB-HBM3",),
     "nodes": 2,
     "time_limit": "2:00:30",
 }
@@ -51,6 +52,7 @@ def test_the_pods_find_each_other(job):
     assert service["spec"]["selector"] == {"job-name": name}
     (container,) = pod["containers"]
     assert container["resources"]["limits"] == {"nvidia.com/gpu": 8}
+    assert pod["nodeSelector"] == {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}
     assert spec["activeDeadlineSeconds"] == 7230
     # A policy for failures goes with pods that are not started again in their place.
     assert pod["restartPolicy"] == "Never" and len(spec["podFailurePolicy"]["rules"]) == 3
@@ -90,6 +92,8 @@ def test_one_pod_needs_no_others(job):
     "asked, told",
     [
         ({"devices": "tpu-v5e-8"}, "--on=tpu takes TPUs"),
+        ({"devices": "h100x16"}, "h100x16: --on=kubernetes expects gpux16, and the label"),
+        ({"options": ("--a",)}, "--option=--a: --on=kubernetes expects a label of nodes"),
         ({"image": ""}, "--image=: expected a container image"),
         ({"volume": "runs"}, "--volume=runs: expected CLAIM:/PATH"),
         ({"volume": ""}, "--workdir=/runs/demo: expected a bucket such as"),

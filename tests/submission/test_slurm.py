@@ -20,7 +20,7 @@ _PATIENCE = 240
 
 def test_the_script_of_a_run_is_the_golden_one(job, same_as_golden):
     asked = {"devices": "h100x16", "nodes": 2, "time_limit": "24:00:00"}
-    asked["lines"] = ("--partition=gpu", "--account=me")
+    asked["options"] = ("--partition=gpu", "--account=me")
     same_as_golden(slurm.submission(job(**asked)), "slurm")
 
 
@@ -42,6 +42,8 @@ def test_jobs_that_share_a_file_are_told_of_its_locks(job):
     "asked, told",
     [
         ({"devices": "tpu-v5e-8"}, "--devices=tpu-v5e-8: --on=slurm expects GPUs such as h100x8"),
+        ({"options": ("--a", "gpu")}, "--option=gpu: expected an option of sbatch"),
+        ({"options": ("--a\nrm",)}, "expected an option of sbatch"),
         ({"study": True, "nodes": 2}, "--nodes=2: expected 1, since a trial runs on one machine"),
     ],
 )
@@ -105,9 +107,9 @@ def test_a_job_of_two_tasks_trains_stops_is_queued_again_and_ends(
     fields |= {"parallel.data": 2, "reporting.every": 1}
     demo = f"--config={_ROOT / 'configs' / 'demo.py'}"
     # One machine stands for two: both tasks are on it.
-    lines = ("--ntasks-per-node=2", "--overcommit")
+    options = ("--ntasks-per-node=2", "--overcommit")
     arguments = ("train", demo, f"--workdir={workdir}", *tiny(fields))
-    number = submitted(arguments, lines=lines)
+    number = submitted(arguments, options=options)
     metrics, log = workdir / "metrics.jsonl", tmp_path / f"{number}.log"
     _wait(lambda: metrics.exists() and metrics.read_text())
     assert metrics.exists(), log.read_text()
