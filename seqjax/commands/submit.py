@@ -1,6 +1,7 @@
 """`submit`: a run or a study as a job of a scheduler."""
 
 import argparse
+import hashlib
 import os
 import re
 import shutil
@@ -191,16 +192,15 @@ def _job(
         if arguments.config:
             chosen = [f"--config={_inside(arguments.config, 'config', here, scheduler)}"]
         command = ("train", *chosen, f"--workdir={workdir}", *options)
-    last = re.sub(r"[^a-z0-9]+", "-", workdir.rstrip("/").rpartition("/")[2].lower()).strip("-")
-    name = f"seqjax-{last or 'run'}"[:50].rstrip("-")
     # A folder of other machines, or a bucket, is no place for what is submitted from here.
     away = scheduler in _ELSEWHERE or in_bucket(workdir)
-    beside = Path("runs", last or "run") if away else Path(workdir)
+    label = _label(workdir, away)
+    beside = Path("runs", label) if away else Path(workdir)
     devices = None
     if arguments.devices:
         devices = find_devices(arguments.devices, any_gpu=scheduler in _ANY_GPU)
     return Job(
-        name=name,
+        name=f"seqjax-{label}",
         arguments=command,
         workdir=workdir,
         folder=Path(arguments.output or beside / "submit").absolute(),
@@ -216,6 +216,17 @@ def _job(
         image=arguments.image,
         volume=arguments.volume,
     )
+
+
+def _label(workdir: str, away: bool) -> str:
+    """Returns a short name of a run: the last part of its folder.
+
+    Away from here, where others' jobs have names too, a digest of the whole stands behind it.
+    """
+    workdir = workdir.rstrip("/")
+    last = re.sub(r"[^a-z0-9]+", "-", workdir.rpartition("/")[2].lower()).strip("-")
+    label = last[:36].rstrip("-") or "run"
+    return f"{label}-{hashlib.sha256(workdir.encode()).hexdigest()[:6]}" if away else label
 
 
 def _code(on: str, scheduler: ModuleType) -> tuple[Path, tuple[str, ...]]:

@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -58,9 +59,10 @@ def test_machines_elsewhere_get_the_checkout(submit, nothing_installed, tmp_path
     options = ["--on=tpu", _DEMO, _BUCKET, "--devices=tpu-v5e-16", "--zone=us-east5-a"]
     code, out, error = submit(*options)
     assert code == 0
-    folder = tmp_path / "runs" / "demo-1" / "submit"
+    # The first digits of `printf gs://bucket/runs/Demo_1 | sha256sum`.
+    folder = tmp_path / "runs" / "demo-1-aaf2aa" / "submit"
     task = (folder / "task.yaml").read_text()
-    assert f'workdir: "{_ROOT}"\n' in task and "name: seqjax-demo-1\n" in task
+    assert f'workdir: "{_ROOT}"\n' in task and "name: seqjax-demo-1-aaf2aa\n" in task
     assert "launch.py train --config=configs/demo.py --workdir=gs://bucket/runs/Demo_1/" in task
     assert error.startswith("sky is not installed here: run where it is: sky jobs launch ")
     assert error.endswith(f", or here: bash {folder / 'gcloud.sh'}\n")
@@ -70,6 +72,16 @@ def test_machines_elsewhere_get_the_checkout(submit, nothing_installed, tmp_path
     code, out, error = submit("--on=cloud", "--config=mine.py", _BUCKET)
     assert (code, out) == (2, "")
     assert f"--config=mine.py: expected a file below {_ROOT}, which is what" in error
+
+
+def test_runs_of_one_name_in_two_folders_are_two_jobs(submit):
+    names = set()
+    for workdir in ("gs://a/demo", "gs://b/demo", "gs://b/demo/", f"gs://a/{'long-' * 20}"):
+        _, out, _ = submit("--on=cloud", _DEMO, f"--workdir={workdir}", "--dry_run")
+        (name,) = re.findall("^name: (.*)$", out, re.MULTILINE)
+        assert len(name) <= 50 and f"/runs/{name.removeprefix('seqjax-')}/submit/task.yaml" in out
+        names.add(name)
+    assert len(names) == 3
 
 
 @pytest.mark.parametrize("on", ["local", "slurm"])
