@@ -7,9 +7,11 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
+
+from ml_collections import ConfigDict
 
 import seqjax
 from seqjax.config_files import load_run_config
@@ -173,25 +175,29 @@ def _job(
     """Returns the job once the config, or that of every trial, is known to be right."""
     workdir = arguments.workdir
     check_run_path(workdir)
-    options = [f"--config.{field}={text}" for field, text in overrides]
     here, program = _code(arguments.on, scheduler)
+    options = [f"--config.{field}={text}" for field, text in overrides]
     trials: tuple[str, ...] = ()
     if arguments.study:
         study = load_study(arguments.study)
-        study.jobs(arguments.study, overrides)
-        # A search finds out what to try as it goes: it is one job.
-        trials = tuple(study.names) if isinstance(study, Study) else ()
+        configs = [job.config for job in study.jobs(arguments.study, overrides).values()]
+        if isinstance(study, Study):
+            trials = tuple(study.names)
+        else:
+            # A search finds out what to try as it goes: it is one job.
+            configs.append(study.config(overrides))
         file = _inside(arguments.study, "study", here, scheduler)
         kept = [f"--storage={arguments.storage}"] if arguments.storage else []
         command = ("sweep", f"--study={file}", f"--workdir={workdir}", *kept, *options)
     else:
-        config = load_run_config("submit", arguments.config, workdir)
-        apply_overrides(config, overrides)
-        validate(config)
+        configs = [load_run_config("submit", arguments.config, workdir)]
+        apply_overrides(configs[0], overrides)
+        validate(configs[0])
         chosen = []
         if arguments.config:
             chosen = [f"--config={_inside(arguments.config, 'config', here, scheduler)}"]
         command = ("train", *chosen, f"--workdir={workdir}", *options)
+    corpora, environment = _corpora(configs)
     # A folder of other machines, or a bucket, is no place for what is submitted from here.
     away = scheduler in _ELSEWHERE or in_bucket(workdir)
     label = _label(workdir, away)
@@ -211,11 +217,31 @@ def _job(
         time_limit=arguments.time_limit,
         trials=trials,
         storage=arguments.storage,
+        corpora=corpora,
+        environment=environment,
         options=tuple(arguments.option),
         zone=arguments.zone,
         image=arguments.image,
         volume=arguments.volume,
     )
+
+
+def _corpora(
+    configs: Iterable[ConfigDict],
+) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """Returns the folders of corpora in files or buckets, and the variables that they name."""
+    folders, variables = {}, {}
+    for data in (config.data for config in configs):
+        folder = os.path.expanduser(os.path.expandvars(data.directory))
+        # What TFDS doesn't find in a folder of the machine it prepares there.
+        made = data.corpus.startswith("tfds:") and not in_bucket(folder)
+        if data.corpus.startswith("synthetic:") or made:
+            continue
+        folders[folder] = None
+        for name in re.findall(r"\$\{?(\w+)", data.directory, re.ASCII):
+            if name in os.environ:
+                variables[name] = os.environ[name]
+    return tuple(folders), tuple(variables.items())
 
 
 def _label(workdir: str, away: bool) -> str:

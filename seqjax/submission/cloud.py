@@ -7,6 +7,7 @@ from seqjax.submission.job import (
     Submission,
     refuse_tpus,
     require_bucket,
+    require_corpora,
     require_one_node,
     require_storage,
 )
@@ -20,6 +21,7 @@ def submission(job: Job) -> Submission:
     require_bucket(job, "the disk of a spot machine goes with it")
     require_one_node(job)
     require_storage(job)
+    require_corpora(job)
     count = job.devices_per_node
     resources = [f"accelerators: {job.devices.kind.upper()}:{count}"] if count else []
     join = []
@@ -31,4 +33,4 @@ def submission(job: Job) -> Submission:
         ]
     command = skypilot.run(job) + (' "${join[@]}"' if join else "")
     install = skypilot.install(skypilot.extras(job, "cuda" if count else ""))
-    return skypilot.submission(job, resources, install, [*join, command])
+    return skypilot.submission(job, resources, install, [*job.exports, *join, command])

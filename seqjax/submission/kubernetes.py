@@ -16,7 +16,9 @@ from seqjax.submission.job import (
     STOPPED,
     Job,
     Submission,
+    is_below,
     refuse_tpus,
+    require_corpora,
     require_one_node,
     require_storage,
 )
@@ -42,8 +44,8 @@ def submission(job: Job) -> Submission:
             "--image=: expected a container image, in whose working directory launch.py lies"
         )
     claim, mounted = _volume(job)
-    inside = mounted and (job.workdir + "/").startswith(mounted.rstrip("/") + "/")
-    if not (job.in_bucket or inside):
+    require_corpora(job, mounted)
+    if not (job.in_bucket or is_below(job.workdir, mounted)):
         raise UserError(
             f"--workdir={job.workdir}: expected a bucket such as gs://NAME/runs/x, or a folder"
             " below the path of --volume=CLAIM:/PATH, since the disk of a pod goes with it"
@@ -147,7 +149,7 @@ spec:
           command: [bash, -c]
           args:
             - |
-{_indented([f"exec {command}"], 14)}{_resources(job)}{_volumes(claim, mounted)}"""
+{_indented([*job.exports, f"exec {command}"], 14)}{_resources(job)}{_volumes(claim, mounted)}"""
 
 
 def _resources(job: Job) -> str:

@@ -22,14 +22,16 @@ def extras(job: Job, hardware: str) -> str:
     Raises:
       UserError: the driver of a database is not among it.
     """
-    if job.storage and not job.storage.startswith("postgresql://"):
+    places = (job.workdir, *job.corpora, job.storage)
+    # Behind a '+' a database's address may name its driver.
+    schemes = {place.partition("://")[0].partition("+")[0] for place in places}
+    if job.storage and "postgresql" not in schemes:
         raise UserError(
             f"--storage={job.storage}: expected postgresql://user@host/name, whose driver the"
             " machines get"
         )
-    said = " ".join(job.arguments)
-    wanted = (name for name in _ADDRESSES if f"{name}://" in said)
-    return ",".join(filter(None, [hardware, *wanted]))
+    wanted = [hardware, *(extra for extra in _ADDRESSES if extra in schemes)]
+    return ",".join(filter(None, wanted))
 
 
 def install(wanted: str) -> list[str]:

@@ -4,7 +4,14 @@ import shlex
 
 from seqjax.errors import UserError
 from seqjax.submission import skypilot
-from seqjax.submission.job import Job, Submission, require_bucket, require_storage, text
+from seqjax.submission.job import (
+    Job,
+    Submission,
+    require_bucket,
+    require_corpora,
+    require_storage,
+    text,
+)
 
 OPTIONS = ("devices", "zone")
 
@@ -29,6 +36,7 @@ def submission(job: Job) -> Submission:
         raise UserError(f"--devices={given}: --on=tpu expects a slice such as tpu-v5e-16")
     require_bucket(job, "the disk of a TPU's machine goes with it")
     require_storage(job)
+    require_corpora(job)
     if job.is_study and slice_.number > _ONE_MACHINE:
         raise UserError(
             f"--devices={slice_.name}: expected one machine, as {slice_.kind}-{_ONE_MACHINE} is,"
@@ -45,8 +53,8 @@ def submission(job: Job) -> Submission:
         "accelerator_args:",
         f"  runtime_version: {runtime}",
     ]
-    found = skypilot.submission(job, resources, install, [command])
-    recipe = _recipe(job, kind, runtime, [*install, command])
+    found = skypilot.submission(job, resources, install, [*job.exports, command])
+    recipe = _recipe(job, kind, runtime, [*install, *job.exports, command])
     path = shlex.quote(str(job.folder / "gcloud.sh"))
     return found._replace(
         files={**found.files, "gcloud.sh": recipe},

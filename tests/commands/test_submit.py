@@ -74,6 +74,51 @@ def test_machines_elsewhere_get_the_checkout(submit, nothing_installed, tmp_path
     assert f"--config=mine.py: expected a file below {_ROOT}, which is what" in error
 
 
+@pytest.mark.parametrize(
+    "on",
+    [
+        ["tpu", "--devices=tpu-v5e-8"],
+        ["cloud"],
+        ["kubernetes", "--image=x", "--volume=claim:/data"],
+    ],
+    ids=lambda on: on[0],
+)
+def test_machines_elsewhere_get_corpora_that_they_can_have(submit, on, monkeypatch):
+    storage = "--storage=postgresql://me@host/scan"
+    options = [f"--on={on[0]}", *on[1:], _STUDY, _BUCKET, storage, "--dry_run"]
+    monkeypatch.delenv("SEQJAX_DATA", raising=False)
+    code, out, error = submit(*options)
+    assert (code, out) == (2, "") and error.count("\n") == 1
+    assert "data.directory=$SEQJAX_DATA/scan/simple_split: expected a bucket such as gs" in error
+    assert ("--volume=CLAIM:/PATH" in error) == (on[0] == "kubernetes")
+    monkeypatch.setenv("SEQJAX_DATA", "/home/me")
+    assert "data.directory=/home/me/scan/simple_split: expected" in submit(*options)[2]
+    # The extra follows from the variable, which no argument tells.
+    monkeypatch.setenv("SEQJAX_DATA", "s3://mine/a b")
+    code, out, error = submit(*options)
+    assert (code, error) == (0, "") and "export SEQJAX_DATA='s3://mine/a b'\n" in out
+    assert on[0] == "kubernetes" or "gs,s3,postgresql]'\n" in out
+    monkeypatch.setenv("SEQJAX_DATA", "/data/corpora")
+    assert submit(*options)[0] == (0 if on[0] == "kubernetes" else 2)
+
+
+@pytest.mark.parametrize(
+    "corpus, directory, fits",
+    [
+        ("tfds:wmt14_translate/de-en", "", True),
+        ("tfds:wmt14_translate/de-en", "/home/me/tfds", True),
+        ("synthetic:translation", "/nowhere", True),
+        ("text", "corpora/mine", True),
+        ("text", "../corpora", False),
+        ("text", "~/corpora", False),
+    ],
+)
+def test_a_corpus_elsewhere_is_made_there_or_comes_with_the_code(submit, corpus, directory, fits):
+    fields = [f"--config.data.corpus={corpus}", f"--config.data.directory={directory}"]
+    code, _, error = submit("--on=cloud", _DEMO, _BUCKET, *fields, "--dry_run")
+    assert code == (0 if fits else 2) and ("data.directory=" in error) != fits
+
+
 def test_runs_of_one_name_in_two_folders_are_two_jobs(submit):
     names = set()
     for workdir in ("gs://a/demo", "gs://b/demo", "gs://b/demo/", f"gs://a/{'long-' * 20}"):
