@@ -83,7 +83,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--devices",
         metavar="NAME",
         default="",
-        help="accelerators of all machines together: tpu-v5e-16, h100x8, gpux4 (any GPU)",
+        help="accelerators of all machines together: tpu-v5e-16, h100x8, gpux4 (any GPU); a run by"
+        " SLURM sees one GPU at most without it, whatever --option=--gres says",
     )
     group.add_argument("--nodes", metavar="N", type=int, help="number of machines")
     group.add_argument("--time_limit", metavar="H:MM:SS", default="")
@@ -92,8 +93,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         action="append",
         default=[],
-        help="one more option of sbatch, --option=--partition=gpu, or for Kubernetes a label of the"
-        " nodes, --option=LABEL=VALUE; may be given several times",
+        help="one more option of sbatch, --option=--cpus-per-task=16, or for Kubernetes a label of"
+        " the nodes, --option=LABEL=VALUE; may be given several times",
     )
     group.add_argument("--zone", metavar="ZONE", default="", help="where the TPUs are")
     group.add_argument("--image", metavar="IMAGE", default="", help="container for Kubernetes")

@@ -93,8 +93,9 @@ def _script(
         f"cd {shlex.quote(str(job.here))} || exit",
         *visible,
         *(before or []),
-        # Signals go to what srun starts, not to this script.
-        f"srun {command}",
+        # Since SLURM 22.05 srun is not told by sbatch how many CPUs a task has. Signals go to what
+        # it starts, not to this script.
+        f"srun ${{SLURM_CPUS_PER_TASK:+--cpus-per-task=$SLURM_CPUS_PER_TASK}} {command}",
         "code=$?",
         f"# {STOPPED}: told to stop, and saved; the same command goes on from there.",
         f'if [ "$code" = {STOPPED} ]; then',

@@ -1,6 +1,7 @@
 """SLURM's scripts; where a SLURM is at hand they run for real."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -26,6 +27,23 @@ def test_the_script_of_a_run_is_the_golden_one(job, same_as_golden):
 
 def test_the_scripts_of_a_study_are_the_golden_ones(job, same_as_golden):
     same_as_golden(slurm.submission(job("runs/scan", study=True, devices="gpux1")), "slurm-study")
+
+
+@pytest.mark.parametrize("cpus, told", [({"SLURM_CPUS_PER_TASK": "16"}, 1), ({}, 0)])
+def test_the_processors_of_a_task_are_those_of_the_job(job, tmp_path, cpus, told):
+    """The script as bash runs it, with a function in srun's place that prints its arguments."""
+    asked = job(here=tmp_path, options=("--cpus-per-task=16",))
+    script = slurm.submission(asked).files["job.sbatch"]
+    assert "#SBATCH --cpus-per-task=16\n" in script
+    done = subprocess.run(
+        ["bash", "-c", f'srun() {{ printf "%s\\n" "$@"; }}\n{script}'],
+        env={"PATH": os.environ["PATH"], **cpus},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    expected = ["--cpus-per-task=16"] * told + ["python", "launch.py", "train"]
+    assert done.stdout.splitlines()[: len(expected)] == expected
 
 
 def test_jobs_that_share_a_file_are_told_of_its_locks(job):
