@@ -5,6 +5,7 @@ import shlex
 from seqjax.errors import UserError
 from seqjax.submission import skypilot
 from seqjax.submission.job import (
+    STOPPED,
     Job,
     Submission,
     require_bucket,
@@ -26,6 +27,15 @@ _RUNTIMES = {
 _OLDER_RUNTIME = "tpu-ubuntu2204-base"
 # Slices up to this number in their names are one machine.
 _ONE_MACHINE = 8
+
+# What a lost connection left running on a machine is ended, and saves, before it is begun anew.
+_ALONE = (
+    "old=$(cat job.pid 2>/dev/null || true)",
+    'if grep -qs launch.py "/proc/$old/cmdline"; then',
+    '  kill "$old" || true',
+    '  timeout 120 tail --pid="$old" -f /dev/null || kill -KILL "$old"',
+    "fi",
+)
 
 
 def submission(job: Job) -> Submission:
@@ -54,7 +64,7 @@ def submission(job: Job) -> Submission:
         f"  runtime_version: {runtime}",
     ]
     found = skypilot.submission(job, resources, install, [*job.exports, command])
-    recipe = _recipe(job, kind, runtime, [*install, *job.exports, command])
+    recipe = _recipe(job, kind, runtime, install, command)
     path = shlex.quote(str(job.folder / "gcloud.sh"))
     return found._replace(
         files={**found.files, "gcloud.sh": recipe},
@@ -81,7 +91,7 @@ def _packed(job: Job) -> list[str]:
     ]
 
 
-def _recipe(job: Job, kind: str, runtime: str, lines: list[str]) -> str:
+def _recipe(job: Job, kind: str, runtime: str, install: list[str], command: str) -> str:
     """Returns a script that makes a pod, copies the code, runs it on all machines, and cleans up.
 
     A spot pod that was taken away is made again, and the run goes on from its last checkpoint.
@@ -93,24 +103,39 @@ def _recipe(job: Job, kind: str, runtime: str, lines: list[str]) -> str:
         "set -uo pipefail",
         f"NAME={job.name}",
         f'ZONE="{zone}"',
+        "PAUSE=${PAUSE:-60}",
         "on_tpu() {",
         '  local verb=$1; shift; gcloud compute tpus tpu-vm "$verb" "$@" --zone="$ZONE"',
         "}",
         "state() { on_tpu describe \"$NAME\" --format='value(state)' 2>/dev/null; }",
         "read -r -d '' RUN <<'END'",
-        "set -e; mkdir -p seqjax; tar -xzf code.tgz -C seqjax; cd seqjax",
-        *lines,
+        "set -e",
+        *_ALONE,
+        "mkdir -p seqjax; tar -xzf code.tgz -C seqjax; cd seqjax",
+        *install,
+        *job.exports,
+        "echo $$ > ../job.pid",
+        f"exec {command}",
         "END",
         *_packed(job),
         "while true; do",
         '  if [ "$(state)" != READY ]; then',
         '    [ -z "$(state)" ] || on_tpu delete "$NAME" --quiet',
-        f'    on_tpu create "$NAME" --accelerator-type={kind} --version={runtime} --spot || exit',
+        '    told=$(on_tpu create "$NAME" --spot \\',
+        f"      --accelerator-type={kind} --version={runtime} 2>&1)",
+        "    code=$?",
+        '    echo "$told" >&2',
+        "    # Where there is no capacity now, there may be some later.",
+        '    if [ "$code" != 0 ] && [[ $told == *capacity* ]]; then sleep "$PAUSE"; continue; fi',
+        '    [ "$code" = 0 ] || exit "$code"',
         "  fi",
         '  on_tpu scp "$CODE" "$NAME:code.tgz" --worker=all &&',
         '    on_tpu ssh "$NAME" --worker=all --command="$RUN" && break',
         "  code=$?",
-        '  if [ "$(state)" = READY ]; then',
+        "  # A pod that is taken away says so only after a while.",
+        '  sleep "$PAUSE"',
+        f"  # {STOPPED}: told to stop, and saved; the same command goes on from there.",
+        f'  if [ "$code" != {STOPPED} ] && [ "$(state)" = READY ]; then',
         '    echo "the job failed ($code); the pod is still there:" >&2',
         '    echo "  gcloud compute tpus tpu-vm delete $NAME --zone=$ZONE" >&2',
         '    exit "$code"',
