@@ -1,14 +1,17 @@
 """`submit`: a run or a study as a job of a scheduler."""
 
 import argparse
+import hashlib
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
+
+from ml_collections import ConfigDict
 
 import seqjax
 from seqjax.config_files import load_run_config
@@ -59,6 +62,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Python file with get_study(), instead of --config",
     )
     parser.add_argument(
+        "--storage",
+        metavar="URL",
+        default="",
+        help="database that the study is kept in, as `sweep` takes it: postgresql://user@host/name",
+    )
+    parser.add_argument(
         "--output",
         metavar="DIR",
         type=os.path.expanduser,
@@ -74,7 +83,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--devices",
         metavar="NAME",
         default="",
-        help="accelerators of all machines together: tpu-v5e-16, h100x8, gpux4 (any GPU)",
+        help="accelerators of all machines together: tpu-v5e-16, h100x8, gpux4 (any GPU); a run by"
+        " SLURM sees one GPU at most without it, whatever --option=--gres says",
     )
     group.add_argument("--nodes", metavar="N", type=int, help="number of machines")
     group.add_argument("--time_limit", metavar="H:MM:SS", default="")
@@ -83,7 +93,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         action="append",
         default=[],
-        help="one more option of sbatch, --option=--partition=gpu; may be given several times",
+        help="one more option of sbatch, --option=--cpus-per-task=16, or for Kubernetes a label of"
+        " the nodes, --option=LABEL=VALUE; may be given several times",
     )
     group.add_argument("--zone", metavar="ZONE", default="", help="where the TPUs are")
     group.add_argument("--image", metavar="IMAGE", default="", help="container for Kubernetes")
@@ -110,6 +121,8 @@ def run(arguments: argparse.Namespace, overrides: Sequence[tuple[str, str]]) -> 
     print(f"# submitted by\n{submission.command}")
     if submission.otherwise:
         print(f"# or by hand\n{submission.otherwise}")
+    if submission.note:
+        print(f"# note: {submission.note}")
     sys.stdout.flush()
     if arguments.dry_run:
         return 0
@@ -146,11 +159,15 @@ def _check(arguments: argparse.Namespace, scheduler: ModuleType) -> None:
         )
     if arguments.zone and not _ZONE.fullmatch(arguments.zone):
         raise UserError(f"--zone={arguments.zone}: expected a zone such as us-east5-a")
-    for option in arguments.option:
-        if not option.startswith("-") or len(option.split("\n")) > 1:
-            raise UserError(f"--option={option}: expected an option of sbatch, --partition=gpu")
     if arguments.study and arguments.config:
         raise UserError("--study and --config: expected one of the two")
+    if arguments.storage and not arguments.study:
+        raise UserError(f"--storage={arguments.storage}: goes with --study=FILE")
+    if arguments.storage and "://" not in arguments.storage:
+        raise UserError(
+            f"--storage={arguments.storage}: expected a database such as"
+            " postgresql://user@host/name"
+        )
 
 
 def _job(
@@ -159,34 +176,38 @@ def _job(
     """Returns the job once the config, or that of every trial, is known to be right."""
     workdir = arguments.workdir
     check_run_path(workdir)
-    options = [f"--config.{field}={text}" for field, text in overrides]
     here, program = _code(arguments.on, scheduler)
+    options = [f"--config.{field}={text}" for field, text in overrides]
     trials: tuple[str, ...] = ()
     if arguments.study:
         study = load_study(arguments.study)
-        study.jobs(arguments.study, overrides)
-        # A search finds out what to try as it goes: it is one job.
-        trials = tuple(study.names) if isinstance(study, Study) else ()
+        configs = [job.config for job in study.jobs(arguments.study, overrides).values()]
+        if isinstance(study, Study):
+            trials = tuple(study.names)
+        else:
+            # A search finds out what to try as it goes: it is one job.
+            configs.append(study.config(overrides))
         file = _inside(arguments.study, "study", here, scheduler)
-        command = ("sweep", f"--study={file}", f"--workdir={workdir}", *options)
+        kept = [f"--storage={arguments.storage}"] if arguments.storage else []
+        command = ("sweep", f"--study={file}", f"--workdir={workdir}", *kept, *options)
     else:
-        config = load_run_config("submit", arguments.config, workdir)
-        apply_overrides(config, overrides)
-        validate(config)
+        configs = [load_run_config("submit", arguments.config, workdir)]
+        apply_overrides(configs[0], overrides)
+        validate(configs[0])
         chosen = []
         if arguments.config:
             chosen = [f"--config={_inside(arguments.config, 'config', here, scheduler)}"]
         command = ("train", *chosen, f"--workdir={workdir}", *options)
-    last = re.sub(r"[^a-z0-9]+", "-", workdir.rstrip("/").rpartition("/")[2].lower()).strip("-")
-    name = f"seqjax-{last or 'run'}"[:50].rstrip("-")
+    corpora, environment = _corpora(configs)
     # A folder of other machines, or a bucket, is no place for what is submitted from here.
     away = scheduler in _ELSEWHERE or in_bucket(workdir)
-    beside = Path("runs", last or "run") if away else Path(workdir)
+    label = _label(workdir, away)
+    beside = Path("runs", label) if away else Path(workdir)
     devices = None
     if arguments.devices:
         devices = find_devices(arguments.devices, any_gpu=scheduler in _ANY_GPU)
     return Job(
-        name=name,
+        name=f"seqjax-{label}",
         arguments=command,
         workdir=workdir,
         folder=Path(arguments.output or beside / "submit").absolute(),
@@ -196,11 +217,43 @@ def _job(
         devices=devices,
         time_limit=arguments.time_limit,
         trials=trials,
-        lines=tuple(arguments.option),
+        storage=arguments.storage,
+        corpora=corpora,
+        environment=environment,
+        options=tuple(arguments.option),
         zone=arguments.zone,
         image=arguments.image,
         volume=arguments.volume,
     )
+
+
+def _corpora(
+    configs: Iterable[ConfigDict],
+) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """Returns the folders of corpora in files or buckets, and the variables that they name."""
+    folders, variables = {}, {}
+    for data in (config.data for config in configs):
+        folder = os.path.expanduser(os.path.expandvars(data.directory))
+        # What TFDS doesn't find in a folder of the machine it prepares there.
+        made = data.corpus.startswith("tfds:") and not in_bucket(folder)
+        if data.corpus.startswith("synthetic:") or made:
+            continue
+        folders[folder] = None
+        for name in re.findall(r"\$\{?(\w+)", data.directory, re.ASCII):
+            if name in os.environ:
+                variables[name] = os.environ[name]
+    return tuple(folders), tuple(variables.items())
+
+
+def _label(workdir: str, away: bool) -> str:
+    """Returns a short name of a run: the last part of its folder.
+
+    Away from here, where others' jobs have names too, a digest of the whole stands behind it.
+    """
+    workdir = workdir.rstrip("/")
+    last = re.sub(r"[^a-z0-9]+", "-", workdir.rpartition("/")[2].lower()).strip("-")
+    label = last[:36].rstrip("-") or "run"
+    return f"{label}-{hashlib.sha256(workdir.encode()).hexdigest()[:6]}" if away else label
 
 
 def _code(on: str, scheduler: ModuleType) -> tuple[Path, tuple[str, ...]]:

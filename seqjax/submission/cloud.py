@@ -2,16 +2,17 @@
 
 from seqjax.submission import skypilot
 from seqjax.submission.job import (
+    PORT,
     Job,
     Submission,
     refuse_tpus,
     require_bucket,
+    require_corpora,
     require_one_node,
+    require_storage,
 )
 
 OPTIONS = ("devices", "nodes")
-
-_PORT = 8476
 
 
 def submission(job: Job) -> Submission:
@@ -19,6 +20,8 @@ def submission(job: Job) -> Submission:
     refuse_tpus(job, "cloud")
     require_bucket(job, "the disk of a spot machine goes with it")
     require_one_node(job)
+    require_storage(job)
+    require_corpora(job)
     count = job.devices_per_node
     resources = [f"accelerators: {job.devices.kind.upper()}:{count}"] if count else []
     join = []
@@ -26,8 +29,8 @@ def submission(job: Job) -> Submission:
         join = [
             'first=$(echo "$SKYPILOT_NODE_IPS" | head -n 1)',
             f'join=(--processes={job.nodes} --process="$SKYPILOT_NODE_RANK"'
-            f' --coordinator="$first:{_PORT}")',
+            f' --coordinator="$first:{PORT}")',
         ]
     command = skypilot.run(job) + (' "${join[@]}"' if join else "")
     install = skypilot.install(skypilot.extras(job, "cuda" if count else ""))
-    return skypilot.submission(job, resources, install, [*join, command])
+    return skypilot.submission(job, resources, install, [*job.exports, *join, command])

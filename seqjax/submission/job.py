@@ -1,6 +1,7 @@
 """What every scheduler is told of a job, and what it is given."""
 
 import dataclasses
+import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ from seqjax.parallel.catalog import Devices
 STOPPED = 143
 # What `train` leaves with for a mistake of the user: to try again would not help.
 MISTAKE = 2
+# Where process 0 is found by the others.
+PORT = 8476
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +33,11 @@ class Job:
       nodes: machines, with one process each.
       devices: accelerators of all machines together; None for none.
       time_limit: hours, minutes and seconds, '24:00:00'; '' for the scheduler's own.
-      trials: the names of a study's trials; empty for a single run.
-      lines: more options for SLURM, '--partition=gpu'.
+      trials: the names of a study's trials where they are known; empty for a single run.
+      storage: URL of the database that a study is kept in; '' for SQLite in its folder.
+      corpora: the folders of the configs' corpora, with variables as they are here.
+      environment: those variables, by name and value.
+      options: more for SLURM, '--partition=gpu'; for Kubernetes labels of nodes, 'LABEL=VALUE'.
       zone: where Google Cloud has the TPUs.
       image: the container for Kubernetes, with seqjax in it.
       volume: 'CLAIM:/PATH', a persistent volume claim of Kubernetes and where it is mounted.
@@ -47,7 +53,10 @@ class Job:
     devices: Devices | None = None
     time_limit: str = ""
     trials: tuple[str, ...] = ()
-    lines: tuple[str, ...] = ()
+    storage: str = ""
+    corpora: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    options: tuple[str, ...] = ()
     zone: str = ""
     image: str = ""
     volume: str = ""
@@ -75,7 +84,12 @@ class Job:
     @property
     def is_study(self) -> bool:
         """Whether there are many runs."""
-        return bool(self.trials)
+        return self.arguments[0] == "sweep"
+
+    @property
+    def exports(self) -> list[str]:
+        """The lines of a shell that give other machines the variables."""
+        return [f"export {name}={shlex.quote(value)}" for name, value in self.environment]
 
     @property
     def in_bucket(self) -> bool:
@@ -91,12 +105,14 @@ class Submission(NamedTuple):
       command: a shell's line that submits them.
       program: what that line needs here.
       otherwise: what else can be done by hand, '' for nothing.
+      note: what is to be seen to before, '' for nothing.
     """
 
     files: Mapping[str, str]
     command: str
     program: str
     otherwise: str = ""
+    note: str = ""
 
 
 def refuse_tpus(job: Job, scheduler: str) -> None:
@@ -119,6 +135,38 @@ def require_bucket(job: Job, where: str) -> None:
     if not job.in_bucket:
         raise UserError(
             f"--workdir={job.workdir}: expected a bucket such as gs://NAME/runs/x, since {where}"
+        )
+
+
+def is_below(folder: str, parent: str) -> bool:
+    """Returns whether a path is another or lies below it; '' has nothing below it."""
+    return bool(parent) and f"{folder}/".startswith(f"{parent.rstrip('/')}/")
+
+
+def require_corpora(job: Job, mounted: str | None = None) -> None:
+    """Raises UserError for a corpus that other machines can't have.
+
+    Args:
+      job: what is to run.
+      mounted: where a volume is seen there, '' for none; None where no volume can be.
+    """
+    for folder in job.corpora:
+        in_checkout = not (os.path.isabs(folder) or "$" in folder or ".." in Path(folder).parts)
+        if not (in_bucket(folder) or in_checkout or is_below(folder, mounted or "")):
+            more = "" if mounted is None else ", a folder below the path of --volume=CLAIM:/PATH,"
+            raise UserError(
+                f"data.directory={folder}: expected a bucket such as gs://NAME/corpus{more} or a"
+                " relative path in the checkout, since the machines have no other; of $VARIABLES"
+                " they get the values that are set here"
+            )
+
+
+def require_storage(job: Job) -> None:
+    """Raises UserError where a study would be kept in a file that SQLite can't open."""
+    if job.is_study and job.in_bucket and job.storage.partition(":")[0] in ("", "sqlite"):
+        raise UserError(
+            f"--storage={job.storage}: expected a database such as postgresql://user@host/name,"
+            f" since SQLite can't keep one in the bucket of --workdir={job.workdir}"
         )
 
 

@@ -1,7 +1,7 @@
-"""Kubernetes: an indexed Job, with what JAX needs to find its processes there.
+"""Kubernetes: an indexed Job, and a service without an address of its own that names its pods.
 
-https://docs.jax.dev/en/latest/multi_process.html: a service without an address of its own names
-the pods, and an account lets them ask which job and which pod they are.
+https://kubernetes.io/docs/tasks/job/job-with-pod-to-pod-communication/: of a job NAME whose pods
+have the subdomain NAME the first one is found at NAME-0.NAME.
 """
 
 import json
@@ -9,39 +9,72 @@ import re
 import shlex
 
 from seqjax.errors import UserError
-from seqjax.submission.job import MISTAKE, STOPPED, Job, Submission, refuse_tpus, require_one_node
+from seqjax.parallel.catalog import ANY_GPU
+from seqjax.submission.job import (
+    MISTAKE,
+    PORT,
+    STOPPED,
+    Job,
+    Submission,
+    is_below,
+    refuse_tpus,
+    require_corpora,
+    require_one_node,
+    require_storage,
+)
 
-OPTIONS = ("devices", "nodes", "time_limit", "image", "volume")
+OPTIONS = ("devices", "nodes", "time_limit", "option", "image", "volume")
 
 # Seconds that a pod has to save when it must go, and how often each pod is begun anew
 # for an error.
 _GRACE = 120
 _RETRIES = 3
+_LABEL = re.compile(r"([\w./-]+)=([\w.-]*)", re.ASCII)
 _VOLUME = re.compile(r"([a-z0-9][a-z0-9.-]*):(/.+)")
 
 
 def submission(job: Job) -> Submission:
     """Returns `job.yaml`."""
     refuse_tpus(job, "kubernetes")
+    _check_gpus(job)
     require_one_node(job)
+    require_storage(job)
     if not job.image:
         raise UserError(
             "--image=: expected a container image, in whose working directory launch.py lies"
         )
     claim, mounted = _volume(job)
-    inside = mounted and (job.workdir + "/").startswith(mounted.rstrip("/") + "/")
-    if not (job.in_bucket or inside):
+    require_corpora(job, mounted)
+    if not (job.in_bucket or is_below(job.workdir, mounted)):
         raise UserError(
             f"--workdir={job.workdir}: expected a bucket such as gs://NAME/runs/x, or a folder"
             " below the path of --volume=CLAIM:/PATH, since the disk of a pod goes with it"
         )
     parts = [_job(job, claim, mounted)]
     if job.nodes > 1:
-        parts = [_service(job), _account(job), *parts]
+        parts = [_service(job), *parts]
     path = shlex.quote(str(job.folder / "job.yaml"))
-    return Submission(
-        {"job.yaml": "---\n".join(parts)}, f"kubectl apply --filename={path}", program="kubectl"
+    # To apply a Job that has ended runs nothing. One that still runs saves before it is gone.
+    command = (
+        f"kubectl delete --ignore-not-found --cascade=foreground --filename={path}"
+        f" && kubectl create --filename={path}"
     )
+    return Submission({"job.yaml": "---\n".join(parts)}, command, program="kubectl")
+
+
+def _check_gpus(job: Job) -> None:
+    """Raises UserError for a kind of GPU, whose name every cluster has in labels of its own."""
+    if job.devices and job.devices.kind != ANY_GPU:
+        raise UserError(
+            f"--devices={job.devices.name}: --on=kubernetes expects gpux{job.devices.count}, and"
+            " the label of nodes that have the kind, as in"
+            " --option=nvidia.com/gpu.product=NVIDIA-H100-80GB-HBM3"
+        )
+    for option in job.options:
+        if not _LABEL.fullmatch(option):
+            raise UserError(
+                f"--option={option}: --on=kubernetes expects a label of nodes, LABEL=VALUE"
+            )
 
 
 def _volume(job: Job) -> tuple[str, str]:
@@ -70,54 +103,26 @@ spec:
 """
 
 
-def _account(job: Job) -> str:
-    return f"""\
-apiVersion: v1
-kind: ServiceAccount
-metadata:
-  name: {job.name}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata:
-  name: {job.name}
-rules:
-  - apiGroups: [""]
-    resources: [pods, services]
-    verbs: [get, list]
-  - apiGroups: [batch]
-    resources: [jobs]
-    verbs: [get, list]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata:
-  name: {job.name}
-roleRef:
-  apiGroup: rbac.authorization.k8s.io
-  kind: Role
-  name: {job.name}
-subjects:
-  - kind: ServiceAccount
-    name: {job.name}
-"""
-
-
 def _job(job: Job, claim: str, mounted: str) -> str:
     """Returns the Job itself: as many pods as machines, each with its number."""
     together = job.nodes > 1
-    command = job.command("--processes=auto") if together else job.command()
+    command = job.command()
+    if together:
+        command += (
+            f' --processes={job.nodes} --process="$JOB_COMPLETION_INDEX"'
+            f" --coordinator={job.name}-0.{job.name}:{PORT}"
+        )
     pod = ["restartPolicy: Never", f"terminationGracePeriodSeconds: {_GRACE}"]
     if together:
-        pod += [f"subdomain: {job.name}", f"serviceAccountName: {job.name}"]
+        pod.append(f"subdomain: {job.name}")
+    if job.options:
+        labels = dict(option.split("=") for option in job.options)
+        pod.append(f"nodeSelector: {json.dumps(labels)}")
     head = f"""\
 apiVersion: batch/v1
 kind: Job
 metadata:
   name: {job.name}
-  # JAX reads the labels of its job: there must be some.
-  labels:
-    app: seqjax
 spec:
   completionMode: Indexed
   completions: {job.nodes}
@@ -136,9 +141,6 @@ spec:
       - action: Ignore
         onPodConditions: [{{type: DisruptionTarget}}]
   template:
-    metadata:
-      labels:
-        app: seqjax
     spec:
 {_indented(pod, 6)}      containers:
         - name: seqjax
@@ -147,7 +149,7 @@ spec:
           command: [bash, -c]
           args:
             - |
-{_indented([f"exec {command}"], 14)}{_resources(job)}{_volumes(claim, mounted)}"""
+{_indented([*job.exports, f"exec {command}"], 14)}{_resources(job)}{_volumes(claim, mounted)}"""
 
 
 def _resources(job: Job) -> str:

@@ -2,13 +2,14 @@
 
 import shlex
 
-from seqjax.submission.job import Job, Submission, text
+from seqjax.submission.job import Job, Submission, require_storage, text
 
 OPTIONS = ()
 
 
 def submission(job: Job) -> Submission:
     """Returns a script and the command that runs it in the background, with a log beside it."""
+    require_storage(job)
     script = text(
         "#!/usr/bin/env bash",
         "set -euo pipefail",

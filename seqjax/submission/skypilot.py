@@ -7,18 +7,31 @@ import json
 import shlex
 from collections.abc import Sequence
 
+from seqjax.errors import UserError
 from seqjax.submission.job import STOPPED, Job, Submission, text
 
 # What runs a verb where the code was copied to.
 _PROGRAM = (".venv/bin/python", "launch.py")
-# The extras for buckets, called like the beginnings of their addresses.
-_BUCKETS = ("gs", "s3")
+# The extras for buckets and databases, called like the beginnings of their addresses.
+_ADDRESSES = ("gs", "s3", "postgresql")
 
 
 def extras(job: Job, hardware: str) -> str:
-    """Returns what is installed with seqjax, 'tpu,gs'."""
-    said = " ".join(job.arguments)
-    return ",".join(filter(None, [hardware, *(name for name in _BUCKETS if f"{name}://" in said)]))
+    """Returns what is installed with seqjax, 'tpu,gs'.
+
+    Raises:
+      UserError: the driver of a database is not among it.
+    """
+    places = (job.workdir, *job.corpora, job.storage)
+    # Behind a '+' a database's address may name its driver.
+    schemes = {place.partition("://")[0].partition("+")[0] for place in places}
+    if job.storage and "postgresql" not in schemes:
+        raise UserError(
+            f"--storage={job.storage}: expected postgresql://user@host/name, whose driver the"
+            " machines get"
+        )
+    wanted = [hardware, *(extra for extra in _ADDRESSES if extra in schemes)]
+    return ",".join(filter(None, wanted))
 
 
 def install(wanted: str) -> list[str]:

@@ -6,10 +6,24 @@ code 143: it is queued again, and the same command goes on.
 
 import shlex
 
-from seqjax.submission.job import STOPPED, Job, Submission, refuse_tpus, require_one_node, text
+from seqjax.errors import UserError
+from seqjax.parallel.catalog import ANY_GPU
+from seqjax.submission.job import (
+    STOPPED,
+    Job,
+    Submission,
+    refuse_tpus,
+    require_one_node,
+    require_storage,
+    text,
+)
 
 OPTIONS = ("devices", "nodes", "time_limit", "option")
 
+_NOTE = (
+    "the jobs share study.db in WORKDIR: SQLite needs a file system that keeps locks between"
+    " machines, which not every NFS or Lustre does; --storage=postgresql://user@host/name is safe"
+)
 # Seconds before the time limit at which a training is told to save.
 _NOTICE = 120
 
@@ -18,8 +32,13 @@ def submission(job: Job) -> Submission:
     """Returns the scripts of a run, or of a study's trials and its table."""
     refuse_tpus(job, "slurm")
     require_one_node(job)
-    if not job.is_study:
-        script = _script(job, "%j", job.command("--processes=auto"))
+    require_storage(job)
+    for option in job.options:
+        if not option.startswith("-") or len(option.split("\n")) > 1:
+            raise UserError(f"--option={option}: expected an option of sbatch, --partition=gpu")
+    if not job.trials:
+        command = job.command() if job.is_study else job.command("--processes=auto")
+        script = _script(job, "%j", command)
         path = shlex.quote(str(job.folder / "job.sbatch"))
         return Submission({"job.sbatch": script}, f"sbatch {path}", program="sbatch")
     trial = f'{job.command()} --trial="${{trials[$SLURM_ARRAY_TASK_ID]}}"'
@@ -39,7 +58,8 @@ def submission(job: Job) -> Submission:
         ),
     }
     path = shlex.quote(str(job.folder / "submit.sh"))
-    return Submission(files, f"bash {path}", program="sbatch")
+    note = "" if job.storage else _NOTE
+    return Submission(files, f"bash {path}", program="sbatch", note=note)
 
 
 def _script(
@@ -58,7 +78,7 @@ def _script(
         *([f"--time={job.time_limit}"] if job.time_limit else []),
         "--requeue",
         f"--signal=TERM@{_NOTICE}",
-        *job.lines,
+        *job.options,
     ]
     visible = []
     if gpus:
@@ -73,8 +93,9 @@ def _script(
         f"cd {shlex.quote(str(job.here))} || exit",
         *visible,
         *(before or []),
-        # Signals go to what srun starts, not to this script.
-        f"srun {command}",
+        # Since SLURM 22.05 srun is not told by sbatch how many CPUs a task has. Signals go to what
+        # it starts, not to this script.
+        f"srun ${{SLURM_CPUS_PER_TASK:+--cpus-per-task=$SLURM_CPUS_PER_TASK}} {command}",
         "code=$?",
         f"# {STOPPED}: told to stop, and saved; the same command goes on from there.",
         f'if [ "$code" = {STOPPED} ]; then',
@@ -86,4 +107,4 @@ def _script(
 
 def _gpus(job: Job, count: int) -> str:
     """Returns how SLURM is asked for GPUs; types are named as the cluster names them."""
-    return str(count) if job.devices.kind == "gpu" else f"{job.devices.kind}:{count}"
+    return str(count) if job.devices.kind == ANY_GPU else f"{job.devices.kind}:{count}"

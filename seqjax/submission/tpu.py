@@ -4,7 +4,15 @@ import shlex
 
 from seqjax.errors import UserError
 from seqjax.submission import skypilot
-from seqjax.submission.job import Job, Submission, require_bucket, text
+from seqjax.submission.job import (
+    STOPPED,
+    Job,
+    Submission,
+    require_bucket,
+    require_corpora,
+    require_storage,
+    text,
+)
 
 OPTIONS = ("devices", "zone")
 
@@ -20,6 +28,15 @@ _OLDER_RUNTIME = "tpu-ubuntu2204-base"
 # Slices up to this number in their names are one machine.
 _ONE_MACHINE = 8
 
+# What a lost connection left running on a machine is ended, and saves, before it is begun anew.
+_ALONE = (
+    "old=$(cat job.pid 2>/dev/null || true)",
+    'if grep -qs launch.py "/proc/$old/cmdline"; then',
+    '  kill "$old" || true',
+    '  timeout 120 tail --pid="$old" -f /dev/null || kill -KILL "$old"',
+    "fi",
+)
+
 
 def submission(job: Job) -> Submission:
     """Returns `task.yaml` for SkyPilot and `gcloud.sh`, which needs no more than gcloud."""
@@ -28,6 +45,8 @@ def submission(job: Job) -> Submission:
         given = slice_.name if slice_ else ""
         raise UserError(f"--devices={given}: --on=tpu expects a slice such as tpu-v5e-16")
     require_bucket(job, "the disk of a TPU's machine goes with it")
+    require_storage(job)
+    require_corpora(job)
     if job.is_study and slice_.number > _ONE_MACHINE:
         raise UserError(
             f"--devices={slice_.name}: expected one machine, as {slice_.kind}-{_ONE_MACHINE} is,"
@@ -44,8 +63,8 @@ def submission(job: Job) -> Submission:
         "accelerator_args:",
         f"  runtime_version: {runtime}",
     ]
-    found = skypilot.submission(job, resources, install, [command])
-    recipe = _recipe(job, kind, runtime, [*install, command])
+    found = skypilot.submission(job, resources, install, [*job.exports, command])
+    recipe = _recipe(job, kind, runtime, install, command)
     path = shlex.quote(str(job.folder / "gcloud.sh"))
     return found._replace(
         files={**found.files, "gcloud.sh": recipe},
@@ -57,7 +76,22 @@ def _infra(zone: str) -> str:
     return f"gcp/{zone.rpartition('-')[0]}/{zone}" if zone else "gcp"
 
 
-def _recipe(job: Job, kind: str, runtime: str, lines: list[str]) -> str:
+def _packed(job: Job) -> list[str]:
+    """Returns lines that pack, as $CODE, the files that git has or would take."""
+    here = shlex.quote(str(job.here))
+    return [
+        "CODE=$(mktemp) || exit",
+        f"cd {here} || exit",
+        "git ls-files -co --exclude-standard -z |",
+        # What was deleted and not committed is still listed.
+        "  while IFS= read -r -d '' file; do",
+        """    [ ! -e "$file" ] || printf '%s\\0' "$file\"""",
+        "  done |",
+        '  tar --null -T - -czf "$CODE" || exit',
+    ]
+
+
+def _recipe(job: Job, kind: str, runtime: str, install: list[str], command: str) -> str:
     """Returns a script that makes a pod, copies the code, runs it on all machines, and cleans up.
 
     A spot pod that was taken away is made again, and the run goes on from its last checkpoint.
@@ -69,26 +103,39 @@ def _recipe(job: Job, kind: str, runtime: str, lines: list[str]) -> str:
         "set -uo pipefail",
         f"NAME={job.name}",
         f'ZONE="{zone}"',
+        "PAUSE=${PAUSE:-60}",
         "on_tpu() {",
         '  local verb=$1; shift; gcloud compute tpus tpu-vm "$verb" "$@" --zone="$ZONE"',
         "}",
         "state() { on_tpu describe \"$NAME\" --format='value(state)' 2>/dev/null; }",
         "read -r -d '' RUN <<'END'",
-        "set -e; mkdir -p seqjax; tar -xzf code.tgz -C seqjax; cd seqjax",
-        *lines,
+        "set -e",
+        *_ALONE,
+        "mkdir -p seqjax; tar -xzf code.tgz -C seqjax; cd seqjax",
+        *install,
+        *job.exports,
+        "echo $$ > ../job.pid",
+        f"exec {command}",
         "END",
-        "CODE=$(mktemp --suffix=.tgz)",
-        f"tar -C {shlex.quote(str(job.here))} --exclude-vcs --exclude-vcs-ignores"
-        ' -czf "$CODE" . || exit',
+        *_packed(job),
         "while true; do",
         '  if [ "$(state)" != READY ]; then',
         '    [ -z "$(state)" ] || on_tpu delete "$NAME" --quiet',
-        f'    on_tpu create "$NAME" --accelerator-type={kind} --version={runtime} --spot || exit',
+        '    told=$(on_tpu create "$NAME" --spot \\',
+        f"      --accelerator-type={kind} --version={runtime} 2>&1)",
+        "    code=$?",
+        '    echo "$told" >&2',
+        "    # Where there is no capacity now, there may be some later.",
+        '    if [ "$code" != 0 ] && [[ $told == *capacity* ]]; then sleep "$PAUSE"; continue; fi',
+        '    [ "$code" = 0 ] || exit "$code"',
         "  fi",
         '  on_tpu scp "$CODE" "$NAME:code.tgz" --worker=all &&',
         '    on_tpu ssh "$NAME" --worker=all --command="$RUN" && break',
         "  code=$?",
-        '  if [ "$(state)" = READY ]; then',
+        "  # A pod that is taken away says so only after a while.",
+        '  sleep "$PAUSE"',
+        f"  # {STOPPED}: told to stop, and saved; the same command goes on from there.",
+        f'  if [ "$code" != {STOPPED} ] && [ "$(state)" = READY ]; then',
         '    echo "the job failed ($code); the pod is still there:" >&2',
         '    echo "  gcloud compute tpus tpu-vm delete $NAME --zone=$ZONE" >&2',
         '    exit "$code"',

@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from seqjax.commands.command_line import main
 _ROOT = Path(__file__).parents[2]
 _DEMO = f"--config={_ROOT / 'configs' / 'demo.py'}"
 _STUDY = f"--study={_ROOT / 'experiments' / 'scan' / 'study.py'}"
+_SEARCH = f"--study={_ROOT / 'experiments' / 'demo_search' / 'study.py'}"
 _BUCKET = "--workdir=gs://bucket/runs/Demo_1/"
 
 
@@ -49,6 +51,7 @@ def test_without_the_schedulers_command_it_is_told(submit, nothing_installed, tm
     assert {path.name for path in files.iterdir()} == {"trials.sbatch", "table.sbatch", "submit.sh"}
     for path in files.iterdir():
         assert f"# {path}\n{path.read_text()}" in out
+    assert "\n# note: the jobs share study.db in WORKDIR: SQLite needs" in out
     assert error == (f"sbatch is not installed here: run where it is: bash {files / 'submit.sh'}\n")
 
 
@@ -56,9 +59,10 @@ def test_machines_elsewhere_get_the_checkout(submit, nothing_installed, tmp_path
     options = ["--on=tpu", _DEMO, _BUCKET, "--devices=tpu-v5e-16", "--zone=us-east5-a"]
     code, out, error = submit(*options)
     assert code == 0
-    folder = tmp_path / "runs" / "demo-1" / "submit"
+    # The first digits of `printf gs://bucket/runs/Demo_1 | sha256sum`.
+    folder = tmp_path / "runs" / "demo-1-aaf2aa" / "submit"
     task = (folder / "task.yaml").read_text()
-    assert f'workdir: "{_ROOT}"\n' in task and "name: seqjax-demo-1\n" in task
+    assert f'workdir: "{_ROOT}"\n' in task and "name: seqjax-demo-1-aaf2aa\n" in task
     assert "launch.py train --config=configs/demo.py --workdir=gs://bucket/runs/Demo_1/" in task
     assert error.startswith("sky is not installed here: run where it is: sky jobs launch ")
     assert error.endswith(f", or here: bash {folder / 'gcloud.sh'}\n")
@@ -68,6 +72,70 @@ def test_machines_elsewhere_get_the_checkout(submit, nothing_installed, tmp_path
     code, out, error = submit("--on=cloud", "--config=mine.py", _BUCKET)
     assert (code, out) == (2, "")
     assert f"--config=mine.py: expected a file below {_ROOT}, which is what" in error
+
+
+@pytest.mark.parametrize(
+    "on",
+    [
+        ["tpu", "--devices=tpu-v5e-8"],
+        ["cloud"],
+        ["kubernetes", "--image=x", "--volume=claim:/data"],
+    ],
+    ids=lambda on: on[0],
+)
+def test_machines_elsewhere_get_corpora_that_they_can_have(submit, on, monkeypatch):
+    storage = "--storage=postgresql://me@host/scan"
+    options = [f"--on={on[0]}", *on[1:], _STUDY, _BUCKET, storage, "--dry_run"]
+    monkeypatch.delenv("SEQJAX_DATA", raising=False)
+    code, out, error = submit(*options)
+    assert (code, out) == (2, "") and error.count("\n") == 1
+    assert "data.directory=$SEQJAX_DATA/scan/simple_split: expected a bucket such as gs" in error
+    assert ("--volume=CLAIM:/PATH" in error) == (on[0] == "kubernetes")
+    monkeypatch.setenv("SEQJAX_DATA", "/home/me")
+    assert "data.directory=/home/me/scan/simple_split: expected" in submit(*options)[2]
+    # The extra follows from the variable, which no argument tells.
+    monkeypatch.setenv("SEQJAX_DATA", "s3://mine/a b")
+    code, out, error = submit(*options)
+    assert (code, error) == (0, "") and "export SEQJAX_DATA='s3://mine/a b'\n" in out
+    assert on[0] == "kubernetes" or "gs,s3,postgresql]'\n" in out
+    monkeypatch.setenv("SEQJAX_DATA", "/data/corpora")
+    assert submit(*options)[0] == (0 if on[0] == "kubernetes" else 2)
+
+
+@pytest.mark.parametrize(
+    "corpus, directory, fits",
+    [
+        ("tfds:wmt14_translate/de-en", "", True),
+        ("tfds:wmt14_translate/de-en", "/home/me/tfds", True),
+        ("synthetic:translation", "/nowhere", True),
+        ("text", "corpora/mine", True),
+        ("text", "../corpora", False),
+        ("text", "~/corpora", False),
+    ],
+)
+def test_a_corpus_elsewhere_is_made_there_or_comes_with_the_code(submit, corpus, directory, fits):
+    fields = [f"--config.data.corpus={corpus}", f"--config.data.directory={directory}"]
+    code, _, error = submit("--on=cloud", _DEMO, _BUCKET, *fields, "--dry_run")
+    assert code == (0 if fits else 2) and ("data.directory=" in error) != fits
+
+
+def test_runs_of_one_name_in_two_folders_are_two_jobs(submit):
+    names = set()
+    for workdir in ("gs://a/demo", "gs://b/demo", "gs://b/demo/", f"gs://a/{'long-' * 20}"):
+        _, out, _ = submit("--on=cloud", _DEMO, f"--workdir={workdir}", "--dry_run")
+        (name,) = re.findall("^name: (.*)$", out, re.MULTILINE)
+        assert len(name) <= 50 and f"/runs/{name.removeprefix('seqjax-')}/submit/task.yaml" in out
+        names.add(name)
+    assert len(names) == 3
+
+
+@pytest.mark.parametrize("on", ["local", "slurm"])
+def test_a_search_is_one_sweep_which_names_its_database(submit, on):
+    storage = "--storage=postgresql://me@host/searches"
+    code, out, error = submit(f"--on={on}", _SEARCH, "--workdir=runs/x", storage, "--dry_run")
+    assert (code, error) == (0, "")
+    # `sweep` knows of no other processes.
+    assert f" sweep {_SEARCH} --workdir=runs/x {storage}\n" in out and "--trial=" not in out
 
 
 @pytest.mark.parametrize(
@@ -96,6 +164,12 @@ def test_machines_elsewhere_get_the_checkout(submit, nothing_installed, tmp_path
         (["--on=tpu", _DEMO, "--devices=tpu-v5e-8"], "--workdir=runs/x: expected a bucket"),
         (["--on=tpu", _DEMO, "--zone=here"], "--zone=here: expected a zone such as us-east5-a"),
         (["--on=local", _DEMO, "--workdir=s3://bucket/x"], "a path of this machine or gs://..."),
+        (
+            ["--on=local", _STUDY, "--workdir=gs://bucket/x"],
+            "--storage=: expected a database such as postgresql://user@host/name, since SQLite",
+        ),
+        (["--on=slurm", _DEMO, "--storage=postgresql://host/x"], "goes with --study=FILE"),
+        (["--on=slurm", _STUDY, "--storage=study.db"], "--storage=study.db: expected a database"),
         (["--on=kubernetes", _DEMO], "--image=: expected a container image"),
     ],
 )

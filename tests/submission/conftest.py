@@ -26,6 +26,8 @@ def job():
             "here": Path("/home/me/seqjax"),
         }
         arguments = (*(_SWEEP if study else _TRAIN), f"--workdir={workdir}")
+        if fields.get("storage"):
+            arguments += (f"--storage={fields['storage']}",)
         return Job(**(fixed | {"arguments": arguments, "workdir": workdir} | fields))
 
     return make

@@ -25,6 +25,8 @@ def test_one_machine_has_no_others_to_join(job):
         ({"devices": "tpu-v5e-8"}, "--on=tpu takes TPUs"),
         ({"workdir": "runs/x"}, "--workdir=runs/x: expected a bucket"),
         ({"study": True, "nodes": 2}, "--nodes=2: expected 1"),
+        ({"study": True}, "--storage=: expected a database such as postgresql://"),
+        ({"study": True, "storage": "sqlite:///x.db"}, "--storage=sqlite:///x.db: expected a"),
     ],
 )
 def test_what_it_cannot_run_is_refused(job, asked, told):

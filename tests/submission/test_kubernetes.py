@@ -1,4 +1,6 @@
+import os
 import re
+import subprocess
 
 import pytest
 import yaml
@@ -10,7 +12,8 @@ _ASKED = {
     "workdir": "/runs/demo",
     "volume": "runs:/runs",
     "image": "registry.example/seqjax:1",
-    "devices": "h100x16",
+    "devices": "gpux16",
+    "options": ("nvidia.com/gpu.product=NVIDIA-H100-80GB-HBM3",),
     "nodes": 2,
     "time_limit": "2:00:30",
 }
@@ -20,17 +23,26 @@ def test_the_manifest_of_a_run_is_the_golden_one(job, same_as_golden):
     same_as_golden(kubernetes.submission(job(**_ASKED)), "kubernetes")
 
 
+def test_a_job_that_has_ended_is_begun_anew(job):
+    """What `kubectl apply` leaves as it is; the pods of the old one are waited for."""
+    command = kubernetes.submission(job(**_ASKED)).command
+    assert re.fullmatch(
+        r"kubectl delete --ignore-not-found --cascade=foreground --filename=(\S+)"
+        r" && kubectl create --filename=\1",
+        command,
+    )
+
+
 def _parts(submission):
     return {part["kind"]: part for part in yaml.safe_load_all(submission.files["job.yaml"])}
 
 
-def test_jax_finds_its_processes(job):
-    """What jax._src.clusters.k8s_cluster asks for."""
+def test_the_pods_find_each_other(job):
     parts = _parts(kubernetes.submission(job(**_ASKED)))
+    # Nothing is asked of the cluster, which would take the package `kubernetes` and an account.
+    assert set(parts) == {"Service", "Job"}
     name = parts["Job"]["metadata"]["name"]
     spec = parts["Job"]["spec"]
-    assert parts["Job"]["metadata"]["labels"]
-    # The number of processes, and of each: JOB_COMPLETION_INDEX.
     assert (spec["parallelism"], spec["completions"], spec["completionMode"]) == (2, 2, "Indexed")
     pod = spec["template"]["spec"]
     # The first one's address, JOB-0.SUBDOMAIN, is that of a service without one of its own.
@@ -38,22 +50,37 @@ def test_jax_finds_its_processes(job):
     assert pod["subdomain"] == service["metadata"]["name"]
     assert service["spec"]["clusterIP"] == "None"
     assert service["spec"]["selector"] == {"job-name": name}
-    # Who may ask for pods, services and jobs.
-    assert pod["serviceAccountName"] == parts["ServiceAccount"]["metadata"]["name"]
-    may = {kind for rule in parts["Role"]["rules"] for kind in rule["resources"]}
-    assert may == {"pods", "services", "jobs"}
-    assert parts["RoleBinding"]["subjects"][0]["name"] == pod["serviceAccountName"]
-    assert parts["RoleBinding"]["roleRef"]["name"] == parts["Role"]["metadata"]["name"]
     (container,) = pod["containers"]
-    assert container["args"][0].endswith("--processes=auto\n")
     assert container["resources"]["limits"] == {"nvidia.com/gpu": 8}
+    assert pod["nodeSelector"] == {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}
     assert spec["activeDeadlineSeconds"] == 7230
     # A policy for failures goes with pods that are not started again in their place.
     assert pod["restartPolicy"] == "Never" and len(spec["podFailurePolicy"]["rules"]) == 3
 
 
+def test_each_pod_gives_its_own_number(job):
+    """The container's command, run with a program that prints its arguments."""
+    asked = job(**_ASKED, program=("printf", "%s\\n"))
+    (container,) = _parts(kubernetes.submission(asked))["Job"]["spec"]["template"]["spec"][
+        "containers"
+    ]
+    done = subprocess.run(
+        [*container["command"], *container["args"]],
+        env={"PATH": os.environ["PATH"], "JOB_COMPLETION_INDEX": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-3:] == [
+        "--processes=2",
+        "--process=1",
+        "--coordinator=seqjax-demo-0.seqjax-demo:8476",
+    ]
+
+
 def test_one_pod_needs_no_others(job):
     asked = {"workdir": "gs://bucket/x", "image": "seqjax", "study": True}
+    asked["storage"] = "postgresql://me@host/scan"
     parts = _parts(kubernetes.submission(job(**asked)))
     assert set(parts) == {"Job"}
     (container,) = parts["Job"]["spec"]["template"]["spec"]["containers"]
@@ -65,11 +92,14 @@ def test_one_pod_needs_no_others(job):
     "asked, told",
     [
         ({"devices": "tpu-v5e-8"}, "--on=tpu takes TPUs"),
+        ({"devices": "h100x16"}, "h100x16: --on=kubernetes expects gpux16, and the label"),
+        ({"options": ("--a",)}, "--option=--a: --on=kubernetes expects a label of nodes"),
         ({"image": ""}, "--image=: expected a container image"),
         ({"volume": "runs"}, "--volume=runs: expected CLAIM:/PATH"),
         ({"volume": ""}, "--workdir=/runs/demo: expected a bucket such as"),
         ({"workdir": "/runs2/demo"}, "--workdir=/runs2/demo: expected a bucket such as"),
         ({"study": True}, "--nodes=2: expected 1"),
+        ({"study": True, "nodes": 1, "workdir": "gs://bucket/x"}, "--storage=: expected"),
     ],
 )
 def test_what_it_cannot_run_is_refused(job, asked, told):

@@ -3,6 +3,7 @@
 import pytest
 import yaml
 
+from seqjax.errors import UserError
 from seqjax.submission import cloud, tpu
 
 _JOBS = {
@@ -10,7 +11,7 @@ _JOBS = {
     "tpu anywhere": (tpu, {"devices": "tpu-v6e-8"}),
     "gpus": (cloud, {"devices": "h100x16", "nodes": 2}),
     "cpus": (cloud, {}),
-    "study": (cloud, {"devices": "l4", "study": True}),
+    "study": (cloud, {"devices": "l4", "study": True, "storage": "postgresql://me@host/scan"}),
 }
 
 
@@ -28,6 +29,14 @@ def test_a_task_has_what_it_needs(job, name):
     assert "uv pip install" in task["setup"]
     # The shell's quotes survive YAML.
     assert "'--workdir=gs://bucket/it'\"'\"'s'" in task["run"]
+
+
+def test_a_study_comes_with_the_driver_of_its_database(job):
+    task = yaml.safe_load(_task(job, "study"))
+    assert task["setup"].endswith("-e '.[cuda,gs,postgresql]'\n")
+    assert task["run"].endswith(" --storage=postgresql://me@host/scan\n")
+    with pytest.raises(UserError, match="--storage=mysql://host/scan: expected postgresql://"):
+        cloud.submission(job("gs://bucket/x", study=True, storage="mysql://host/scan"))
 
 
 @pytest.mark.parametrize("name", _JOBS)

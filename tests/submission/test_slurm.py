@@ -1,6 +1,7 @@
 """SLURM's scripts; where a SLURM is at hand they run for real."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ _PATIENCE = 240
 
 def test_the_script_of_a_run_is_the_golden_one(job, same_as_golden):
     asked = {"devices": "h100x16", "nodes": 2, "time_limit": "24:00:00"}
-    asked["lines"] = ("--partition=gpu", "--account=me")
+    asked["options"] = ("--partition=gpu", "--account=me")
     same_as_golden(slurm.submission(job(**asked)), "slurm")
 
 
@@ -28,10 +29,39 @@ def test_the_scripts_of_a_study_are_the_golden_ones(job, same_as_golden):
     same_as_golden(slurm.submission(job("runs/scan", study=True, devices="gpux1")), "slurm-study")
 
 
+@pytest.mark.parametrize("cpus, told", [({"SLURM_CPUS_PER_TASK": "16"}, 1), ({}, 0)])
+def test_the_processors_of_a_task_are_those_of_the_job(job, tmp_path, cpus, told):
+    """The script as bash runs it, with a function in srun's place that prints its arguments."""
+    asked = job(here=tmp_path, options=("--cpus-per-task=16",))
+    script = slurm.submission(asked).files["job.sbatch"]
+    assert "#SBATCH --cpus-per-task=16\n" in script
+    done = subprocess.run(
+        ["bash", "-c", f'srun() {{ printf "%s\\n" "$@"; }}\n{script}'],
+        env={"PATH": os.environ["PATH"], **cpus},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    expected = ["--cpus-per-task=16"] * told + ["python", "launch.py", "train"]
+    assert done.stdout.splitlines()[: len(expected)] == expected
+
+
+def test_jobs_that_share_a_file_are_told_of_its_locks(job):
+    shared = slurm.submission(job("runs/scan", study=True))
+    assert "SQLite needs a file system that keeps locks" in shared.note
+    storage = "postgresql://me@host/scan"
+    served = slurm.submission(job("runs/scan", study=True, storage=storage))
+    assert served.note == "" and slurm.submission(job()).note == ""
+    for name in ("trials.sbatch", "table.sbatch"):
+        assert f" --workdir=runs/scan --storage={storage}" in served.files[name]
+
+
 @pytest.mark.parametrize(
     "asked, told",
     [
         ({"devices": "tpu-v5e-8"}, "--devices=tpu-v5e-8: --on=slurm expects GPUs such as h100x8"),
+        ({"options": ("--a", "gpu")}, "--option=gpu: expected an option of sbatch"),
+        ({"options": ("--a\nrm",)}, "expected an option of sbatch"),
         ({"study": True, "nodes": 2}, "--nodes=2: expected 1, since a trial runs on one machine"),
     ],
 )
@@ -95,9 +125,9 @@ def test_a_job_of_two_tasks_trains_stops_is_queued_again_and_ends(
     fields |= {"parallel.data": 2, "reporting.every": 1}
     demo = f"--config={_ROOT / 'configs' / 'demo.py'}"
     # One machine stands for two: both tasks are on it.
-    lines = ("--ntasks-per-node=2", "--overcommit")
+    options = ("--ntasks-per-node=2", "--overcommit")
     arguments = ("train", demo, f"--workdir={workdir}", *tiny(fields))
-    number = submitted(arguments, lines=lines)
+    number = submitted(arguments, options=options)
     metrics, log = workdir / "metrics.jsonl", tmp_path / f"{number}.log"
     _wait(lambda: metrics.exists() and metrics.read_text())
     assert metrics.exists(), log.read_text()
