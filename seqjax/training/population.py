@@ -139,7 +139,9 @@ class Population:
         return state, [functools.partial(share, number) for number in range(len(active))]
 
     def _fresh_all(self, values):
-        return self._each(lambda values: self._recipe_of(self._with(values)).fresh(), values)
+        # One after the other in either way: a batch of orthogonal matrices, two of them at a time,
+        # locks the threads of JAX 0.10 on a CPU for ever.
+        return jax.lax.map(lambda values: self._recipe_of(self._with(values)).fresh(), values)
 
     def _update_all(self, values, states, active, batch):
         def update(member):
