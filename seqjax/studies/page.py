@@ -40,7 +40,7 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff;
   max-width: 1100px; margin: 2em auto; padding: 0 1em; }
 h1 { font-size: 1.6em; margin-bottom: 0; } h2 { font-size: 1.15em; margin: 2em 0 .4em; }
 p, pre { margin: .4em 0; } .quiet { color: #666; }
-pre { background: #f4f4f2; padding: .8em; white-space: pre-wrap; overflow-wrap: anywhere; }
+pre { background: #f4f4f2; padding: .8em; overflow-x: auto; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 13px; }
 th, td { padding: .25em .7em; text-align: right; white-space: nowrap; }
 th { border-bottom: 1px solid #888; font-weight: 600; vertical-align: bottom; }
