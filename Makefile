@@ -35,7 +35,7 @@ demo: .venv/installed
 test: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -m "" -n $(WORKERS)
+	$(BIN)/python -m pytest -m "" -n $(WORKERS) --dist=worksteal
 
 format: .venv/installed-dev
 	$(BIN)/ruff check --fix .

@@ -48,6 +48,8 @@ def variants(tmp_path):
 
 def options(tiny, fields=None):
     kept = tuple(f"--config.{field}=" for field in KEPT)
+    # Each save is one for every member.
+    fields = {"checkpoint.every": "100%"} | (fields or {})
     return [option for option in tiny(fields) if not option.startswith(kept)]
 
 
@@ -175,7 +177,9 @@ def test_a_member_that_diverges_fails_alone(variants, tiny, saved, tmp_path, cap
     assert json.loads(out) == failed and "continuing at step 13" in error
     assert saved(tmp_path / "m1", 13) == before and saved(tmp_path / "m1", 15)
     # By itself it may try again.
-    assert main(["train", f"--config={variants}:m0", f"--workdir={tmp_path / 'm0'}"]) == 2
+    alone = ["train", f"--config={variants}:m0", f"--workdir={tmp_path / 'm0'}", *options(tiny)]
+    assert main(alone) == 2 and "training diverged" in capsys.readouterr().err
+    assert not (tmp_path / "m0" / "failure.txt").exists()
 
 
 @pytest.mark.slow
