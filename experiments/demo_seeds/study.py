@@ -17,6 +17,7 @@ def get_study() -> Study:
     config.train.duration = "200 steps"
     config.evaluation.every = "0"
     config.checkpoint.every = "100%"
+    config.decode.checkpoint = "latest"
     # Without a seed of their own batches would follow the run's, and nothing could be shared.
     config.batching.seed = 0
     config.reporting.tensorboard = False
