@@ -4,14 +4,17 @@ import os
 import re
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from seqjax.errors import Unavailable, UserError
 
 # Seconds that processes wait for each other at the start.
 _PATIENCE = 300
+# Seconds that one that fails waits for others that fail as well.
+_PARTING = 10
 
 
 class Processes(NamedTuple):
@@ -54,8 +57,8 @@ def joined(processes: Processes, tell: Callable[[BaseException], int]) -> Iterat
 
     Args:
       processes: how they are found.
-      tell: tells an error and returns the exit code for it. The others do not come to the end that
-        all wait for when one fails: that one leaves at once.
+      tell: tells an error and returns the exit code for it. What is wrong for all is told by each;
+        where the others do not fail, one that does leaves without them.
 
     Raises:
       UserError: no cluster is found.
@@ -75,8 +78,25 @@ def joined(processes: Processes, tell: Callable[[BaseException], int]) -> Iterat
             code = tell(error)
             sys.stdout.flush()
             sys.stderr.flush()
+            _part()
             os._exit(code)
         jax.distributed.shutdown()
+
+
+def _part() -> None:
+    """Waits a moment until the others leave too.
+
+    With process 0 ends the service that joins all, and the runtime kills those that still need it.
+    """
+    import jax
+
+    def leave():
+        with suppress(Exception):  # The others may be gone; it is the error before that counts.
+            jax.distributed.shutdown()
+
+    leaving = threading.Thread(target=leave, daemon=True)
+    leaving.start()
+    leaving.join(_PARTING)
 
 
 @contextmanager

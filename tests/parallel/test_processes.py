@@ -57,12 +57,43 @@ def test_where_the_others_cannot_be_is_told_before_any_waiting():
         join(Processes("2", 1, "no.such.host:99"))
 
 
+# The second process meets what is wrong for both later than the first, which keeps the service up.
+FAIL = """
+import sys, time
+from seqjax.parallel.processes import Processes, joined
+
+number = int(sys.argv[2])
+with joined(Processes("2", number, f"localhost:{sys.argv[1]}"), lambda error: 2):
+    import jax
+    jax.devices()
+    time.sleep(3 * number)
+    raise ValueError
+"""
+
+
+@pytest.mark.slow
+def test_what_is_wrong_for_all_is_told_by_each():
+    port = free_port()
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", FAIL, str(port), str(number)],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        for number in range(2)
+    ]
+    assert [process.wait(60) for process in processes] == [2, 2]
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return free.getsockname()[1]
+
+
 @contextlib.contextmanager
 def started(count, devices, verb, *options):
     """Starts a verb in so many processes with so many devices each."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     flags = f"--xla_force_host_platform_device_count={devices}"
     environment = {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)}
     join = [f"--processes={count}", f"--coordinator=localhost:{port}"] if count > 1 else []
