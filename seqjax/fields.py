@@ -8,7 +8,7 @@ import difflib
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ml_collections
@@ -38,6 +38,12 @@ def flatten(config: ml_collections.ConfigDict) -> dict[str, Any]:
         else:
             flat[name] = value
     return flat
+
+
+def differing(configs: Sequence[ml_collections.ConfigDict]) -> list[str]:
+    """Returns the fields in which configs are not all alike."""
+    flat = [flatten(config) for config in configs]
+    return [path for path in flat[0] if any(other[path] != flat[0][path] for other in flat)]
 
 
 def expand(config: ml_collections.ConfigDict) -> str:

@@ -21,7 +21,7 @@ import ml_collections
 
 from seqjax.config import default_config
 from seqjax.errors import UserError
-from seqjax.fields import conform, flatten
+from seqjax.fields import conform, differing, flatten
 from seqjax.studies.space import Domain, check_space
 from seqjax.validation import check_value
 
@@ -105,11 +105,10 @@ def trials(
     return dict(zip(_names(configs, fields), configs, strict=True))
 
 
-def differing(configs: Sequence[ml_collections.ConfigDict]) -> list[dict[str, Any]]:
+def differences(configs: Sequence[ml_collections.ConfigDict]) -> list[dict[str, Any]]:
     """Returns, of each config, the fields in which not all are alike, sorted by their paths."""
-    flat = [flatten(config) for config in configs]
-    fields = [field for field in flat[0] if any(one[field] != flat[0][field] for one in flat)]
-    return [{field: one[field] for field in fields} for one in flat]
+    fields = differing(configs)
+    return [{field: one[field] for field in fields} for one in map(flatten, configs)]
 
 
 def short_names(fields: Iterable[str]) -> dict[str, str]:
@@ -141,7 +140,7 @@ def _names(configs: Sequence[ml_collections.ConfigDict], order: list[str]) -> li
         return ["base"]
     found = [
         {field: fields[field] for field in order if field in fields}
-        for fields in differing(configs)
+        for fields in differences(configs)
     ]
     for number, fields in enumerate(found):
         if fields in found[:number]:

@@ -14,7 +14,7 @@ from seqjax.errors import UserError, did_you_mean
 from seqjax.evaluation.metrics import best_is_higher
 from seqjax.fields import conform, flatten
 from seqjax.overrides import apply_overrides
-from seqjax.studies.grid import differing
+from seqjax.studies.grid import differences
 from seqjax.studies.trial import Trial
 from seqjax.validation import validate
 
@@ -202,7 +202,7 @@ class Study:
     def jobs(self, path: str, overrides: Overrides) -> dict[str, Job]:
         """Returns all trials; see `AnyStudy`."""
         configs = self.configs(overrides)
-        fields = differing(list(configs.values()))
+        fields = differences(list(configs.values()))
         options = as_options(overrides)
         return {
             name: Job(name, config, f"{path}:{name}", options, differ)

@@ -105,6 +105,8 @@ class Sweep:
 
     def groups(self, names: Sequence[str]) -> list[list[str]]:
         """Returns which of the trials that are to be run are trained as one program."""
+        if self._vectorize == "off":
+            return []
         return self._grouped(names, self._vectorize, self._workers)
 
     def _grouped(self, names: Sequence[str], vectorize: str, workers: int) -> list[list[str]]:

@@ -5,7 +5,6 @@ import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
-from seqjax.studies.processes import Outcome
 from seqjax.studies.study import Job
 from seqjax.studies.trial import Trial
 from seqjax.studies.trial_run import Launch, TrialRun, reason
@@ -67,7 +66,9 @@ class TrialGroup:
         found: dict[str, dict] = {run.job.name: {} for run in left}
         for split in (None, *self._splits):
             command, show = self._command(split, left), said(left)
-            outcome = self._launch(launch, command, show)
+            self._enter(" ".join(filter(None, (command[0], split))))
+            outcome = launch(command, self._stop, show)
+            self._enter("")
             if outcome.signal or self._stop.is_set():
                 return outcome.signal
             # An error that nobody expected leaves with the same code, and says nothing there.
@@ -102,15 +103,9 @@ class TrialGroup:
                 run.record(Trial(failure=failures[run.job.name]))
         return [run for run in runs if run.job.name not in failures]
 
-    def _launch(self, launch: Launch, command: Sequence[str], show: Show) -> Outcome:
-        split = [part.removeprefix("--split=") for part in command if part.startswith("--split=")]
-        phase = " ".join((command[0], *split))
+    def _enter(self, phase: str) -> None:
         for run in self.runs:
             run.phase = phase
-        outcome = launch(command, self._stop, show)
-        for run in self.runs:
-            run.phase = ""
-        return outcome
 
     def _one_by_one(
         self, runs: Sequence[TrialRun], launch: Launch, said: Callable[[Sequence[TrialRun]], Show]

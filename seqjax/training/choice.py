@@ -11,6 +11,7 @@ import numpy as np
 from seqjax.data.batching import Shape
 from seqjax.training.population import WAYS, Population
 from seqjax.training.preparation import Prepared
+from seqjax.training.update import abstract_batch
 
 _UPDATES = 3
 # A loop computes what single runs compute, to the bit: a batch has to be worth more than a moment's
@@ -52,9 +53,7 @@ def _seconds(population: Population, count: int, shape: Shape) -> float:
 
 
 def _measured(population: Population, count: int, shape: Shape) -> float:
-    sides = {"source": (shape.rows, shape.source), "target": (shape.rows, shape.target)}
-    batch = {name: np.ones(size, np.int32) for name, size in sides.items()}
-    batch["index"] = np.arange(shape.rows, dtype=np.int32)
+    batch = {name: np.ones(of.shape, of.dtype) for name, of in abstract_batch(shape).items()}
     active = np.ones(count, bool)
     state, least = population.fresh_state(), math.inf
     placed = population.place(batch, shape.rows)

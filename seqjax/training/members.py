@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import ml_collections
 
 from seqjax.errors import UserError
-from seqjax.fields import flatten
+from seqjax.fields import differing, flatten
 
 # Fields that members may differ in: numbers that enter an update and give no array its shape.
 NUMBERS = (
@@ -58,12 +58,6 @@ def refusal(config: ml_collections.ConfigDict) -> str:
             " knows one run of a process"
         )
     return ""
-
-
-def differing(configs: Sequence[ml_collections.ConfigDict]) -> list[str]:
-    """Returns the fields in which configs differ."""
-    flat = [flatten(config) for config in configs]
-    return [path for path in flat[0] if any(other[path] != flat[0][path] for other in flat)]
 
 
 def check_members(configs: Sequence[ml_collections.ConfigDict]) -> None:

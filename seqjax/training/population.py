@@ -11,11 +11,11 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from seqjax.data.loader import Batch
-from seqjax.fields import flatten
+from seqjax.fields import differing, flatten
 from seqjax.parallel.mesh import make_mesh, replicated
 from seqjax.parallel.sharding import placed
 from seqjax.tasks.text_to_text import TextToText
-from seqjax.training.members import check_members, differing
+from seqjax.training.members import check_members
 from seqjax.training.preparation import Prepared
 from seqjax.training.recipe import Recipe
 from seqjax.training.state import TrainState
@@ -166,9 +166,7 @@ class Population:
     def _with(self, values: dict[str, jax.Array]) -> ml_collections.ConfigDict:
         """Returns the members' config with the numbers of one, which are traced."""
         config = ml_collections.ConfigDict(self._config.to_dict(), type_safe=False)
-        for path, value in values.items():
-            section, _, name = path.rpartition(".")
-            functools.reduce(getattr, section.split(".") if section else (), config)[name] = value
+        config.update_from_flattened_dict(values)
         return config
 
 

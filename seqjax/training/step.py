@@ -70,19 +70,23 @@ def make_train_step(
     mesh: Mesh,
     accumulate: int = 1,
     state: Any = None,
-    decay: float = 0.0,
 ) -> "CompiledSteps":
-    """Returns the update of `train_step_of`, compiled; the state that is passed in is donated.
+    """Returns the update of `train_step_of`, `divided` among the devices of a mesh."""
+    return divided(train_step_of(loss, optimizer, key, accumulate), mesh, state)
+
+
+def divided(step: Step, mesh: Mesh, state: Any = None) -> "CompiledSteps":
+    """Returns an update as it is compiled; the state that is passed in is donated.
 
     Args:
-      loss, optimizer, key, accumulate, decay: see there.
+      step: what `train_step_of` returns.
       mesh: devices, among which the rows of a batch are divided.
       state: shardings of the state's arrays; by default every device holds them whole.
     """
     everywhere = replicated(mesh)
     state = everywhere if state is None else state
     jitted = jax.jit(
-        train_step_of(loss, optimizer, key, accumulate, decay),
+        step,
         in_shardings=(state, by_row(mesh)),
         out_shardings=(state, everywhere),
         donate_argnums=0,

@@ -98,9 +98,8 @@ def refuse_changes(
 ) -> None:
     """Raises a UserError where a field that begins like one of `fields` differs from the run's.
 
-    Those that end like one of `but` may differ.
-    How layers are computed (`implementation`, `rematerialize`) is no part of what a run is, nor are
-    its devices.
+    Those that end like one of `but` may differ. How layers are computed (`implementation`,
+    `rematerialize`) is no part of what a run is, nor are its devices.
     """
     saved = flatten(load(workdir / "config.json", missing="default"))
     for path, value in flatten(config).items():

@@ -17,7 +17,7 @@ from seqjax.parallel.sharding import parameter_shardings, placed, shardings_like
 from seqjax.training.preparation import Prepared
 from seqjax.training.recipe import Recipe
 from seqjax.training.state import TrainState
-from seqjax.training.step import Sums, make_train_step
+from seqjax.training.step import Sums, divided
 
 
 class Update:
@@ -25,7 +25,7 @@ class Update:
 
     Attributes:
       rates: learning rate as a function of the update's number, in a list of one.
-      step: the compiled update, `make_train_step`.
+      step: the compiled update, `divided`.
     """
 
     def __init__(self, config: ml_collections.ConfigDict, prepared: Prepared):
@@ -33,15 +33,7 @@ class Update:
         self.rates = [recipe.rate]
         self._mesh, self._fresh = prepared.mesh, recipe.fresh
         self._shardings = self._divide(prepared.mesh)
-        self.step = make_train_step(
-            prepared.task.loss,
-            recipe.optimizer,
-            recipe.key,
-            prepared.mesh,
-            recipe.accumulate,
-            self._shardings,
-            recipe.decay,
-        )
+        self.step = divided(recipe.step(), prepared.mesh, self._shardings)
 
     def fresh_state(self) -> TrainState:
         """Returns the state before the first update, on the devices."""

@@ -48,5 +48,27 @@ class Beams:
 
 
 @pytest.fixture(scope="session")
+def check_reached():
+    """Returns a function that holds that gradients reach every part of every parameter.
+
+    Of the tokens 1 to 12 each has been read.
+    """
+
+    def check(gradients):
+        for path, gradient in jax.tree_util.tree_leaves_with_path(gradients):
+            where = jax.tree_util.keystr(path)
+            if where.endswith("['key']['bias']") and "attend']['key" not in where:
+                continue  # It adds the same to all scores of a query: softmax takes it out again.
+            reached = np.abs(np.asarray(gradient)) > 1e-7
+            if "embedding']['table" in where:
+                reached = reached[1:13].any(axis=1)
+            # Of 32 relative distances 9 occur on a side.
+            least = 0.25 if "relative" in where else 0.6
+            assert reached.mean() > least, f"{where}: {reached.mean():.0%} reached"
+
+    return check
+
+
+@pytest.fixture(scope="session")
 def beams():
     return Beams

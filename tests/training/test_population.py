@@ -10,9 +10,9 @@ import pytest
 from seqjax.commands.command_line import main
 from seqjax.config_files import load_config_file
 from seqjax.errors import UserError
-from seqjax.fields import flatten, load
+from seqjax.fields import differing, flatten, load
 from seqjax.overrides import apply_overrides
-from seqjax.training.members import check_members, differing
+from seqjax.training.members import check_members
 
 VARIANTS = """
 from pathlib import Path

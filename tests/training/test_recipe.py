@@ -28,13 +28,6 @@ VALUES = {
 }
 
 
-def changed(config, values):
-    for path, value in values.items():
-        section, _, name = path.rpartition(".")
-        functools.reduce(getattr, section.split(".") if section else (), config)[name] = value
-    return config
-
-
 @pytest.mark.parametrize("kind, schedule", [("adamw", "linear"), ("sgd", "cosine")])
 def test_a_number_of_the_program_is_that_of_the_config(kind, schedule, tiny_task):
     tokenizers = tiny_task().tokenizers
@@ -45,8 +38,8 @@ def test_a_number_of_the_program_is_that_of_the_config(kind, schedule, tiny_task
     assert all(flatten(config)[path] != value for path, value in values.items())
 
     def two_updates(values):
-        known = type(config)(config.to_dict(), type_safe=False)
-        own = changed(known, values)
+        own = type(config)(config.to_dict(), type_safe=False)
+        own.update_from_flattened_dict(values)
         recipe = Recipe.of(own, TextToText(own, tokenizers), Durations(10, 2, 0, 0, 0))
         state = recipe.fresh()
         for _ in range(2):
