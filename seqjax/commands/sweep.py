@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 from seqjax.errors import UserError
+from seqjax.studies.gpu_shares import gpu_shares
 from seqjax.studies.processes import Launcher, say
 from seqjax.studies.search import Search
 from seqjax.studies.study import chosen
@@ -39,7 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="run this trial only; may be given several times",
     )
     parser.add_argument(
-        "--workers", metavar="N", type=int, default=1, help="run so many trials at a time"
+        "--workers",
+        metavar="N",
+        type=int,
+        default=1,
+        help="run so many trials at a time, each on its own part of the NVIDIA GPUs that are here",
     )
     parser.add_argument(
         "--vectorize",
@@ -87,7 +92,7 @@ def run(arguments: argparse.Namespace, overrides: Sequence[tuple[str, str]]) -> 
             f"--vectorize={vectorize}: the trials of a search are drawn one after the other;"
             " expected 'auto' or 'off', which both run each by itself"
         )
-    with Launcher() as launch:
+    with Launcher(gpu_shares(arguments.workers)) as launch:
         sweep = Sweep(
             study,
             arguments.study,

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import queue
 import re
 import select
 import signal
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,8 +59,18 @@ class Launcher:
       signal: number of the first signal that came, 0 for none.
     """
 
-    def __init__(self):
+    def __init__(self, environments: Sequence[Mapping[str, str]] = ()):
+        """Sets what the processes have in their environment besides that of this one.
+
+        Args:
+          environments: as many as processes run at a time, each of which has one to itself; none
+            where there is nothing to set.
+        """
         self.signal = 0
+        self._shared = not environments
+        self._free: queue.SimpleQueue[Mapping[str, str]] = queue.SimpleQueue()
+        for environment in environments:
+            self._free.put(environment)
         self._received: list[int] = []
         # For each process how many of the received signals it was sent.
         self._sent: dict[subprocess.Popen, int] = {}
@@ -95,8 +106,8 @@ class Launcher:
         """
         if self.signal:
             return Outcome(128 + self.signal, "", "", self.signal)
-        with tempfile.TemporaryFile() as output:
-            process = _start(arguments, output)
+        with tempfile.TemporaryFile() as output, self._environment() as environment:
+            process = _start(arguments, output, environment)
             child = _Child(process, stop)
             try:
                 with self._handed_on(process):
@@ -106,6 +117,17 @@ class Launcher:
                 _end(process)
             output.seek(0)
             return Outcome(code, output.read().decode(), complaint, self.signal)
+
+    @contextlib.contextmanager
+    def _environment(self) -> Iterator[Mapping[str, str]]:
+        if self._shared:
+            yield {}
+            return
+        environment = self._free.get()
+        try:
+            yield environment
+        finally:
+            self._free.put(environment)
 
     @contextlib.contextmanager
     def _handed_on(self, process: subprocess.Popen) -> Iterator[None]:
@@ -145,7 +167,7 @@ def end_with_launcher() -> None:
             sys.exit(128 + signal.SIGTERM)
 
 
-def _start(arguments: Sequence[str], output) -> subprocess.Popen:
+def _start(arguments: Sequence[str], output, environment: Mapping[str, str]) -> subprocess.Popen:
     folder = str(Path(seqjax.__file__).parents[1])
     paths = [folder, *filter(None, [os.environ.get("PYTHONPATH")])]
     return subprocess.Popen(
@@ -153,7 +175,12 @@ def _start(arguments: Sequence[str], output) -> subprocess.Popen:
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), _PARENT: str(os.getpid())},
+        env={
+            **os.environ,
+            **environment,
+            "PYTHONPATH": os.pathsep.join(paths),
+            _PARENT: str(os.getpid()),
+        },
         # A terminal sends Ctrl-C to the whole session: it would come twice.
         start_new_session=True,
     )

@@ -1,3 +1,4 @@
+import concurrent.futures
 import os
 import signal
 import subprocess
@@ -198,6 +199,19 @@ def test_a_signal_reaches_the_processes_of_all_threads_and_nothing_is_launched_a
             thread.join()
         assert launcher(["c"]) == (143, "", "", 15)
     assert outcomes == {name: (143, "", f"saved {name}", 15) for name in "ab"}
+
+
+def test_processes_that_run_at_a_time_have_an_environment_each(program):
+    program(
+        "import os, pathlib, time\nshare = os.environ['SHARE']\nprint(share)\n"
+        # Each waits until the other runs.
+        "pathlib.Path(share).touch()\n"
+        "while len(list(pathlib.Path().glob('[ab]'))) < 2: time.sleep(0.01)\n"
+    )
+    with Launcher([{"SHARE": "a"}, {"SHARE": "b"}]) as launcher:
+        for _ in range(2):
+            with concurrent.futures.ThreadPoolExecutor(2) as threads:
+                assert sorted(o.output for o in threads.map(launcher, [[], []])) == ["a\n", "b\n"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent")
