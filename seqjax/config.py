@@ -145,7 +145,8 @@ def _stack() -> ml_collections.ConfigDict:
     stack.width = 256
     # Size of token vectors; 0: the width. A Transformer's are as wide as it is.
     stack.embedding_width = 0
-    # Dropout of embeddings and between layers.
+    # Dropout of embeddings and between layers; also of what readout = 'attentional' maps, and of
+    # what leaves a convolutional stack.
     stack.dropout = 0.1
 
     # Transformer: attention heads, which divide the width; also those of attention='multi_head'.
@@ -189,7 +190,8 @@ def _stack() -> ml_collections.ConfigDict:
     stack.cell_normalization = False
     # Recurrent: add each layer's input to its output, from the second layer on.
     stack.residual = False
-    # Recurrent: the same dropout at all positions of a sentence (Gal and Ghahramani, 2016).
+    # Recurrent: the same dropout at all positions of a sentence (Gal and Ghahramani, 2016; theirs
+    # falls on the recurrent connections, too).
     stack.variational = False
     # Recurrent: what runs a layer over a sequence, 'scan', or for an LSTM in float32 on one NVIDIA
     # GPU 'cudnn'. The parameters are the same: a trained model may change it.
@@ -210,7 +212,8 @@ def _decoder() -> ml_collections.ConfigDict:
     # convolutional also 'additive', 'additive_normalized', 'dot', 'scaled_dot', 'general',
     # 'concat'; recurrent also 'location' and 'none'.
     decoder.attention = "multi_head"
-    # Inner size of attention 'additive', 'concat' and 'location'; 0: the width.
+    # Inner size of attention 'additive', 'additive_normalized', 'concat' and 'location'; 0: that of
+    # the queries, which is the width, of a convolutional decoder the embedding width.
     decoder.attention_width = 0
     # Recurrent: 'attend_first' with the state so far (Bahdanau et al., 2015), or 'update_first' and
     # attend with the new state (Luong et al., 2015).
@@ -248,7 +251,8 @@ def _optimizer() -> ml_collections.ConfigDict:
     optimizer.epsilon = 1e-9
     # Momentum of sgd.
     optimizer.momentum = 0.9
-    # Decoupled weight decay of matrices (adamw, adafactor, sgd); biases and norms are left alone.
+    # Decoupled weight decay of matrices (adamw, adafactor, sgd), of a weight-normalized one's
+    # lengths; biases and norms are left alone.
     optimizer.weight_decay = 0.0
     # Largest global gradient norm; 0 is off.
     optimizer.clip = 1.0

@@ -146,7 +146,14 @@ def _size_relations(name: str) -> tuple[Relation, ...]:
         Relation(
             f"{stack}.scan_layers",
             lambda c: not c.model[name].scan_layers or is_a("transformer", c),
-            f"false, since the layers of {stack}.kind = '{{{stack}.kind}}' are not all equal",
+            f"false, since {stack}.kind = '{{{stack}.kind}}': only a Transformer's layers are"
+            " looped over",
+        ),
+        Relation(
+            f"{stack}.rematerialize",
+            lambda c: not c.model[name].rematerialize or not is_a("recurrent", c),
+            f"false, since {stack}.kind = '{{{stack}.kind}}': it is for Transformers and"
+            " convolutions",
         ),
         Relation(
             f"{stack}.kernel",
@@ -231,9 +238,14 @@ def _widths_fit(config: ConfigDict) -> bool:
 def _fitting_attentions(config: ConfigDict) -> str:
     encoder, decoder = config.model.encoder, config.model.decoder
     known = [name for name in ATTENTIONS_OF[_family(decoder)] if name not in _PLAIN_PRODUCTS]
+    field = "embedding_width" if _family(decoder) == "convolutional" else "width"
+    ways = [f"model.decoder.{field} = {_memory_width(encoder)}"]
+    if _memory_width(encoder) == 2 * _query_width(decoder) and _family(encoder) == "recurrent":
+        ways.append("model.encoder.direction = 'forward'")
     return (
         f"one of {quoted(tuple(known))}, since the states of the source are"
-        f" {_memory_width(encoder)} wide and the decoder's queries {_query_width(decoder)}"
+        f" {_memory_width(encoder)} wide and the decoder's queries {_query_width(decoder)};"
+        f" or {' or '.join(ways)}"
     )
 
 

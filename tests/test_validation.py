@@ -207,7 +207,13 @@ def test_unknown_names_are_told_with_the_known_ones_and_the_nearest(field, value
             | {"model__encoder__width": 128},
             "model.decoder.attention = 'dot': expected one of 'none', 'additive',"
             " 'additive_normalized', 'general', 'concat', 'location', 'multi_head', since the"
-            " states of the source are 128 wide and the decoder's queries 256",
+            " states of the source are 128 wide and the decoder's queries 256;"
+            " or model.decoder.width = 128",
+        ),
+        (
+            _stacks("lstm", "lstm", model__decoder__attention="dot"),
+            "the decoder's queries 256;"
+            " or model.decoder.width = 512 or model.encoder.direction = 'forward'",
         ),
         (
             _stacks("lstm", "lstm", model__decoder__attention="none")
@@ -330,8 +336,11 @@ def test_unknown_names_are_told_with_the_known_ones_and_the_nearest(field, value
         ),
         (
             {"model__encoder__kind": "lstm", "model__encoder__scan_layers": True},
-            "model.encoder.scan_layers = True: expected false, since the layers of "
-            "model.encoder.kind = 'lstm' are not all equal",
+            "model.encoder.scan_layers = True: expected false, since model.encoder.kind = 'lstm'",
+        ),
+        (
+            {"model__encoder__kind": "gru", "model__encoder__rematerialize": True},
+            "model.encoder.rematerialize = True: expected false, since model.encoder.kind = 'gru'",
         ),
         ({"decode__n_best": 5}, "decode.n_best = 5: expected at most decode.beam_size = 4"),
         (

@@ -15,7 +15,7 @@ from seqjax.layers.attention import ATTENTIONS, Prepared, tell
 from seqjax.layers.cudnn_lstm import run_cudnn
 from seqjax.layers.dense import Dense
 from seqjax.layers.dropout import Dropout
-from seqjax.layers.recurrent import CELLS, RecurrentLayer, State, normalize
+from seqjax.layers.recurrent import CELLS, RecurrentLayer, State, as_state, normalize
 
 # The names in `implementation` of a stack -> what runs a layer in place of the scan.
 IMPLEMENTATIONS = {"scan": None, "cudnn": run_cudnn}
@@ -202,7 +202,7 @@ class RecurrentDecoder(_Stack):
         flat = [zeros] * (self.layers * each)
         if self.bridge == "projection":
             flat = [jnp.tanh(initial(memory.summary)) for initial in self.initial]
-        return tuple(tuple(flat[i : i + each]) for i in range(0, len(flat), each))
+        return tuple(as_state(flat[i : i + each]) for i in range(0, len(flat), each))
 
     def _inputs(self, embedded_BxTxE: jax.Array, summary_BxW: jax.Array) -> jax.Array:
         """Returns what the first layer reads, as far as it is known before any position."""
@@ -234,7 +234,11 @@ class RecurrentDecoder(_Stack):
         return found
 
     def _walk(self, inputs_BxTxI, states, prepared, deterministic) -> dict[str, jax.Array]:
-        """Computes position after position, each as one hypothesis of a search would."""
+        """Computes position after position, each as one hypothesis of a search would.
+
+        The gradients of the matrices add up from position to position: collecting them, as
+        `RecurrentLayer` does, gained nothing at batches of 128 rows, whose products are large.
+        """
         inputs_TxBx1xG = self.stack[0].project(inputs_BxTxI).swapaxes(0, 1)[:, :, None]
         past = self._past(states, prepared, hypotheses=1)
 

@@ -16,12 +16,12 @@ BUCKETS, LAST_DISTANCE = 32, 128
 
 
 def sinusoids(length: int, width: int) -> np.ndarray:
-    """Returns the position vectors [length, width] of Vaswani et al. (2017), section 3.5.
+    """Returns the position vectors [length, width] of tensor2tensor and fairseq.
 
         p[t, i] = sin(t / 10000^(i / (D/2 - 1))),   p[t, D/2 + i] = cos(of the same),   i < D/2
 
-    Sines and cosines stand in two halves, as in fairseq; interleaving them, as the paper does, is a
-    permutation of the width.
+    Those of Vaswani et al. (2017), section 3.5, have the exponent i / (D/2), and interleave sines
+    and cosines, which is a permutation of the width.
     """
     half = width // 2
     frequencies = np.exp(-np.log(10000.0) * np.arange(half) / max(half - 1, 1))

@@ -4,7 +4,7 @@ Shape suffixes: B batch, T time, I inputs, H hidden units, G gates.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from seqjax.layers.dense import Dense, kernel_gradient, product
 from seqjax.layers.normalization import NORM_EPSILON
 
-# The arrays [B, H] that a cell hands on; the first is its output.
+# The arrays [B, H] that a cell hands on; the first is its output. Others are float32 whatever the
+# computation: a sum in bfloat16 stops growing where it is large beside what is added.
 State = tuple[jax.Array, ...]
 
 
@@ -36,7 +37,7 @@ def lstm(inputs: jax.Array, recurrent: jax.Array, state: State) -> State:
     # One sigmoid over all blocks, whose third is not used, is what XLA divides among CPU cores.
     i, f, _, o = jnp.split(jax.nn.sigmoid(gates), 4, axis=-1)
     cell = f * state[1] + i * jnp.tanh(jnp.split(gates, 4, axis=-1)[2])
-    return o * jnp.tanh(cell), cell
+    return (o * jnp.tanh(cell)).astype(gates.dtype), cell
 
 
 def gru(inputs: jax.Array, recurrent: jax.Array, state: State) -> State:
@@ -116,7 +117,7 @@ class RecurrentLayer(nn.Module):
 
     def start(self, rows: int) -> State:
         """Returns a state of zeros, so many arrays [B, H] as the cell has."""
-        return (jnp.zeros((rows, self.size), self.dtype),) * CELLS[self.cell].states
+        return as_state([jnp.zeros((rows, self.size), self.dtype)] * CELLS[self.cell].states)
 
     def __call__(
         self, x_BxTxI: jax.Array, mask_BxT: jax.Array, state: State | None = None
@@ -161,6 +162,12 @@ class RecurrentLayer(nn.Module):
             before = jnp.zeros(self.recurrent.shape[1] - self.size)
             found["bias"] = jnp.concatenate([before, self.recurrent_bias])
         return found
+
+
+def as_state(arrays: Sequence[jax.Array]) -> State:
+    """Returns arrays [B, H] as the state of a cell."""
+    first, *others = arrays
+    return first, *(other.astype(jnp.float32) for other in others)
 
 
 def _advance(

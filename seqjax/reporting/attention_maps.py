@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from seqjax.reporting.glyphs import families, legible
+
 # Inches that a token takes in a picture, at most, and that a whole side may have.
 _TOKEN, _SIDE = 0.28, 60.0
 # Tokens that lie between two maps, for a title.
@@ -43,6 +45,7 @@ def _draw(source, output, layers) -> Figure:
 
     Tokens stand beside the outer maps only: text is what takes long to draw.
     """
+    source, output = ([legible(token) for token in tokens] for tokens in (source, output))
     maps = _tile(layers, len(output), len(source))
     token = min(_TOKEN, _SIDE / max(maps.shape))
     points = _POINTS * token / _TOKEN
@@ -65,7 +68,7 @@ def _draw(source, output, layers) -> Figure:
         places = [start + i for start in _starts(len(tokens), times) for i in range(len(tokens))]
         # A dollar sign would begin a formula.
         names = [token.replace("$", r"\$") for token in tokens] * times
-        axis.set_ticks(places, names, fontsize=points)
+        axis.set_ticks(places, names, fontsize=points, fontfamily=families(tokens))
     for layer, (top, weights) in enumerate(
         zip(_starts(len(output), rows), layers, strict=True), start=1
     ):

@@ -1,6 +1,7 @@
 """Optimizers and learning rate schedules, from their config."""
 
-import jax
+from collections.abc import Mapping
+
 import ml_collections
 import optax
 
@@ -43,13 +44,14 @@ def make_optimizer(
     """Returns clipping, the optimizer that `config.optimizer` names, and weight decay.
 
     The decay is decoupled: a matrix loses the share rate * weight_decay in each update, whatever
-    its gradient.
+    its gradient. Of a matrix whose lengths are parameters of their own (`NormalizedDense`) these
+    do, since its directions stay the same however long they are.
 
     Adam is Kingma and Ba (2015), AdamW Loshchilov and Hutter (2019), Adafactor Shazeer and
     Stern (2018). Gradients are clipped to a global norm (Pascanu et al., 2013).
     """
     o = optimizer
-    decay = optax.add_decayed_weights(o.weight_decay, mask=_is_matrix)
+    decay = optax.add_decayed_weights(o.weight_decay, mask=_decays)
     scale = optax.scale_by_learning_rate(rate)
     if o.kind == "adam":
         parts = [optax.scale_by_adam(o.beta1, o.beta2, o.epsilon), scale]
@@ -69,5 +71,11 @@ def make_optimizer(
     return optax.chain(*clip, *parts)
 
 
-def _is_matrix(params):
-    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+def _decays(params):
+    """Returns a tree of which parameters decay."""
+    if not isinstance(params, Mapping):
+        return params.ndim > 1
+    found = {name: _decays(part) for name, part in params.items()}
+    if {"kernel", "scale"} <= found.keys():
+        found.update(kernel=False, scale=True)
+    return found

@@ -181,6 +181,21 @@ def test_the_derivative_of_the_whole_is_that_of_the_steps(cell, normalize, fille
     )
 
 
+def test_a_cell_counts_on_in_bfloat16():
+    """Gates that are open add tanh(1) sigmoid(-3) = 0.0361 at each of 400 positions."""
+    layer = RecurrentLayer(1, "lstm", dtype=jnp.bfloat16)
+    variables = {
+        "params": {
+            "inputs": {"kernel": jnp.zeros((1, 4)), "bias": jnp.float32([-3, 20, 1, 0])},
+            "recurrent": jnp.zeros((1, 4)),
+        }
+    }
+    inputs, mask = jnp.zeros((1, 400, 1)), jnp.ones((1, 400), bool)
+    _, (hidden, cell) = layer.apply(variables, inputs, mask)
+    assert (hidden.dtype, cell.dtype) == (jnp.bfloat16, jnp.float32)
+    assert float(cell[0, 0]) == pytest.approx(400 * 0.0361, rel=0.01)
+
+
 def test_each_gate_starts_with_an_orthogonal_matrix():
     layer = RecurrentLayer(HIDDEN, "gru")
     params = layer.init(jax.random.key(0), np.zeros((1, 2, 4)), np.ones((1, 2), bool))["params"]

@@ -1,8 +1,10 @@
 import json
 
 import numpy as np
+import pytest
 from matplotlib.image import imread
 
+from seqjax.reporting import glyphs
 from seqjax.reporting.attention_maps import write_map
 
 SOURCE = ["▁Five", "$5", "</s>"]
@@ -17,6 +19,15 @@ def test_a_map_holds_the_tokens_and_the_weights(tmp_path):
     assert [np.shape(weights) for weights in content["weights"]] == [(2, 2, 3), (1, 2, 3)]
     np.testing.assert_allclose(content["weights"][0], 1 / 3, atol=1e-6)
     assert content["weights"][1] == [[[1, 0, 0], [0, 1, 0]]]
+
+
+@pytest.mark.filterwarnings("error")
+def test_letters_without_a_font_are_told_by_their_codes(tmp_path):
+    """No warning of a missing glyph, and names as long as the codes."""
+    for name, source in (("latin", ["h", "a"]), ("korean", ["\u1112", "\u1161"])):
+        write_map(tmp_path / name, source, OUTPUT, [np.full((1, 2, 2), 0.5)])
+    latin, korean = (imread(tmp_path / f"{name}.png").shape for name in ("latin", "korean"))
+    assert korean[0] > latin[0] or glyphs.font_with("\u1112")
 
 
 def test_where_the_weight_is_the_picture_is_dark(tmp_path):

@@ -99,6 +99,14 @@ def test_adam_equals_its_algorithm_and_adamw_decays_matrices_only(kind, decay):
     np.testing.assert_allclose(found["bias"], adam_by_hand("bias", 0.0), rtol=1e-5, atol=1e-6)
 
 
+def test_of_weight_normalized_matrices_the_lengths_decay():
+    params = {"map": {"kernel": np.ones((2, 3)), "scale": np.ones(3), "bias": np.ones(3)}}
+    gradients = [jax.tree.map(np.zeros_like, params)]
+    found = run(optimizer_config("adamw", weight_decay=0.5), 0.1, gradients, params)[-1]["map"]
+    for name, left in (("kernel", 1.0), ("scale", 0.95), ("bias", 1.0)):
+        np.testing.assert_allclose(found[name], left, rtol=1e-6, err_msg=name)
+
+
 @pytest.mark.parametrize("decay", [0.0, 0.3])
 def test_sgd_has_momentum_and_a_decay_outside_of_it(decay):
     found = run(optimizer_config("sgd", weight_decay=decay))[-1]

@@ -1,0 +1,37 @@
+import pytest
+from matplotlib import font_manager
+
+from seqjax.reporting import glyphs
+from seqjax.reporting.glyphs import families, font_with, legible
+
+
+@pytest.fixture
+def usual_font_only(monkeypatch):
+    """Leaves the font that comes with Matplotlib, and the one that draws boxes."""
+    fonts = [
+        font
+        for font in font_manager.fontManager.ttflist
+        if font.name == "DejaVu Sans" or font.name.startswith("Last Resort")
+    ]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", fonts)
+    for function in (glyphs.font_with, glyphs._charmaps):
+        function.cache_clear()
+    yield
+    for function in (glyphs.font_with, glyphs._charmaps):
+        function.cache_clear()
+
+
+def test_letters_of_the_usual_font_stay(usual_font_only):
+    assert legible("▁Fünf </s> я") == "▁Fünf </s> я"
+    assert families(["▁Fünf", "я"]) == ["DejaVu Sans"]
+
+
+def test_a_letter_that_no_font_has_is_its_code(usual_font_only):
+    assert legible("a\u1112") == "aU+1112"
+    assert font_with("\u1112") == "" and families(["\u1112"]) == ["DejaVu Sans"]
+
+
+def test_another_font_helps_where_it_has_the_letter():
+    # A bracket's upper hook, which the fonts for formulas have that come with Matplotlib.
+    assert font_with("\u23b4") != "DejaVu Sans" and legible("a\u23b4") == "a\u23b4"
+    assert families(["a\u23b4"]) == ["DejaVu Sans", font_with("\u23b4")]
