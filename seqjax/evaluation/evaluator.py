@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -62,16 +63,21 @@ class Evaluator:
         )
         self._translator = Translator(task, mesh)
 
-    def __call__(self, params: dict, translate: bool = True) -> Evaluation:
+    def __call__(
+        self, params: dict, translate: bool = True, check: Callable[[], None] = lambda: None
+    ) -> Evaluation:
         """Returns `loss` (nats per target token), `perplexity`, `accuracy` (percent), and the
-        metrics of `config.evaluation.metrics` where `translate` is true."""
-        metrics: dict[str, float | str] = dict(self._loss(params))
+        metrics of `config.evaluation.metrics` where `translate` is true.
+
+        Before each batch `check` is called; what it raises ends the evaluation.
+        """
+        metrics: dict[str, float | str] = dict(self._loss(params, check))
         if not translate:
             return Evaluation(metrics, self.sources, self.references, [])
         rows = [self.tokenized.source(i).tolist() for i in range(self.count)]
         self._translator.compile(params, rows)
         started = time.perf_counter()
-        best = [found[0] for found in self._translator(params, rows)]
+        best = [found[0] for found in self._translator(params, rows, check)]
         seconds = time.perf_counter() - started
         hypotheses = [translation.text for translation in best]
         evaluation = self.task.config.evaluation
@@ -85,10 +91,11 @@ class Evaluator:
         tokens = sum(translation.length for translation in best)
         return Evaluation(metrics, self.sources, self.references, hypotheses, tokens, seconds)
 
-    def _loss(self, params: dict) -> dict[str, float]:
+    def _loss(self, params: dict, check: Callable[[], None]) -> dict[str, float]:
         sums = {"nll": 0.0, "tokens": 0.0, "correct": 0.0}
         pending = None
         for planned in self.plan:
+            check()
             batch = assemble(self.tokenized, planned)
             found = self._score(params, distribute(self.mesh, batch))
             if pending:

@@ -1,6 +1,6 @@
 """Translation of any number of sources: batched by length, returned in their own order."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -52,17 +52,24 @@ class Translator:
             out_shardings=replicated(mesh),
         )
 
-    def __call__(self, params: dict, sources: Sequence[Sequence[int]]) -> list[list[Translation]]:
+    def __call__(
+        self,
+        params: dict,
+        sources: Sequence[Sequence[int]],
+        check: Callable[[], None] = lambda: None,
+    ) -> list[list[Translation]]:
         """Translates rows of source ids that end in EOS; returns up to n_best for each, best first.
 
-        A source of EOS alone is an empty line and gets the empty text without a search.
+        A source of EOS alone is an empty line and gets the empty text without a search. Before each
+        batch `check` is called; what it raises ends all.
 
         Raises:
           UserError: nothing could be found, since the model's outputs are no numbers.
         """
         results: list[list[Translation]] = [[Translation("", 0.0, 0.0, ())] for _ in sources]
         real, plan = self._plan(sources)
-        for planned, found in zip(plan, self._search_all(params, sources, real, plan), strict=True):
+        searched = self._search_all(params, sources, real, plan, check)
+        for planned, found in zip(plan, searched, strict=True):
             self._collect(found, planned, real, results)
         return results
 
@@ -96,7 +103,7 @@ class Translator:
             )
         return self._shapes
 
-    def _search_all(self, params, sources, real, plan) -> Iterator[Hypotheses]:
+    def _search_all(self, params, sources, real, plan, check) -> Iterator[Hypotheses]:
         """Searches the batches in order, on the host's memory when they arrive.
 
         A CPU gets two at a time, from two threads: a search is a long chain of small operations,
@@ -107,6 +114,7 @@ class Translator:
         examples = [sources[i] for i in real]
 
         def search(planned: PlannedBatch) -> Hypotheses:
+            check()
             batch = {"source": padded(examples, planned.rows, planned.shape.source)}
             return jax.device_get(self._search(params, distribute(self.mesh, batch)["source"]))
 

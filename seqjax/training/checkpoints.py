@@ -72,7 +72,12 @@ class Checkpoints:
         return -math.inf if math.isnan(value) else self.sign * value
 
     def save(self, state: TrainState, clock: dict, metrics: dict[str, float] | None) -> None:
-        """Saves in the background, with the metrics of an evaluation at the same step, if any."""
+        """Saves in the background, with the metrics of an evaluation at the same step, if any.
+
+        What was saved of this step before goes: with it a kill loses one checkpoint, no more.
+        """
+        if int(state.step) in self.steps():
+            self.manager.delete(int(state.step))
         arrays = {name: ocp.args.StandardSave(tree) for name, tree in _arrays(state).items()}
         self.manager.save(
             int(state.step),

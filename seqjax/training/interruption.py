@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, turned into a request that the loop answers between two steps."""
+"""Ctrl-C and SIGTERM, turned into a request that the loop answers between two steps or batches."""
 
 import signal
 import threading
@@ -6,6 +6,10 @@ import threading
 import jax
 
 from seqjax.parallel.processes import all_leave
+
+
+class Interrupted(Exception):
+    """What is under way is given up, since training is to end."""
 
 
 class Interruption:
@@ -41,6 +45,11 @@ class Interruption:
         if jax.process_count() == 1:
             return self._signal
         return "SIGTERM" if all_leave(step) else ""
+
+    def check(self) -> None:
+        """Raises Interrupted where training is to end; several processes ask `after` only."""
+        if self._signal and jax.process_count() == 1:
+            raise Interrupted
 
     def _remember(self, number: int, _frame: object) -> None:
         if self._signal and number == signal.SIGINT:

@@ -23,7 +23,7 @@ import numpy as np
 from seqjax.data.loader import Loader
 from seqjax.evaluation.evaluator import Evaluator
 from seqjax.reporting.progress import Progress
-from seqjax.training.interruption import Interruption
+from seqjax.training.interruption import Interrupted, Interruption
 from seqjax.training.meter import Diverged
 from seqjax.training.population import Population
 from seqjax.training.preparation import Prepared
@@ -137,7 +137,7 @@ class Training:
                 largest = abstract_batch(self.prepared.plan.largest)
                 self.update.compile(self.state, self.active, largest)
             while True:
-                metrics = self._evaluate(step) if self._to_evaluate(step) else {}
+                metrics = self._evaluate(step, interruption) if self._to_evaluate(step) else {}
                 ended = [run for run in self._going() if run.stops_early]
                 reason = self._reason_to_leave(step, interruption)
                 if reason in ENDS:
@@ -216,22 +216,30 @@ class Training:
         return self._due(step, self.durations.evaluate) and behind
 
     def _reason_to_leave(self, step: int, interruption: Interruption) -> str:
-        if step >= self.durations.total:
+        if step >= self.durations.total and not self._to_evaluate(step):
             return _COMPLETE
         if not self._not_stopped().any():
             return _EARLY if any(run.stops_early for run in self.runs) else _DIVERGED
         return interruption.after(step)
 
-    def _evaluate(self, step: int) -> dict[Run, dict[str, float]]:
-        """Evaluates the runs that go on; returns what was measured."""
+    def _evaluate(self, step: int, interruption: Interruption) -> dict[Run, dict[str, float]]:
+        """Evaluates the runs that go on; returns what was measured.
+
+        That may take longer than a scheduler waits: an evaluation that is interrupted comes to
+        nothing, and is the first thing that is done when the run goes on.
+        """
         self._settle()
-        measured = {}
+        found = {}
         for number, run in enumerate(self.runs):
             if self.active[number]:
                 params = self.update.best(self.state, number)
-                evaluation = self.evaluator(params, self.config.evaluation.translate)
-                measured[run] = run.take(step, evaluation)
-        return measured
+                try:
+                    found[run] = self.evaluator(
+                        params, self.config.evaluation.translate, interruption.check
+                    )
+                except Interrupted:
+                    return {}
+        return {run: run.take(step, evaluation) for run, evaluation in found.items()}
 
     def _save(self, step: int, metrics: Mapping[Run, dict[str, float]]) -> None:
         self._settle()

@@ -51,6 +51,7 @@ class Meter:
             "seconds": self._seconds,
             "tokens": self._tokens,
             "since_report": dict(self._sums),
+            "unreported": self._unreported,
         }
 
     def recall(self, clock: dict) -> None:
@@ -58,6 +59,8 @@ class Meter:
         self._seconds = clock.get("seconds", 0.0)
         self._tokens = clock.get("tokens", 0.0)
         self._sums |= clock.get("since_report", {})
+        if clock.get("unreported"):
+            self._unreported = tuple(clock["unreported"])
 
     def add(
         self, step: int, sums: Callable[[], Mapping[str, float]], flops: float, part: float = 1.0

@@ -157,10 +157,13 @@ class Run:
         return numbers
 
     def save(self, step: int, state: TrainState, metrics: dict[str, float] | None) -> None:
-        """Saves the state, unless its step is saved, with the metrics of an evaluation, if any."""
+        """Saves the state with the metrics of an evaluation, if any.
+
+        A step that is saved is saved again only where it has been evaluated since.
+        """
         self.meter.pause()
         self.clock |= self.meter.counts()
-        if step not in self.checkpoints.steps():
+        if metrics or step not in self.checkpoints.steps():
             self.checkpoints.save(state, dict(self.clock), metrics)
 
     @property

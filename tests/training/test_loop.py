@@ -168,6 +168,47 @@ def test_a_run_stopped_again_and_again_ends_as_if_it_had_not_been(
     assert saved(tmp_path, 12) != saved(whole[0], 13)
 
 
+@pytest.mark.parametrize("translate, at", [(False, 4), (True, 13)])
+def test_an_evaluation_is_given_up_at_once_and_made_anew(
+    translate, at, configured, tmp_path, saved, reported
+):
+    """Before the first batch, and at the end of the training between loss and translation."""
+    config, prepared = configured({"evaluation.translate": translate, "checkpoint.keep_latest": 1})
+    assert Training.of_one(config, prepared, tmp_path / "whole").run() == "complete"
+
+    training = Training.of_one(config, prepared, tmp_path / "parts")
+    evaluate, given_up = training.evaluator, []
+
+    def stopped(params, translate, check):
+        if training.step != at:
+            return evaluate(params, translate, check)
+        calls = iter(range(100))
+
+        def check_after_a_signal():
+            number = next(calls)
+            if number == (len(evaluate.plan) - 1 if translate else 0):
+                signal.raise_signal(signal.SIGTERM)
+            if number == len(evaluate.plan) or not translate:
+                check()
+
+        given_up.append(at)
+        return evaluate(params, translate, check_after_a_signal)
+
+    training.evaluator = stopped
+    assert training.run() == "SIGTERM" and given_up == [at]
+    checkpoints = Checkpoints(tmp_path / "parts", config.checkpoint)
+    assert checkpoints.steps()[-1] == at and checkpoints.manager.metrics(at) is None
+    checkpoints.close()
+    assert Training.of_one(config, prepared, tmp_path / "parts").run() == "complete"
+    for step in _steps(tmp_path / "whole", config):
+        assert saved(tmp_path / "parts", step) == saved(tmp_path / "whole", step)
+    assert reported(tmp_path / "parts") == reported(tmp_path / "whole")
+    ways = [Checkpoints(tmp_path / part, config.checkpoint) for part in ("whole", "parts")]
+    assert len({way.manager.best_step() for way in ways}) == 1
+    for way in ways:
+        way.close()
+
+
 def test_a_run_that_lost_its_end_ends_the_same(configured, whole, tmp_path, saved, reported):
     """As after a kill: metrics are further than the newest checkpoint."""
     config, prepared = configured()
