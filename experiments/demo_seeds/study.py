@@ -27,5 +27,6 @@ def get_study() -> Study:
     return Study(
         "Seeds and learning rates",
         trials(config, changes),
+        splits=("test",),
         columns=("parameters", "updates", "training_seconds", "loss", "accuracy", "bleu"),
     )

@@ -27,7 +27,13 @@ def get_study() -> Study:
     trials = {name: _protocol() for name in models}
     for name, change in models.items():
         change(trials[name])
-    return Study("Multi30k German to English, five architectures", trials)
+    columns = ("parameters", "updates", "training_seconds", "loss", "perplexity", "bleu")
+    return Study(
+        "Multi30k German to English, five architectures",
+        trials,
+        splits=("test",),
+        columns=(*columns, "decoding_seconds", "output_tokens_per_second"),
+    )
 
 
 def _protocol() -> ml_collections.ConfigDict:

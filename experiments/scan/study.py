@@ -23,7 +23,8 @@ def get_study() -> Study:
             trials[f"{split}-{name}"] = config = _protocol(split)
             change(config)
     columns = ("parameters", "updates", "training_seconds", "loss", "accuracy", "exact_match")
-    return Study("SCAN", trials, columns=(*columns, "output_tokens_per_second"))
+    columns = (*columns, "output_tokens_per_second")
+    return Study("SCAN", trials, splits=("test",), columns=columns)
 
 
 def _protocol(split: str) -> ml_collections.ConfigDict:

@@ -10,10 +10,10 @@ A change is a dictionary of fields and their values. In a study file:
 makes four trials, `learning_rate-0.001_encoder.width-64_decoder.width-64` and so on.
 """
 
+import hashlib
 import itertools
 import random
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -87,7 +87,7 @@ def sample(space: Mapping[str, Domain], count: int, seed: int = 0) -> list[Chang
 def trials(
     base: ml_collections.ConfigDict, changes: Sequence[Change]
 ) -> dict[str, ml_collections.ConfigDict]:
-    """Returns the config of each change by a name that tells the fields in which they differ.
+    """Returns the config of each change by a name that tells the fields that are changed.
 
     Raises:
       UserError: no changes, two that make the same config, an unknown field, or a value that it
@@ -135,27 +135,30 @@ def _merged(combination: Sequence[Change]) -> Change:
 
 
 def _names(configs: Sequence[ml_collections.ConfigDict], order: list[str]) -> list[str]:
-    """Returns a name that a folder may have for each config, 'base' for a single one."""
-    if len(configs) == 1:
-        return ["base"]
-    found = [
-        {field: fields[field] for field in order if field in fields}
-        for fields in differences(configs)
-    ]
+    """Returns a name that a folder may have for each config, 'base' where nothing is changed.
+
+    All fields that are changed are in it, and of equal names the first one stays: what is added to
+    a study gives nothing that was there another name.
+    """
+    found = [{field: flat[field] for field in order} for flat in map(flatten, configs)]
     for number, fields in enumerate(found):
         if fields in found[:number]:
             same = f"changes {found.index(fields) + 1} and {number + 1}"
             raise UserError(f"trials: {same} make the same config; expected each of them once")
-    short = short_names(found[0])
-    for digits in (4, 15):
-        names = [
+    short, names = short_names(order), {}
+    for fields in found:
+        rough, exact = (
             "_".join(f"{short[field]}-{_word(value, digits)}" for field, value in fields.items())
-            for fields in found
-        ]
-        if max(map(len, names)) <= _LONGEST_NAME and max(Counter(names).values()) == 1:
-            return names
-    width = len(str(len(found)))
-    return [f"trial-{number:0{width}}" for number in range(1, len(found) + 1)]
+            or "base"
+            for digits in (4, 15)
+        )
+        digest = hashlib.sha256(repr(list(fields.items())).encode()).hexdigest()[:8]
+        told = f"{rough[: _LONGEST_NAME - len(digest) - 1]}-{digest}"
+        fitting = [name for name in (rough, exact) if len(name) <= _LONGEST_NAME]
+        # Some file systems do not tell capitals apart.
+        name = next(name for name in (*fitting, told) if name.lower() not in names)
+        names[name.lower()] = name
+    return list(names.values())
 
 
 def _word(value: Any, digits: int) -> str:

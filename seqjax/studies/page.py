@@ -117,13 +117,12 @@ def _summary(study: AnyStudy, results: Sequence[Result]) -> str:
     states = [result.trial.outcome.partition(":")[0].partition(" at ")[0] for result in results]
     counts = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
     searched = isinstance(study, Search)
-    where = "its best while training" if searched else f"on {study.splits[0]}"
     better = "higher" if study.higher else "lower"
     trials = (
         f"{len(results)} of {len(study.names)} trials" if searched else f"{len(results)} trials"
     )
     told = ", ".join(counts)
-    return f"{trials}: {told}. Compared by {study.objective}, {where}; {better} is better."
+    return f"{trials}: {told}. Compared by {study.objective}, {study.compared}; {better} is better."
 
 
 def _best(workdir: Path, study: AnyStudy, results: Sequence[Result]) -> list[str]:

@@ -23,6 +23,8 @@ _FORMATS = {
     "output_tokens_per_second": "{:,.0f}",
 }
 _UNKNOWN = "–"
+# Fields that `results.md` shows: the architectures of a study may differ in dozens.
+_FIELDS = 6
 
 
 class Result(NamedTuple):
@@ -60,25 +62,25 @@ def fields_of(results: Sequence[Result]) -> list[str]:
 
 
 def write_tables(workdir: Path, study: AnyStudy, results: Sequence[Result]) -> str:
-    """Writes `results.csv`, with all columns, and `results.md`; returns the latter."""
+    """Writes `results.csv`, with all columns, and `results.md`; returns the latter.
+
+    Trials stand from the best to the worst.
+    """
     workdir.mkdir(parents=True, exist_ok=True)
-    searched = isinstance(study, Search)
-    if searched:
-        results = ranked(study, results)
+    results = ranked(study, results)
     fields = fields_of(results)
     rows = [_row(result, split) for result in results for split in study.splits]
     signatures = sorted({key for row in rows for key in row if key.endswith("_signature")})
     text = io.StringIO()
-    columns = ["trial", "split", "outcome", *(["objective"] if searched else ())]
-    columns += [*fields, *COLUMNS, *signatures]
+    columns = ["trial", "split", "outcome", "objective", *fields, *COLUMNS, *signatures]
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     replace_file(workdir / "results.csv", text.getvalue())
-    markdown = _markdown(study, rows, fields if searched else [], signatures)
+    markdown = _markdown(study, rows, fields if len(fields) <= _FIELDS else [], signatures)
     ran = sorted({line for result in results for line in result.trial.training.get("ran", ())})
     markdown += ["", *(f"- {line}" for line in ran)] if ran else []
-    first = best(study, results) if searched else None
+    first = best(study, results)
     if first:
         markdown += ["", f"The best again: `{repeat(first.job, workdir)}`"]
     replace_file(workdir / "results.md", "\n".join(markdown) + "\n")
@@ -119,7 +121,7 @@ def _markdown(
     heads = {"trial": "trial"}
     if len(study.splits) > 1:
         heads["split"] = "split"
-    if fields:
+    if isinstance(study, Search):
         heads["objective"] = f"best {study.objective.replace('_', ' ')}"
     heads |= short
     heads |= {column: column.replace("_", " ") for column in study.columns}
@@ -137,8 +139,8 @@ def _markdown(
             for column in heads
         )
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    if len(study.splits) == 1:
-        lines += ["", f"Split: {study.splits[0]}."]
+    split = f"Split: {study.splits[0]}. " if len(study.splits) == 1 else ""
+    lines += ["", f"{split}From the best to the worst by {study.objective}, {study.compared}."]
     for key in signatures:
         name = key.removesuffix("_signature")
         found = sorted({row[key] for row in rows if key in row})

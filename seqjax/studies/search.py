@@ -98,6 +98,11 @@ class Search:
         )
 
     @property
+    def compared(self) -> str:
+        """On what the objective is measured."""
+        return "its best while training"
+
+    @property
     def names(self) -> list[str]:
         """The names of all trials in order."""
         return [f"trial-{number:04}" for number in range(self.trials or self._size())]

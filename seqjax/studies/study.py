@@ -75,6 +75,7 @@ class AnyStudy(Protocol):
       columns: what the table shows, among `COLUMNS`.
       objective: the validation metric by which trials are compared.
       higher: whether its larger values are the better ones.
+      compared: where it is measured, in words.
       names: the names of all trials in order.
     """
 
@@ -83,6 +84,7 @@ class AnyStudy(Protocol):
     columns: tuple[str, ...]
     objective: str
     higher: bool
+    compared: str
     names: Sequence[str]
 
     def jobs(self, path: str, overrides: Overrides) -> dict[str, Job]:
@@ -130,7 +132,8 @@ class Study:
     Attributes:
       name: what the table is headed with.
       trials: the config of each trial by its name, in the order of the table.
-      splits: the splits that every trial is evaluated on.
+      splits: the splits that every trial is evaluated on; where 'validation' is among them, that
+        one ranks the trials, since what a test split has chosen it cannot judge any more.
       columns: what the table shows, among `COLUMNS`.
 
     Raises:
@@ -139,7 +142,7 @@ class Study:
 
     name: str
     trials: Mapping[str, ml_collections.ConfigDict]
-    splits: tuple[str, ...] = ("test",)
+    splits: tuple[str, ...] = ("validation", "test")
     columns: tuple[str, ...] = (
         ("parameters", "updates", "training_seconds", "loss", "perplexity", "bleu", "exact_match")
         + ("output_tokens_per_second",)
@@ -153,6 +156,9 @@ class Study:
                 raise UserError(f"trial {name!r}: expected letters, digits, '.', '_' and '-' only")
             if name.lower() in _FILES:
                 raise UserError(f"trial {name!r}: the sweep writes a file there; rename the trial")
+            for other in self.trials:
+                if other != name and other.lower() == name.lower():
+                    raise UserError(f"trials {name!r} and {other!r}: may be one folder; rename one")
         check_report(self)
 
     @property
@@ -209,9 +215,18 @@ class Study:
             for (name, config), differ in zip(configs.items(), fields, strict=True)
         }
 
+    @property
+    def compared(self) -> str:
+        """On which split the objective is measured."""
+        return f"on {self._judge}"
+
+    @property
+    def _judge(self) -> str:
+        return "validation" if "validation" in self.splits else self.splits[0]
+
     def value(self, trial: Trial) -> float | None:
-        """Returns a trial's value of the objective on the first split."""
-        value = trial.splits.get(self.splits[0], {}).get(self.objective)
+        """Returns a trial's value of the objective on the split that ranks."""
+        value = trial.splits.get(self._judge, {}).get(self.objective)
         return value if isinstance(value, int | float) and math.isfinite(value) else None
 
 

@@ -23,6 +23,7 @@ from seqjax.studies.trial import Trial, as_trial, fingerprint
 from seqjax.studies.trial_group import TrialGroup, grouped
 from seqjax.studies.trial_queue import Claim, Offer, Standing, TrialQueue
 from seqjax.studies.trial_run import Launch, TrialRun, plain
+from seqjax.training.saved import newest_checkpoint
 
 # How often what runs here is looked at, and how often the storage is asked for work, in seconds.
 _LOOK = 0.5
@@ -110,13 +111,16 @@ class Sweep:
         return self._grouped(names, self._vectorize, self._workers)
 
     def _grouped(self, names: Sequence[str], vectorize: str, workers: int) -> list[list[str]]:
-        states: dict[str, dict[str, Job]] = {}
+        # One program is at one step: what is further than others would have to go back to them.
+        alike: dict[tuple[str, int], dict[str, Job]] = {}
         for name in names:
             if name in self.jobs:
-                states.setdefault(self.trial(name).state(), {})[name] = self.jobs[name]
+                trial = self.trial(name)
+                place = trial.state(), newest_checkpoint(trial.folder)
+                alike.setdefault(place, {})[name] = self.jobs[name]
         return [
             group
-            for state, jobs in states.items()
+            for (state, _), jobs in alike.items()
             if state.startswith("to ")
             for group in grouped(jobs, vectorize, workers)
         ]
@@ -194,7 +198,7 @@ class Sweep:
                 name: Offer(f"{fingerprint(plain(job.config))} {splits}", job.fields)
                 for name, job in self.jobs.items()
             }
-        self._queue.enter(offers, self._void())
+        self._queue.enter(offers, self._names, self._void())
         self._look_up()
         for name in self._names:
             if self._standing(name).state in ("complete", "pruned"):
@@ -239,9 +243,14 @@ class Sweep:
 
     def _take_seats(self, threads: concurrent.futures.ThreadPoolExecutor) -> None:
         """Claims as many trials as can run here."""
+        seats = list(itertools.chain(*self._seats.values()))
+        # After a laptop's sleep, nobody has told for long that what runs here lives.
+        for seat in seats:
+            self._beat(seat)
         self._queue.revive()
+        taken = {seat.claim.name for seat in seats}
         while len(self._seats) < self._workers:
-            claim = self._queue.claim(self._names)
+            claim = self._queue.claim([name for name in self._names if name not in taken])
             if claim is None:
                 break
             self._know(claim.name, claim.point)
@@ -282,12 +291,8 @@ class Sweep:
         """Tells the storage how a trial goes on; ends it where that says so."""
         if seat.run.stop.is_set():
             return
-        now = time.monotonic()
-        if now - seat.beat > self._queue.beat_seconds:
-            seat.beat = now
-            if not self._queue.beat(seat.claim):
-                self._board.say(f"{seat.place}: another worker has it, since this one was silent")
-                seat.run.stop.set()
+        if time.monotonic() - seat.beat > self._queue.beat_seconds:
+            self._beat(seat)
         now_there = size(seat.run.folder / METRICS)
         if now_there == seat.seen:
             return
@@ -297,6 +302,15 @@ class Sweep:
         values = [value for _, value in seat.curves.get(self.study.objective, ())]
         if self._queue.report(seat.claim, values) and seat.run.phase == "train":
             seat.pruned = True
+            seat.run.stop.set()
+
+    def _beat(self, seat: _Seat) -> None:
+        """Tells the storage that a trial lives; ends it where another worker has it."""
+        if seat.run.stop.is_set():
+            return
+        seat.beat = time.monotonic()
+        if not self._queue.beat(seat.claim):
+            self._board.say(f"{seat.place}: another worker has it, since this one was silent")
             seat.run.stop.set()
 
     def _leave(self, seat: _Seat, stopped_by: int) -> int:

@@ -161,17 +161,24 @@ class TrialQueue:
                     )
 
     @patient
-    def enter(self, offers: Mapping[str, Offer], void: Collection[str] = ()) -> None:
+    def enter(
+        self,
+        offers: Mapping[str, Offer],
+        names: Collection[str] | None = None,
+        void: Collection[str] = (),
+    ) -> None:
         """Puts trials into the queue that are not in it, and those that failed once more.
 
         Args:
-          offers: the trials by name, in order.
+          offers: the trials of the study by name, in order.
+          names: those that are to be run, by default all: of a study whose trials are started one
+            by one each start enters its own.
           void: those whose results are gone, to be run again though they are finished.
         """
         self._offers = dict(offers)
         attempts = self._attempts()
         added = False
-        for name in offers:
+        for name in offers if names is None else names:
             trial = _decisive(attempts[name])
             gone = trial and name in void and trial.state.is_finished()
             if trial is None or trial.state.name == "FAIL" or gone:

@@ -22,7 +22,8 @@ from seqjax.studies.study import Study
 def get_study():
     good, bad = load_config_file("{_DEMO}"), load_config_file("{_DEMO}")
     bad.optimizer.learning_rate, bad.optimizer.clip = 1e30, 0.0
-    return Study("rates", {{"bad": bad, "good": good}}, columns=("updates", "bleu", "loss"))
+    columns = ("updates", "bleu", "loss")
+    return Study("rates", {{"bad": bad, "good": good}}, splits=("test",), columns=columns)
 """
 
 
@@ -37,7 +38,7 @@ def sweep(tmp_path, tiny, monkeypatch, capsys):
     launched = []
 
     @contextlib.contextmanager
-    def launcher():
+    def launcher(environments):
         launch.signal = 0
         yield launch
 
@@ -72,8 +73,10 @@ def test_a_study_from_its_file_to_its_table(sweep):
     assert "[1/2] bad: failed: the loss is " in error or "failed: the gradient is " in error
     assert error.endswith("[2/2] good: done\n1 of 2 trials failed\n")
     assert out == (sweep.workdir / "results.md").read_text()
-    assert out.splitlines()[2] == "| trial | updates | bleu | loss | outcome |"
-    bad, good = csv.DictReader((sweep.workdir / "results.csv").open(encoding="utf-8"))
+    assert (
+        out.splitlines()[2] == "| trial | clip | learning_rate | updates | bleu | loss | outcome |"
+    )
+    good, bad = csv.DictReader((sweep.workdir / "results.csv").open(encoding="utf-8"))
     assert bad["outcome"].startswith("failed: the ") and "training diverged" in bad["outcome"]
     assert (good["trial"], good["split"], good["outcome"]) == ("good", "test", "done")
     assert good["updates"] == "3" and 0 < float(good["training_seconds"]) < 100
@@ -94,7 +97,7 @@ def test_a_study_from_its_file_to_its_table(sweep):
     code, out, _ = sweep("--trial=good", fields={"decode.beam_size": 2})
     assert code == 0
     assert sweep.launched == [("train", "good"), ("evaluate", "good")]
-    assert "| good | 3 | " in out and "| bad | – | – | – | not run |" in out
+    assert "| good | 1 | 0.002 | 3 | " in out and "| bad | 0 | 1e+30 | – | – | – | not run |" in out
 
     # A longer budget would make of it what neither config says.
     sweep.launched.clear()
@@ -103,7 +106,7 @@ def test_a_study_from_its_file_to_its_table(sweep):
     assert out.startswith("good: refused: train.duration is '4', but ") and out.count("\n") == 1
     code, out, _ = sweep("--trial=good", fields=longer)
     assert (code, sweep.launched) == (1, [])
-    assert "| good | – | – | – | failed: train.duration is '4', but the run in " in out
+    assert "| good | 1 | 0.002 | – | – | – | failed: train.duration is '4', but the run in " in out
 
 
 @pytest.mark.parametrize(

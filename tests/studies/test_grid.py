@@ -58,7 +58,7 @@ def test_mistakes_are_told(function, arguments, message):
     assert message in _error(function, *arguments)
 
 
-def test_trials_are_named_by_the_fields_in_which_they_differ():
+def test_trials_are_named_by_the_fields_that_are_changed():
     base = default_config()
     changes = product(
         zipped(sweep(_LAYERS, [1, 2]), sweep("model.decoder.layers", [2, 1])),
@@ -67,12 +67,12 @@ def test_trials_are_named_by_the_fields_in_which_they_differ():
     )
     made = trials(base, changes)
     assert list(made) == [
-        "encoder.layers-1_decoder.layers-2_learning_rate-0.001",
-        "encoder.layers-1_decoder.layers-2_learning_rate-1e-05",
-        "encoder.layers-2_decoder.layers-1_learning_rate-0.001",
-        "encoder.layers-2_decoder.layers-1_learning_rate-1e-05",
+        "encoder.layers-1_decoder.layers-2_train.patience-7_learning_rate-0.001",
+        "encoder.layers-1_decoder.layers-2_train.patience-7_learning_rate-1e-05",
+        "encoder.layers-2_decoder.layers-1_train.patience-7_learning_rate-0.001",
+        "encoder.layers-2_decoder.layers-1_train.patience-7_learning_rate-1e-05",
     ]
-    config = made["encoder.layers-2_decoder.layers-1_learning_rate-1e-05"]
+    config = made["encoder.layers-2_decoder.layers-1_train.patience-7_learning_rate-1e-05"]
     assert (config.model.decoder.layers, config.train.patience) == (1, 7)
     assert base == default_config()
 
@@ -90,15 +90,25 @@ def test_trials_are_named_by_the_fields_in_which_they_differ():
         ),
         (sweep(_RATE, [0.00123456, 0.5]), ["learning_rate-0.001235", "learning_rate-0.5"]),
         (sweep(_RATE, [0.25, 0.25002]), ["learning_rate-0.25", "learning_rate-0.25002"]),
-        # What is told apart by no name is counted.
-        (sweep("data.train", ["a/b", "a-b"]), ["trial-1", "trial-2"]),
-        (sweep("data.train", ["a" * 120, "b"]), ["trial-1", "trial-2"]),
+        # What is told apart by no name, or has none that a folder may have, gets a digest.
+        (sweep("data.train", ["a/b", "a-b"]), ["train-a-b", "train-a-b-8562567b"]),
+        (sweep("data.train", ["a", "A"]), ["train-a", "train-A-60a5458b"]),
+        (sweep("data.train", ["a" * 120]), [f"train-{'a' * 105}-eb2586ad"]),
+        (sweep("seed", [3]), ["seed-3"]),
         ([{}], ["base"]),
         ([{}, {"seed": 1}], ["seed-0", "seed-1"]),
     ],
 )
 def test_names_are_those_of_folders(changes, names):
     assert list(trials(default_config(), changes)) == names
+
+
+def test_what_is_added_to_a_study_gives_no_trial_another_name():
+    base, rates = default_config(), sweep(_RATE, [0.25, 0.25002, 1e-3])
+    few = trials(base, product(rates[:1], sweep(_SEED, [0])))
+    many = trials(base, product(rates, sweep(_SEED, [0, 1])))
+    for name, config in few.items():
+        assert many[name] == config
 
 
 def test_what_makes_no_trials_is_told():

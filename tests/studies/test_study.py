@@ -67,8 +67,17 @@ def test_the_objective_is_the_first_column_that_tells_how_good_a_trial_is():
     ):
         study = Study("s", configs, columns=columns)
         assert (study.objective, study.higher) == (objective, higher)
-    found = Trial(splits={"test": {"loss": 2.0}, "train": {"loss": 1.0}})
-    assert study.value(found) == 2.0
+    metrics = {"test": {"loss": 2.0}, "validation": {"loss": 3.0}, "train": {"loss": 1.0}}
+    # What a test split has chosen it could not judge any more.
+    for splits, value in (
+        (("validation", "test"), 3.0),
+        (("test", "validation"), 3.0),
+        (("test",), 2.0),
+        (("train", "test"), 1.0),
+    ):
+        study = Study("s", configs, splits, columns=("updates",))
+        assert study.value(Trial(splits=metrics)) == value
+        assert study.compared == f"on {'validation' if value == 3 else splits[0]}"
     assert study.value(Trial(splits={"test": {"loss": "nan"}})) is study.value(Trial()) is None
 
 

@@ -2,6 +2,7 @@ import csv
 import json
 import math
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -233,7 +234,7 @@ def test_what_shares_a_program(vectorize, workers, sizes):
 
 
 def test_a_study_may_lie_in_a_bucket(bucket, tmp_path, fake):
-    study = Study("pair", {"a": default_config(), "b": default_config()})
+    study = Study("pair", {"a": default_config(), "b": default_config()}, ("test",))
     storage = f"sqlite:///{tmp_path / 'study.db'}"
     assert Sweep(study, "study.py", bucket, (), fake, storage=storage).run(["a", "b"]) == 0
     assert "31.25" in (bucket / "results.csv").read_text()
@@ -244,7 +245,7 @@ def test_a_failure_stands_in_the_table_and_the_others_run(sweep, fake, tmp_path,
     fake.answers["train", "a"] = Outcome(2, "", "seqjax: error: out of | luck")
     assert sweep().run(["a", "b"]) == 1
     assert fake.launched == [("train", "a", None), ("train", "b", None), ("evaluate", "b", "test")]
-    assert [row["outcome"] for row in _rows(tmp_path)] == ["failed: out of | luck", "done"]
+    assert [row["outcome"] for row in _rows(tmp_path)] == ["done", "failed: out of | luck"]
     table = (tmp_path / "results.md").read_text()
     assert "| a | – | – | – | – | – | – | – | – | failed: out of \\| luck |" in table
     error = capsys.readouterr().err
@@ -397,9 +398,11 @@ def test_updates_and_seconds_are_those_of_the_run(sweep, tmp_path):
     assert sweep().run(["a"]) == 0
     row = _rows(tmp_path)[0]
     assert (row["updates"], row["training_seconds"]) == ("8", "17.25")
-    assert (tmp_path / "results.md").read_text().splitlines()[-2:] == [
+    assert (tmp_path / "results.md").read_text().splitlines()[-4:] == [
         "- 2026-11-22, 2 x cpu, jax 0.10.2, commit 0123456789 (changed)",
         "- 2026-11-22, 2 x cpu, jax 0.10.2, commit unknown (changed)",
+        "",
+        f"The best again: `python launch.py train --config=study.py:a --workdir={run}-again`",
     ]
 
 
@@ -597,8 +600,40 @@ def test_an_error_of_one_trial_ends_the_others(search):
     assert stopped == [True]
 
 
+def test_what_is_further_than_others_is_no_program_with_them(sweep, tmp_path):
+    """One program is at one step: the others' would have to be trained again."""
+    for name, step in (("a", "9"), ("b", "6")):
+        _train(tmp_path / name, {})
+        (tmp_path / name / "checkpoints" / "9").rename(tmp_path / name / "checkpoints" / step)
+    assert sweep(vectorize="auto").groups(["a", "b"]) == [["a"], ["b"]]
+    (tmp_path / "b" / "checkpoints" / "9").mkdir()
+    assert sweep(vectorize="auto").groups(["a", "b"]) == [["a", "b"]]
+
+
+def test_a_sweep_that_slept_does_not_take_its_own_trial_for_dead(sweep, fake, tmp_path):
+    """As a laptop that is shut: the storage's clock went on, its own has not."""
+    made, slept = sweep(workers=2), threading.Event()
+
+    def launch(arguments, stop, show):
+        if arguments[0] == "train" and not slept.is_set():
+            # After the first sign of life; the next one is due in half a minute.
+            time.sleep(1)
+            with sqlite3.connect(tmp_path / "study.db") as connection:
+                hour = "datetime('now', '-1 hour')"
+                connection.execute(f"UPDATE trial_heartbeats SET heartbeat = {hour}")
+            slept.set()
+            # Until the sweep has looked for work again, since a seat is free.
+            time.sleep(3)
+        return fake(arguments, stop, show)
+
+    launch.signal = 0
+    made._launch = launch
+    assert made.run(["a"]) == 0
+    assert slept.is_set() and fake.launched == [("train", "a", None), ("evaluate", "a", "test")]
+
+
 def test_machines_with_one_storage_need_no_folder_in_common(fake, tmp_path):
-    study = Study("pair", {"a": default_config(), "b": default_config()})
+    study = Study("pair", {"a": default_config(), "b": default_config()}, ("test",))
     storage = f"sqlite:///{tmp_path}/shared.db"
     sweeps = [
         Sweep(study, "study.py", tmp_path / name, (), fake, storage=storage) for name in ("x", "y")
@@ -640,7 +675,8 @@ _WORKER = """
                     print(Path(arguments[1]).name, os.getpid(), file=file)
             return outcome
 
-    study = Study("shared", trials(default_config(), sweep("seed", range(8))))
+    listed = trials(default_config(), sweep("seed", range(8)))
+    study = Study("shared", listed, ("test",))
     shared = Sweep(study, "study.py", "runs", (), Slow(), storage={storage!r}, lost_after=4)
     sys.exit(shared.run(study.names))
 """

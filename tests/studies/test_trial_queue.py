@@ -27,7 +27,7 @@ def queue(tmp_path):
         if offers is None:
             offers = {name: Offer(name, {"seed": i + 1}) for i, name in enumerate(_NAMES)}
         if enter:
-            queue.enter(offers, void)
+            queue.enter(offers, void=void)
         return queue
 
     return make
