@@ -19,8 +19,9 @@ from seqjax.errors import UserError
 from seqjax.files import check_run_path, in_bucket, replace_file
 from seqjax.overrides import apply_overrides
 from seqjax.parallel.catalog import find_devices
-from seqjax.studies.study import Study
+from seqjax.studies.search import Search
 from seqjax.studies.study_files import load_study
+from seqjax.studies.trial_group import check_vectorize
 from seqjax.submission import cloud, kubernetes, local, slurm, tpu
 from seqjax.submission.job import Job, Submission
 from seqjax.validation import validate
@@ -68,6 +69,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="database that the study is kept in, as `sweep` takes it: postgresql://user@host/name",
     )
     parser.add_argument(
+        "--workers",
+        metavar="N",
+        type=int,
+        help="trials of the study that run at a time; of SLURM's array so many jobs",
+    )
+    parser.add_argument(
+        "--vectorize",
+        metavar="auto|N|off",
+        default="off",
+        help="trials of the study are trained as one program, as `sweep` takes it",
+    )
+    parser.add_argument(
         "--output",
         metavar="DIR",
         type=os.path.expanduser,
@@ -95,6 +108,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="one more option of sbatch, --option=--cpus-per-task=16, or for Kubernetes a label of"
         " the nodes, --option=LABEL=VALUE; may be given several times",
+    )
+    group.add_argument(
+        "--on_demand",
+        action="store_true",
+        help="machines that are not taken away, which cost more; by default spot machines",
     )
     group.add_argument("--zone", metavar="ZONE", default="", help="where the TPUs are")
     group.add_argument("--image", metavar="IMAGE", default="", help="container for Kubernetes")
@@ -146,9 +164,10 @@ def _submit(submission: Submission) -> int:
 
 def _check(arguments: argparse.Namespace, scheduler: ModuleType) -> None:
     """Raises UserError for options that the scheduler does not take, and values it cannot have."""
-    for name in ("devices", "nodes", "time_limit", "option", "zone", "image", "volume"):
+    names = ("devices", "nodes", "time_limit", "option", "on_demand", "zone", "image", "volume")
+    for name in names:
         value = getattr(arguments, name)
-        if value not in ("", None, []) and name not in scheduler.OPTIONS:
+        if value not in ("", None, [], False) and name not in scheduler.OPTIONS:
             taken = ", ".join(f"--{option}" for option in scheduler.OPTIONS) or "none of its kind"
             raise UserError(f"--{name}: --on={arguments.on} does not take it; it takes {taken}")
     if arguments.nodes is not None and arguments.nodes < 1:
@@ -161,8 +180,11 @@ def _check(arguments: argparse.Namespace, scheduler: ModuleType) -> None:
         raise UserError(f"--zone={arguments.zone}: expected a zone such as us-east5-a")
     if arguments.study and arguments.config:
         raise UserError("--study and --config: expected one of the two")
-    if arguments.storage and not arguments.study:
-        raise UserError(f"--storage={arguments.storage}: goes with --study=FILE")
+    for name, default in (("storage", ""), ("workers", None), ("vectorize", "off")):
+        if getattr(arguments, name) != default and not arguments.study:
+            raise UserError(f"--{name}={getattr(arguments, name)}: goes with --study=FILE")
+    if arguments.workers is not None and arguments.workers < 1:
+        raise UserError(f"--workers={arguments.workers}: expected at least 1")
     if arguments.storage and "://" not in arguments.storage:
         raise UserError(
             f"--storage={arguments.storage}: expected a database such as"
@@ -182,14 +204,19 @@ def _job(
     if arguments.study:
         study = load_study(arguments.study)
         configs = [job.config for job in study.jobs(arguments.study, overrides).values()]
-        if isinstance(study, Study):
-            trials = tuple(study.names)
-        else:
-            # A search finds out what to try as it goes: it is one job.
+        check_vectorize(arguments.vectorize, isinstance(study, Search))
+        if isinstance(study, Search):
+            # It finds out what to try as it goes.
             configs.append(study.config(overrides))
+        elif arguments.vectorize == "off":
+            trials = tuple(study.names)
         file = _inside(arguments.study, "study", here, scheduler)
-        kept = [f"--storage={arguments.storage}"] if arguments.storage else []
-        command = ("sweep", f"--study={file}", f"--workdir={workdir}", *kept, *options)
+        more = [f"--storage={arguments.storage}"] if arguments.storage else []
+        if arguments.vectorize != "off":
+            more.append(f"--vectorize={arguments.vectorize}")
+        if arguments.workers and scheduler is not slurm:
+            more.append(f"--workers={arguments.workers}")
+        command = ("sweep", f"--study={file}", f"--workdir={workdir}", *more, *options)
     else:
         configs = [load_run_config("submit", arguments.config, workdir)]
         apply_overrides(configs[0], overrides)
@@ -217,10 +244,13 @@ def _job(
         devices=devices,
         time_limit=arguments.time_limit,
         trials=trials,
+        workers=arguments.workers or 0,
         storage=arguments.storage,
         corpora=corpora,
         environment=environment,
+        wandb=any(config.reporting.wandb_project for config in configs),
         options=tuple(arguments.option),
+        on_demand=arguments.on_demand,
         zone=arguments.zone,
         image=arguments.image,
         volume=arguments.volume,

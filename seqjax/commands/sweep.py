@@ -12,6 +12,7 @@ from seqjax.studies.search import Search
 from seqjax.studies.study import chosen
 from seqjax.studies.study_files import load_study
 from seqjax.studies.sweep import Sweep
+from seqjax.studies.trial_group import check_vectorize
 
 HELP = (
     "Trains and evaluates the trials of a study, each in WORKDIR/TRIAL and in a process of its own,"
@@ -82,16 +83,10 @@ def run(arguments: argparse.Namespace, overrides: Sequence[tuple[str, str]]) -> 
         number = getattr(arguments, option)
         if number < least:
             raise UserError(f"--{option}={number}: expected at least {least}")
-    vectorize = arguments.vectorize
-    if vectorize not in ("auto", "off") and not (vectorize.isdecimal() and int(vectorize)):
-        raise UserError(f"--vectorize={vectorize}: expected 'auto', 'off', or a number from 1")
     study = load_study(arguments.study)
     names = chosen(study, arguments.trial)
-    if isinstance(study, Search) and vectorize.isdecimal():
-        raise UserError(
-            f"--vectorize={vectorize}: the trials of a search are drawn one after the other;"
-            " expected 'auto' or 'off', which both run each by itself"
-        )
+    vectorize = arguments.vectorize
+    check_vectorize(vectorize, isinstance(study, Search))
     with Launcher(gpu_shares(arguments.workers)) as launch:
         sweep = Sweep(
             study,

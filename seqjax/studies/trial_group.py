@@ -5,6 +5,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
+from seqjax.errors import UserError
 from seqjax.studies.study import Job
 from seqjax.studies.trial import Trial
 from seqjax.studies.trial_run import Launch, TrialRun, reason
@@ -16,6 +17,17 @@ Show = Callable[[str], None]
 _SOME_DIVERGED = 1
 # So many are one program where nobody says how many: their states lie in memory side by side.
 _MOST = 16
+
+
+def check_vectorize(vectorize: str, searched: bool) -> None:
+    """Raises UserError where `--vectorize` is none, or a search is to be grouped by a number."""
+    if vectorize not in ("auto", "off") and not (vectorize.isdecimal() and int(vectorize)):
+        raise UserError(f"--vectorize={vectorize}: expected 'auto', 'off', or a number from 1")
+    if searched and vectorize.isdecimal():
+        raise UserError(
+            f"--vectorize={vectorize}: the trials of a search are drawn one after the other;"
+            " expected 'auto' or 'off', which both run each by itself"
+        )
 
 
 def grouped(jobs: Mapping[str, Job], vectorize: str, workers: int = 1) -> list[list[str]]:

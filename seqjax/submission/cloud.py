@@ -1,4 +1,4 @@
-"""GPUs of any cloud, or of Kubernetes, that SkyPilot knows: a managed job on spot machines."""
+"""GPUs of any cloud, or of Kubernetes, that SkyPilot knows: a managed job."""
 
 from seqjax.submission import skypilot
 from seqjax.submission.job import (
@@ -12,7 +12,7 @@ from seqjax.submission.job import (
     require_storage,
 )
 
-OPTIONS = ("devices", "nodes")
+OPTIONS = ("devices", "nodes", "on_demand")
 
 
 def submission(job: Job) -> Submission:

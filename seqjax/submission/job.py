@@ -34,10 +34,13 @@ class Job:
       devices: accelerators of all machines together; None for none.
       time_limit: hours, minutes and seconds, '24:00:00'; '' for the scheduler's own.
       trials: the names of a study's trials where they are known; empty for a single run.
+      workers: trials of a study that run at a time; 0 where nothing is said.
       storage: URL of the database that a study is kept in; '' for SQLite in its folder.
       corpora: the folders of the configs' corpora, with variables as they are here.
       environment: those variables, by name and value.
+      wandb: whether a run reports to Weights & Biases.
       options: more for SLURM, '--partition=gpu'; for Kubernetes labels of nodes, 'LABEL=VALUE'.
+      on_demand: whether machines of clouds may not be taken away, which costs more.
       zone: where Google Cloud has the TPUs.
       image: the container for Kubernetes, with seqjax in it.
       volume: 'CLAIM:/PATH', a persistent volume claim of Kubernetes and where it is mounted.
@@ -53,10 +56,13 @@ class Job:
     devices: Devices | None = None
     time_limit: str = ""
     trials: tuple[str, ...] = ()
+    workers: int = 0
     storage: str = ""
     corpora: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
+    wandb: bool = False
     options: tuple[str, ...] = ()
+    on_demand: bool = False
     zone: str = ""
     image: str = ""
     volume: str = ""

@@ -1,4 +1,4 @@
-"""Tasks of SkyPilot: a managed job, which moves on to another machine when it loses a spot one.
+"""Tasks of SkyPilot: a managed job, which moves on to another machine when it loses its own.
 
 https://docs.skypilot.co/en/latest/reference/yaml-spec.html
 """
@@ -12,6 +12,7 @@ from seqjax.submission.job import STOPPED, Job, Submission, text
 
 # What runs a verb where the code was copied to.
 _PROGRAM = (".venv/bin/python", "launch.py")
+_KEY = "WANDB_API_KEY"
 # The extras for buckets and databases, called like the beginnings of their addresses.
 _ADDRESSES = ("gs", "s3", "postgresql")
 
@@ -31,6 +32,7 @@ def extras(job: Job, hardware: str) -> str:
             " machines get"
         )
     wanted = [hardware, *(extra for extra in _ADDRESSES if extra in schemes)]
+    wanted += ["wandb"] if job.wandb else []
     return ",".join(filter(None, wanted))
 
 
@@ -68,7 +70,7 @@ def submission(
         f"workdir: {json.dumps(str(job.here))}",
         "resources:",
         *(f"  {line}" for line in resources),
-        "  use_spot: true",
+        f"  use_spot: {'false' if job.on_demand else 'true'}",
         "  job_recovery:",
         # A training that was told to stop has saved, and goes on from there.
         f"    recover_on_exit_codes: [{STOPPED}]",
@@ -78,5 +80,8 @@ def submission(
         *(f"  {line}" for line in "\n".join(command).split("\n")),
     )
     path = shlex.quote(str(job.folder / "task.yaml"))
-    launch = f"sky jobs launch --yes --detach-run {path}"
-    return Submission({"task.yaml": task}, launch, program="sky")
+    # The key of Weights & Biases is that of the shell it is submitted from, and stands in no file.
+    key = f"--env {_KEY} " if job.wandb else ""
+    note = f"a run reports to Weights & Biases: {_KEY} has to be set" if job.wandb else ""
+    launch = f"sky jobs launch --yes --detach-run {key}{path}"
+    return Submission({"task.yaml": task}, launch, program="sky", note=note)

@@ -1,4 +1,4 @@
-"""SLURM: one task for each node; an array of jobs for a study.
+"""SLURM: one task for each node; an array of jobs for a study, of its trials or its workers.
 
 What is stopped by the time limit or by a job that goes before it has saved, and leaves with exit
 code 143: it is queued again, and the same command goes on.
@@ -24,6 +24,8 @@ _NOTE = (
     "the jobs share study.db in WORKDIR: SQLite needs a file system that keeps locks between"
     " machines, which not every NFS or Lustre does; --storage=postgresql://user@host/name is safe"
 )
+# Jobs that an array has at most where SLURM's MaxArraySize is what it is by default.
+_LARGEST_ARRAY = 1000
 # Seconds before the time limit at which a training is told to save.
 _NOTICE = 120
 
@@ -36,16 +38,22 @@ def submission(job: Job) -> Submission:
     for option in job.options:
         if not option.startswith("-") or len(option.split("\n")) > 1:
             raise UserError(f"--option={option}: expected an option of sbatch, --partition=gpu")
-    if not job.trials:
+    if not job.trials and job.workers < 2:
         command = job.command() if job.is_study else job.command("--processes=auto")
         script = _script(job, "%j", command)
         path = shlex.quote(str(job.folder / "job.sbatch"))
         return Submission({"job.sbatch": script}, f"sbatch {path}", program="sbatch")
-    trial = f'{job.command()} --trial="${{trials[$SLURM_ARRAY_TASK_ID]}}"'
-    array = f"#SBATCH --array=0-{len(job.trials) - 1}"
-    names = f"trials=({shlex.join(job.trials)})"
+    if job.trials:
+        trial = f'{job.command()} --trial="${{trials[$SLURM_ARRAY_TASK_ID]}}"'
+        array = f"#SBATCH --array=0-{len(job.trials) - 1}"
+        array += f"%{job.workers}" if job.workers else ""
+        names = [f"trials=({shlex.join(job.trials)})"]
+    else:
+        # A search, or trials that are trained together: whoever is free takes what is next.
+        trial, names = job.command(), []
+        array = f"#SBATCH --array=0-{job.workers - 1}"
     files = {
-        "trials.sbatch": _script(job, "%A-%a", trial, head=[array], before=[names]),
+        "trials.sbatch": _script(job, "%A-%a", trial, head=[array], before=names),
         # It finds all of them done, tries again those that failed, and writes the table.
         "table.sbatch": _script(job, "%j", job.command()),
         "submit.sh": text(
@@ -58,7 +66,10 @@ def submission(job: Job) -> Submission:
         ),
     }
     path = shlex.quote(str(job.folder / "submit.sh"))
-    note = "" if job.storage else _NOTE
+    notes = [] if job.storage else [_NOTE]
+    if len(job.trials) > _LARGEST_ARRAY:
+        notes.append(f"an array of {len(job.trials)} jobs needs a larger MaxArraySize of SLURM")
+    note = "; ".join(notes)
     return Submission(files, f"bash {path}", program="sbatch", note=note)
 
 

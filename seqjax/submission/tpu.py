@@ -14,7 +14,7 @@ from seqjax.submission.job import (
     text,
 )
 
-OPTIONS = ("devices", "zone")
+OPTIONS = ("devices", "zone", "on_demand")
 
 # What Google calls a slice where it differs, and the software of its machines.
 # https://cloud.google.com/tpu/docs/runtimes
@@ -55,6 +55,10 @@ def submission(job: Job) -> Submission:
     kind = f"{_TYPES.get(slice_.kind, slice_.kind.removeprefix('tpu-'))}-{slice_.number}"
     runtime = _RUNTIMES.get(slice_.kind, _OLDER_RUNTIME)
     # The trials of a study are processes of their own.
+    if job.workers > 1:
+        raise UserError(
+            f"--workers={job.workers}: expected 1, since a process takes all TPUs of its machine"
+        )
     command = skypilot.run(job) if job.is_study else skypilot.run(job, "--processes=auto")
     install = skypilot.install(skypilot.extras(job, "tpu"))
     resources = [
@@ -66,7 +70,9 @@ def submission(job: Job) -> Submission:
     found = skypilot.submission(job, resources, install, [*job.exports, command])
     recipe = _recipe(job, kind, runtime, install, command)
     path = shlex.quote(str(job.folder / "gcloud.sh"))
+    note = f"{found.note}; gcloud.sh does not hand it on" if found.note else ""
     return found._replace(
+        note=note,
         files={**found.files, "gcloud.sh": recipe},
         otherwise=f"bash {path}" if job.zone else f"ZONE=us-east5-a bash {path}",
     )
@@ -121,7 +127,7 @@ def _recipe(job: Job, kind: str, runtime: str, install: list[str], command: str)
         "while true; do",
         '  if [ "$(state)" != READY ]; then',
         '    [ -z "$(state)" ] || on_tpu delete "$NAME" --quiet',
-        '    told=$(on_tpu create "$NAME" --spot \\',
+        f'    told=$(on_tpu create "$NAME"{"" if job.on_demand else " --spot"} \\',
         f"      --accelerator-type={kind} --version={runtime} 2>&1)",
         "    code=$?",
         '    echo "$told" >&2',

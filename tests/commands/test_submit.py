@@ -55,6 +55,16 @@ def test_without_the_schedulers_command_it_is_told(submit, nothing_installed, tm
     assert error == (f"sbatch is not installed here: run where it is: bash {files / 'submit.sh'}\n")
 
 
+def test_a_sweep_gets_its_workers_and_its_groups(submit):
+    options = [_STUDY, "--workdir=runs/x", "--workers=2", "--dry_run"]
+    out = submit("--on=local", *options, "--vectorize=auto")[1]
+    assert "--workdir=runs/x --vectorize=auto --workers=2" in out
+    # Each trial is a job of the array, or each worker where trials are trained together.
+    assert "--array=0-8%2\n" in submit("--on=slurm", *options)[1]
+    out = submit("--on=slurm", *options, "--vectorize=auto")[1]
+    assert "--array=0-1\n" in out and "--workers" not in out and "--trial" not in out
+
+
 def test_machines_elsewhere_get_the_checkout(submit, nothing_installed, tmp_path):
     options = ["--on=tpu", _DEMO, _BUCKET, "--devices=tpu-v5e-16", "--zone=us-east5-a"]
     code, out, error = submit(*options)
@@ -155,6 +165,11 @@ def test_a_search_is_one_sweep_which_names_its_database(submit, on):
             ["--on=slurm", _DEMO, "--zone=us-east5-a"],
             "--zone: --on=slurm does not take it; it takes --devices, --nodes, --time_limit,",
         ),
+        (["--on=slurm", _DEMO, "--on_demand"], "--on_demand: --on=slurm does not take it"),
+        (["--on=slurm", _DEMO, "--workers=2"], "--workers=2: goes with --study=FILE"),
+        (["--on=local", _STUDY, "--workers=0"], "--workers=0: expected at least 1"),
+        (["--on=local", _STUDY, "--vectorize=x"], "--vectorize=x: expected 'auto', 'off', or a"),
+        (["--on=local", _SEARCH, "--vectorize=2"], "--vectorize=2: the trials of a search are"),
         (["--on=slurm", _DEMO, "--nodes=0"], "--nodes=0: expected 1 or more"),
         (["--on=slurm", _DEMO, "--time_limit=2h"], "--time_limit=2h: expected hours, minutes and"),
         (["--on=slurm", _DEMO, "--option=gpu"], "--option=gpu: expected an option of sbatch"),

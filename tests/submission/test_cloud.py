@@ -19,6 +19,20 @@ def test_one_machine_has_no_others_to_join(job):
     assert task["setup"].endswith("-e '.[gs]'\n")
 
 
+def test_machines_that_are_not_taken_away_are_asked_for(job):
+    for on_demand in (True, False):
+        asked = job("gs://bucket/x", on_demand=on_demand)
+        task = yaml.safe_load(cloud.submission(asked).files["task.yaml"])
+        assert task["resources"]["use_spot"] == (not on_demand)
+
+
+def test_what_reports_to_weights_and_biases_has_it_and_the_key(job):
+    found = cloud.submission(job("gs://bucket/x", wandb=True))
+    assert "-e '.[gs,wandb]'\n" in found.files["task.yaml"]
+    assert " --env WANDB_API_KEY " in found.command and "WANDB_API_KEY" in found.note
+    assert "WANDB_API_KEY" not in found.files["task.yaml"]
+
+
 @pytest.mark.parametrize(
     "asked, told",
     [

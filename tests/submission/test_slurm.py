@@ -56,6 +56,27 @@ def test_jobs_that_share_a_file_are_told_of_its_locks(job):
         assert f" --workdir=runs/scan --storage={storage}" in served.files[name]
 
 
+def test_an_array_has_no_more_jobs_at_a_time_than_asked_for(job):
+    found = slurm.submission(job("runs/scan", study=True, workers=2))
+    assert "#SBATCH --array=0-2%2\n" in found.files["trials.sbatch"]
+
+
+def test_the_workers_of_a_search_are_an_array_and_share_it(job):
+    search = {"arguments": ("sweep", "--study=search.py", "--workdir=runs/search")}
+    found = slurm.submission(job("runs/search", workers=4, **search))
+    script = found.files["trials.sbatch"]
+    assert "#SBATCH --array=0-3\n" in script and "--trial" not in script
+    assert "launch.py sweep --study=search.py --workdir=runs/search\n" in script
+    assert "SQLite needs" in found.note
+    assert set(slurm.submission(job("runs/search", **search)).files) == {"job.sbatch"}
+
+
+def test_an_array_that_is_too_large_by_default_is_told_of(job):
+    many = tuple(f"trial-{number:04}" for number in range(1001))
+    asked = job(arguments=("sweep", "--study=x.py", "--workdir=runs/x"), trials=many)
+    assert "1001 jobs needs a larger MaxArraySize" in slurm.submission(asked).note
+
+
 @pytest.mark.parametrize(
     "asked, told",
     [

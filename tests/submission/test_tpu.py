@@ -40,6 +40,19 @@ def test_a_slice_is_called_as_google_calls_it(job, devices, accelerators, runtim
     assert found.otherwise.startswith("ZONE=us-east5-a bash ")
 
 
+def test_machines_that_are_not_taken_away_are_asked_for(job):
+    for on_demand in (True, False):
+        asked = job("gs://bucket/x", devices="tpu-v5e-8", on_demand=on_demand)
+        script = tpu.submission(asked).files["gcloud.sh"]
+        assert ('create "$NAME" --spot' in script) != on_demand
+
+
+def test_a_machine_with_tpus_trains_one_trial_at_a_time(job):
+    asked = {"study": True, "storage": "postgresql://me@host/x", "devices": "tpu-v5e-8"}
+    with pytest.raises(UserError, match="--workers=2: expected 1, since a process takes all TPUs"):
+        tpu.submission(job("gs://bucket/x", workers=2, **asked))
+
+
 def _packing(found):
     """Returns the lines of the recipe that pack the code."""
     script = found.files["gcloud.sh"]
