@@ -130,7 +130,7 @@ class Sweep:
         return TrialGroup([self.trial(name) for name in names], self.study.splits)
 
     def run(self, names: Sequence[str]) -> int:
-        """Runs trials in order, and writes the tables after each.
+        """Runs trials in order, and writes tables and page after each.
 
         Returns:
           0 when all of them are done, 1 when some failed, 128 + n when signal n ended it.
@@ -158,7 +158,6 @@ class Sweep:
                     for seat in itertools.chain(*self._seats.values()):
                         seat.run.stop.set()
         self.write()
-        write_page(self._workdir, self.study, self.results(), self._rules().domains)
         return self._tell_the_end(stopped_by)
 
     def results(self) -> list[Result]:
@@ -171,8 +170,10 @@ class Sweep:
         return found
 
     def write(self) -> str:
-        """Writes `results.md` and `results.csv`; returns the former."""
-        return write_tables(self._workdir, self.study, self.results())
+        """Writes `results.md`, `results.csv` and `results.html`; returns the first of them."""
+        results = self.results()
+        write_page(self._workdir, self.study, results, self._rules().domains)
+        return write_tables(self._workdir, self.study, results)
 
     def _rules(self) -> Rules:
         study = self.study
