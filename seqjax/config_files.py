@@ -28,7 +28,8 @@ def choose_variant(variants: Mapping[str, _Variant], name: str) -> _Variant:
     """Returns `variants[name]`; an unknown name is a UserError that lists the known ones."""
     if name not in variants:
         known = ", ".join(map(repr, variants))
-        raise UserError(f"no variant {name!r}: expected {known}{did_you_mean(name, variants)}")
+        given = f"no variant {name!r}" if name else "FILE alone names no variant of FILE:VARIANT"
+        raise UserError(f"{given}: expected {known}{did_you_mean(name, variants)}")
     return variants[name]
 
 
@@ -117,8 +118,14 @@ def _get_config(module: ModuleType, path: str) -> Callable[..., ml_collections.C
     if callable(getattr(module, "get_config", None)):
         return module.get_config
     if callable(getattr(module, "get_study", None)):
-        return lambda trial="": module.get_study().variant(trial)
+        return lambda trial="": _variant(module.get_study(), trial)
     raise UserError(f"{path}: has no function get_config()")
+
+
+def _variant(study: Any, trial: str) -> ml_collections.ConfigDict:
+    if not hasattr(study, "variant"):
+        raise UserError(f"get_study() returns {type(study).__name__}, expected a Study or a Search")
+    return study.variant(trial)
 
 
 def _mistake(path: str, error: Exception) -> UserError:

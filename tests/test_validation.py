@@ -212,7 +212,9 @@ def test_unknown_names_are_told_with_the_known_ones_and_the_nearest(field, value
         ),
         (
             _stacks("lstm", "lstm", model__decoder__attention="dot"),
-            "the decoder's queries 256;"
+            "model.decoder.attention = 'dot': expected one of 'none', 'additive',"
+            " 'additive_normalized', 'general', 'concat', 'location', 'multi_head', since the"
+            " states of the source are 512 wide and the decoder's queries 256;"
             " or model.decoder.width = 512 or model.encoder.direction = 'forward'",
         ),
         (

@@ -79,6 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             restart_with_own_allocator()
         # Results are UTF-8, as what is read is, whatever the terminal's locale.
         sys.stdout.reconfigure(encoding="utf-8", newline="\n")
+        # Errors only of what XLA says below Python: its warnings are for those who write compilers.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         argv = sys.argv[1:]
     try:
         with _warnings_in_one_line():

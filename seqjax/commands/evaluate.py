@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING, Any
 import ml_collections
 
 from seqjax.errors import UserError
+from seqjax.fields import flatten, load
 from seqjax.files import run_path
 from seqjax.parallel.processes import is_first
+from seqjax.studies.grid import label
 from seqjax.training.members import program
+
+# Letters of a name of translations; some file systems end at 255.
+_LONGEST = 120
 
 if TYPE_CHECKING:
     from seqjax.evaluation.evaluator import Evaluation, Evaluator
@@ -117,7 +122,7 @@ def _facts(
     # Ensembles in one folder are told apart by their members.
     members = (arguments.ensemble or "").encode()
     name = f"-{hashlib.sha256(members).hexdigest()[:8]}" if members else ""
-    split = f"{arguments.split}{name}"
+    split = f"{arguments.split}{name}{_changes(config, workdir)}"
     path = write_predictions(workdir, split, trained.step, result.hypotheses)
     if is_first():
         _show(result, arguments.show)
@@ -135,6 +140,20 @@ def _facts(
         "decoding_seconds": round(result.decoding_seconds, 3),
     }
     return facts | result.metrics
+
+
+def _changes(config: ml_collections.ConfigDict, workdir: str) -> str:
+    """Tells what is searched and scored otherwise than the run's config says, '' for nothing."""
+    path = run_path(workdir) / "config.json"
+    if not path.is_file():  # An ensemble's folder is no run.
+        return ""
+    saved = flatten(load(path, missing="default"))
+    changed = {
+        field: value
+        for field, value in sorted(flatten(config).items())
+        if field.startswith(("decode.", "evaluation.")) and value != saved[field]
+    }
+    return f"-{label(changed)}"[:_LONGEST] if changed else ""
 
 
 def _count(text: str) -> int:

@@ -153,7 +153,7 @@ def _memory(facts: dict[str, Any]) -> list[str]:
     notes = []
     if "fits" in memory:
         device, kind = memory["device"], facts["time"]["device"]
-        rows.append((f"a {kind} has", _mib(device)))
+        rows.append((f"memory of {kind}", _mib(device)))
         usable = memory["usable"]
         if usable < device:
             rows.append(("of which JAX takes", _mib(int(usable))))

@@ -99,14 +99,14 @@ def run(arguments: argparse.Namespace, overrides: Sequence[tuple[str, str]]) -> 
             arguments.lost_after,
             vectorize,
         )
-        alike = sweep.alike(names) if vectorize == "off" else 0
-        if alike:
-            say(f"{alike} trials differ in numbers only: --vectorize=auto trains them together")
         if arguments.dry_run:
+            if hint := sweep.hint(names):
+                say(hint)
             _tell(sweep, names)
             return 0
         code = sweep.run(names)
         print(sweep.write(), end="")
+        say(f"pictures: {os.path.join(arguments.workdir, 'results.html')}")
         return code
 
 

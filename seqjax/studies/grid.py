@@ -145,13 +145,9 @@ def _names(configs: Sequence[ml_collections.ConfigDict], order: list[str]) -> li
         if fields in found[:number]:
             same = f"changes {found.index(fields) + 1} and {number + 1}"
             raise UserError(f"trials: {same} make the same config; expected each of them once")
-    short, names = short_names(order), {}
+    names: dict[str, str] = {}
     for fields in found:
-        rough, exact = (
-            "_".join(f"{short[field]}-{_word(value, digits)}" for field, value in fields.items())
-            or "base"
-            for digits in (4, 15)
-        )
+        rough, exact = (label(fields, digits) or "base" for digits in (4, 15))
         digest = hashlib.sha256(repr(list(fields.items())).encode()).hexdigest()[:8]
         told = f"{rough[: _LONGEST_NAME - len(digest) - 1]}-{digest}"
         fitting = [name for name in (rough, exact) if len(name) <= _LONGEST_NAME]
@@ -159,6 +155,12 @@ def _names(configs: Sequence[ml_collections.ConfigDict], order: list[str]) -> li
         name = next(name for name in (*fitting, told) if name.lower() not in names)
         names[name.lower()] = name
     return list(names.values())
+
+
+def label(fields: Change, digits: int = 4) -> str:
+    """Returns fields and their values as a part of a file's name, `learning_rate-0.001_seed-1`."""
+    short = short_names(fields)
+    return "_".join(f"{short[field]}-{_word(value, digits)}" for field, value in fields.items())
 
 
 def _word(value: Any, digits: int) -> str:

@@ -1,5 +1,6 @@
 """One page that tells a study: `results.html`, which needs nothing beside it and no network."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -40,7 +41,7 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff;
   max-width: 1100px; margin: 2em auto; padding: 0 1em; }
 h1 { font-size: 1.6em; margin-bottom: 0; } h2 { font-size: 1.15em; margin: 2em 0 .4em; }
 p, pre { margin: .4em 0; } .quiet { color: #666; }
-pre { background: #f4f4f2; padding: .8em; overflow-x: auto; }
+pre { background: #f4f4f2; padding: .8em; white-space: pre-wrap; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 13px; }
 th, td { padding: .25em .7em; text-align: right; white-space: nowrap; }
 th { border-bottom: 1px solid #888; font-weight: 600; vertical-align: bottom; }
@@ -110,7 +111,10 @@ def _axes(
         groups.setdefault(tuple(values.index(value) for value in values), []).append(field)
     # What is different in every trial tells least; what takes other fields along tells most.
     order = sorted(groups, key=lambda g: (len(set(g)) == len(g), -len(groups[g])))
-    return {groups[group][0]: groups[group] for group in order[:_AXES]}
+    shown = (
+        sorted(groups[group], key=lambda field: not field.endswith(".kind")) for group in order
+    )
+    return {together[0]: together for together in itertools.islice(shown, _AXES)}
 
 
 def _summary(study: AnyStudy, results: Sequence[Result]) -> str:
@@ -238,7 +242,10 @@ def _curves(study: AnyStudy, results: Sequence[Result]) -> list[str]:
     up = _span([*_without_outliers(reached, higher), usual])
     title = f"<h2>{escape(metric.replace('_', ' ').capitalize())} while training</h2>"
     picture = curves(strands, Scale(0, max(steps)), up, ("updates", f"validation {metric}"))
-    return [title, picture]
+    beyond = sum(not up.low <= value <= up.high for value in reached)
+    note = "1 trial stays" if beyond == 1 else f"{beyond} trials stay"
+    told = f'<p class="quiet">{note} beyond the picture: far worse than most.</p>'
+    return [title, picture, *([told] if beyond else [])]
 
 
 def _importance(

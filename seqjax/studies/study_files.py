@@ -1,5 +1,7 @@
 """Reads the files of studies."""
 
+from collections.abc import Mapping
+
 from seqjax.config_files import mistakes_in, run_file
 from seqjax.errors import UserError
 from seqjax.studies.search import Search
@@ -19,5 +21,6 @@ def load_study(path: str) -> Study | Search:
         study = module.get_study()
         if not isinstance(study, Study | Search):
             found = "nothing" if study is None else type(study).__name__
-            raise UserError(f"get_study() returns {found}, expected a Study or a Search")
+            hint = ": Study('NAME', trials(...))" if isinstance(study, Mapping) else ""
+            raise UserError(f"get_study() returns {found}, expected a Study or a Search{hint}")
         return study

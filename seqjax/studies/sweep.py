@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from seqjax.errors import UserError
 from seqjax.files import run_path, size
 from seqjax.reporting.metrics_log import FILE as METRICS
 from seqjax.studies.board import Board, Line
@@ -98,11 +99,16 @@ class Sweep:
         """Returns a trial whose config is known."""
         return TrialRun(self.jobs[name], self._workdir, self.study, self._path)
 
-    def alike(self, names: Sequence[str]) -> int:
-        """Returns how many of the trials that are to be run could share a program."""
-        if isinstance(self.study, Search):
-            return 0
-        return sum(len(group) for group in self._grouped(names, "auto", 1) if len(group) > 1)
+    def hint(self, names: Sequence[str]) -> str:
+        """Says which of the trials that are to be run could share a program, '' for none."""
+        if isinstance(self.study, Search) or self._vectorize != "off":
+            return ""
+        groups = [group for group in self._grouped(names, "auto", 1) if len(group) > 1]
+        if not groups:
+            return ""
+        programs = "one program" if len(groups) == 1 else f"{len(groups)} programs"
+        count = sum(map(len, groups))
+        return f"{count} trials differ in numbers only: --vectorize=auto trains them as {programs}"
 
     def groups(self, names: Sequence[str]) -> list[list[str]]:
         """Returns which of the trials that are to be run are trained as one program."""
@@ -136,8 +142,10 @@ class Sweep:
           0 when all of them are done, 1 when some failed, 128 + n when signal n ended it.
 
         Raises:
-          UserError: the storage cannot be used, or holds another study of this name.
+          UserError: the storage cannot be used, or holds another study of this name; or each trial
+            that is not done was begun with another config.
         """
+        self._refuse(names)
         self._names = names
         self._workdir.mkdir(parents=True, exist_ok=True)
         self._queue = TrialQueue(
@@ -150,6 +158,8 @@ class Sweep:
         )
         with Board(self._workers > 1, self.study.objective) as self._board:
             self._enter()
+            if hint := self.hint(names):
+                self._board.say(hint)
             self._together = {name: group for group in self.groups(names) for name in group}
             with concurrent.futures.ThreadPoolExecutor(self._workers) as threads:
                 try:
@@ -159,6 +169,17 @@ class Sweep:
                         seat.run.stop.set()
         self.write()
         return self._tell_the_end(stopped_by)
+
+    def _refuse(self, names: Sequence[str]) -> None:
+        """Raises UserError before any table changes, where nothing of a list could be run."""
+        if isinstance(self.study, Search):
+            return  # Its storage knows what it is.
+        states = {name: self.trial(name).state() for name in names if name in self.jobs}
+        left = {name: state for name, state in states.items() if state != "done"}
+        if left and all(state.startswith("refused: ") for state in left.values()):
+            first, *others = left
+            more = f" ({len(others)} more likewise)" if others else ""
+            raise UserError(f"trial {first!r}{more}: {left[first].removeprefix('refused: ')}")
 
     def results(self) -> list[Result]:
         """Returns what is known of each trial of the study."""

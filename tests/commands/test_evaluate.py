@@ -47,9 +47,12 @@ def test_metrics_of_a_split_are_json_and_nothing_else(evaluate, trained, saved):
     assert error == f"hypotheses: {path}\n"
 
 
-def test_an_override_reaches_the_search(evaluate):
-    code, out, _ = evaluate("--split=validation", "--config.decode.beam_size=1")
+def test_an_override_reaches_the_search(evaluate, trained):
+    code, out, error = evaluate("--split=validation", "--config.decode.beam_size=1")
     greedy = json.loads(out)
+    # What was found by the run's own config is not overwritten.
+    path = trained / "predictions" / f"validation-beam_size-1-{greedy['step']}.txt"
+    assert error == f"hypotheses: {path}\n" and path.is_file()
     assert code == 0 and greedy["beam_size"] == 1
     beam = json.loads(evaluate("--split=validation")[1])
     assert greedy["loss"] == beam["loss"]

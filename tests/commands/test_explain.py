@@ -107,7 +107,7 @@ def test_devices_that_are_not_here(explain, tiny):
     assert (code, error) == (0, "")
     assert max(map(len, out.splitlines())) <= 100
     lines = [" ".join(line.split()) for line in out.splitlines()]
-    assert "a h100 has 76,293.9 MiB" in lines
+    assert "memory of h100 76,293.9 MiB" in lines
     assert "of which JAX takes 57,220.5 MiB" in lines
     assert "It fits: 0.0 %, as compiled for CPUs; an accelerator's compiler differs." in lines
     assert any(line.endswith("FLOP/s of 2 x h100") for line in lines)

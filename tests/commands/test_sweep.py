@@ -71,7 +71,8 @@ def test_a_study_from_its_file_to_its_table(sweep):
     assert code == 1
     assert sweep.launched == [("train", "bad"), ("train", "good"), ("evaluate", "good")]
     assert "[1/2] bad: failed: the loss is " in error or "failed: the gradient is " in error
-    assert error.endswith("[2/2] good: done\n1 of 2 trials failed\n")
+    pictures = f"pictures: {sweep.workdir / 'results.html'}\n"
+    assert error.endswith(f"[2/2] good: done\n1 of 2 trials failed\n{pictures}")
     assert out == (sweep.workdir / "results.md").read_text()
     assert (
         out.splitlines()[2] == "| trial | clip | learning_rate | updates | bleu | loss | outcome |"
@@ -91,7 +92,7 @@ def test_a_study_from_its_file_to_its_table(sweep):
     sweep.launched.clear()
     code, out, error = sweep("--trial=good")
     assert (code, sweep.launched) == (0, [])
-    assert error == "[1/1] good: done before\n"
+    assert error == f"[1/1] good: done before\n{pictures}"
 
     # Another search evaluates the trial again, and only those named run.
     code, out, _ = sweep("--trial=good", fields={"decode.beam_size": 2})
@@ -104,9 +105,12 @@ def test_a_study_from_its_file_to_its_table(sweep):
     longer = {"train.duration": 4}
     out = sweep("--trial=good", "--dry_run", fields=longer)[1]
     assert out.startswith("good: refused: train.duration is '4', but ") and out.count("\n") == 1
-    code, out, _ = sweep("--trial=good", fields=longer)
-    assert (code, sweep.launched) == (1, [])
-    assert "| good | 1 | 0.002 | – | – | – | failed: train.duration is '4', but the run in " in out
+    # Nothing could be run: the table stays what it is.
+    table = (sweep.workdir / "results.md").read_text()
+    code, out, error = sweep("--trial=good", fields=longer)
+    assert (code, out, sweep.launched) == (2, "", [])
+    assert error.startswith("seqjax: error: trial 'good': train.duration is '4', but the run in ")
+    assert error.count("\n") == 1 and (sweep.workdir / "results.md").read_text() == table
 
 
 @pytest.mark.parametrize(
@@ -182,7 +186,10 @@ def test_a_search_is_told_before_it_runs(sweep, search):
     ("text", "message"),
     [
         ("def get_study(): pass", "get_study() returns nothing, expected a Study or a Search"),
-        ("def get_study(): return {}", "get_study() returns dict, expected a Study or a Search"),
+        (
+            "def get_study(): return {}",
+            "get_study() returns dict, expected a Study or a Search: Study('NAME', trials(...))",
+        ),
     ],
 )
 def test_a_study_that_is_none_is_told(sweep, tmp_path, text, message):

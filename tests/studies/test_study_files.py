@@ -42,7 +42,12 @@ def test_a_trial_is_a_config_that_every_verb_can_take(tmp_path):
     assert load_config_file(f"{path}:deep-6").model.encoder.layers == 6
     message = "no variant 'deep': expected 'shallow', 'deep-6'; did you mean 'deep-6'?"
     assert _error(load_config_file, f"{path}:deep") == f"{path}: {message}"
-    assert "no variant '': expected 'shallow', 'deep-6'" in _error(load_config_file, path)
+    message = "FILE alone names no variant of FILE:VARIANT: expected 'shallow', 'deep-6'"
+    assert message in _error(load_config_file, path)
+    other = _write(tmp_path, "def get_study(): pass")
+    assert _error(load_config_file, other).endswith(
+        "returns NoneType, expected a Study or a Search"
+    )
 
 
 @pytest.mark.parametrize(

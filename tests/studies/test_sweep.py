@@ -1,6 +1,7 @@
 import csv
 import json
 import math
+import re
 import signal
 import sqlite3
 import subprocess
@@ -295,11 +296,14 @@ def test_a_run_of_another_config_is_neither_trained_nor_scored(sweep, fake, tmp_
     fake.launched.clear()
     reason = "train.duration is '20 steps', but the run in "
     assert long.trial("a").state().startswith(f"refused: {reason}")
-    assert long.run(["a"]) == 1
-    assert fake.launched == []
-    assert _rows(tmp_path)[0]["outcome"] == (
-        f"failed: {reason}{tmp_path / 'a'} has '9 steps': choose another --workdir"
-    )
+    told = f"{reason}{tmp_path / 'a'} has '9 steps': choose another --workdir"
+    with pytest.raises(UserError, match=re.escape(f"trial 'a': {told}")):
+        long.run(["a"])
+    assert fake.launched == [] and (tmp_path / "results.md").exists() == (not direct)
+    # Where others can be run it fails alone.
+    assert long.run(["a", "b"]) == 1
+    outcomes = {row["trial"]: row["outcome"] for row in _rows(tmp_path)}
+    assert outcomes == {"a": f"failed: {told}", "b": "done"}
 
 
 def test_how_many_fields_a_run_has_otherwise_is_told(sweep, tmp_path):
@@ -326,11 +330,12 @@ def test_a_start_that_saved_nothing_binds_nobody(sweep, tmp_path):
 
 def test_a_failure_leaves_the_results_of_other_configs_alone(sweep, fake, tmp_path):
     assert sweep().run(["a"]) == 0
-    assert sweep(("train.duration", "9 steps")).run(["a"]) == 1
+    assert sweep(("train.duration", "9 steps")).run(["a", "b"]) == 1
     fake.answers["evaluate", "a"] = Outcome(2, "", "seqjax: error: no")
     assert sweep(("decode.beam_size", "1")).run(["a"]) == 1
     assert sweep(splits=("test", "train")).run(["a"]) == 1
-    assert [row["outcome"] for row in _rows(tmp_path)[:2]] == ["failed: no"] * 2
+    outcomes = {row["outcome"] for row in _rows(tmp_path) if row["trial"] == "a"}
+    assert outcomes == {"failed: no"}
     fake.launched.clear()
     assert sweep().run(["a"]) == 0
     assert fake.launched == []
