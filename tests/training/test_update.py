@@ -24,6 +24,19 @@ def test_an_abstract_state_has_the_shapes_of_a_fresh_one(configured):
     assert int(fresh.step) == 0
 
 
+def test_the_average_lies_where_the_parameters_lie(tiny):
+    config = default_config()
+    fields = {"parallel.data": 1, "parallel.fsdp": 2, "optimizer.moving_average": 0.9}
+    apply_overrides(config, split_overrides(tiny(fields))[1])
+    state = Update(config, prepare(config)).abstract_state()
+    places = [
+        [(leaf.shape, leaf.sharding) for leaf in jax.tree.leaves(tree)]
+        for tree in (state.params, state.average)
+    ]
+    assert places[0] == places[1]
+    assert any("fsdp" in sharding.spec for _, sharding in places[0])
+
+
 def test_a_fresh_state_is_a_function_of_the_seed(configured):
     config, prepared = configured
     one, same = Update(config, prepared).fresh_state(), Update(config, prepared).fresh_state()
