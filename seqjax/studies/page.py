@@ -38,7 +38,7 @@ _MARGIN = 0.04
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff;
-  max-width: 1100px; margin: 2em auto; padding: 0 1em; }
+  max-width: 1300px; margin: 2em auto; padding: 0 1em; }
 h1 { font-size: 1.6em; margin-bottom: 0; } h2 { font-size: 1.15em; margin: 2em 0 .4em; }
 p, pre { margin: .4em 0; } .quiet { color: #666; }
 pre { background: #f4f4f2; padding: .8em; white-space: pre-wrap; overflow-wrap: anywhere; }
@@ -242,10 +242,9 @@ def _curves(study: AnyStudy, results: Sequence[Result]) -> list[str]:
     up = _span([*_without_outliers(reached, higher), usual])
     title = f"<h2>{escape(metric.replace('_', ' ').capitalize())} while training</h2>"
     picture = curves(strands, Scale(0, max(steps)), up, ("updates", f"validation {metric}"))
-    beyond = sum(not up.low <= value <= up.high for value in reached)
-    note = "1 trial stays" if beyond == 1 else f"{beyond} trials stay"
-    told = f'<p class="quiet">{note} beyond the picture: far worse than most.</p>'
-    return [title, picture, *([told] if beyond else [])]
+    beyond = any(not up.low <= value <= up.high for value in values)
+    told = '<p class="quiet">What is far worse than most lies beyond the picture.</p>'
+    return [title, *([told] if beyond else []), picture]
 
 
 def _importance(

@@ -111,7 +111,8 @@ def test_lines_stay_in_their_pictures(page):
         curves = {"loss": [(10, 5.0), (20, 1e6 if number == 3 else 4.0 - number / 10)]}
         return Trial({"updates": 20}, {"validation": {"loss": 1.0}}, curves=curves)
 
-    _, _, pictures = page(*_search(9, diverging))
+    text, _, pictures = page(*_search(9, diverging))
+    assert "What is far worse than most lies beyond the picture." in text
     for picture in pictures:
         width, height = map(float, picture.get("viewBox").split()[2:])
         for line in _shapes(picture, "polyline"):
@@ -125,6 +126,7 @@ def test_lines_stay_in_their_pictures(page):
 
 def test_a_study_of_nothing_has_a_page(page):
     text, rows, pictures = page(*_search(2, lambda number: Trial()))
+    assert "beyond the picture" not in text
     assert "No trial is done." in text and pictures == []
     assert "too few to tell" in text and len(rows) == 3
 
