@@ -19,12 +19,11 @@ from seqjax.studies.results import Result, best, format_value, write_tables
 from seqjax.studies.sampling import Rules
 from seqjax.studies.search import Search
 from seqjax.studies.space import domain_of
-from seqjax.studies.study import AnyStudy, Job, Overrides
+from seqjax.studies.study import AnyStudy, Overrides
 from seqjax.studies.trial import Trial, as_trial, fingerprint
-from seqjax.studies.trial_group import TrialGroup, grouped
+from seqjax.studies.trial_group import TrialGroup, groups_of, hint
 from seqjax.studies.trial_queue import Claim, Offer, Standing, TrialQueue
 from seqjax.studies.trial_run import Launch, TrialRun, plain
-from seqjax.training.saved import newest_checkpoint
 
 # How often what runs here is looked at, and how often the storage is asked for work, in seconds.
 _LOOK = 0.5
@@ -101,35 +100,17 @@ class Sweep:
 
     def hint(self, names: Sequence[str]) -> str:
         """Says which of the trials that are to be run could share a program, '' for none."""
-        if isinstance(self.study, Search) or self._vectorize != "off":
-            return ""
-        groups = [group for group in self._grouped(names, "auto", 1) if len(group) > 1]
-        if not groups:
-            return ""
-        programs = "one program" if len(groups) == 1 else f"{len(groups)} programs"
-        count = sum(map(len, groups))
-        return f"{count} trials differ in numbers only: --vectorize=auto trains them as {programs}"
+        unasked = self._vectorize == "off" and not isinstance(self.study, Search)
+        return hint(self._known(names)) if unasked else ""
 
     def groups(self, names: Sequence[str]) -> list[list[str]]:
         """Returns which of the trials that are to be run are trained as one program."""
         if self._vectorize == "off":
             return []
-        return self._grouped(names, self._vectorize, self._workers)
+        return groups_of(self._known(names), self._vectorize, self._workers)
 
-    def _grouped(self, names: Sequence[str], vectorize: str, workers: int) -> list[list[str]]:
-        # One program is at one step: what is further than others would have to go back to them.
-        alike: dict[tuple[str, int], dict[str, Job]] = {}
-        for name in names:
-            if name in self.jobs:
-                trial = self.trial(name)
-                place = trial.state(), newest_checkpoint(trial.folder)
-                alike.setdefault(place, {})[name] = self.jobs[name]
-        return [
-            group
-            for (state, _), jobs in alike.items()
-            if state.startswith("to ")
-            for group in grouped(jobs, vectorize, workers)
-        ]
+    def _known(self, names: Sequence[str]) -> list[TrialRun]:
+        return [self.trial(name) for name in names if name in self.jobs]
 
     def group(self, names: Sequence[str]) -> TrialGroup:
         """Returns trials that are trained as one program."""
@@ -158,8 +139,8 @@ class Sweep:
         )
         with Board(self._workers > 1, self.study.objective) as self._board:
             self._enter()
-            if hint := self.hint(names):
-                self._board.say(hint)
+            if told := self.hint(names):
+                self._board.say(told)
             self._together = {name: group for group in self.groups(names) for name in group}
             with concurrent.futures.ThreadPoolExecutor(self._workers) as threads:
                 try:
@@ -174,7 +155,7 @@ class Sweep:
         """Raises UserError before any table changes, where nothing of a list could be run."""
         if isinstance(self.study, Search):
             return  # Its storage knows what it is.
-        states = {name: self.trial(name).state() for name in names if name in self.jobs}
+        states = {trial.job.name: trial.state() for trial in self._known(names)}
         left = {name: state for name, state in states.items() if state != "done"}
         if left and all(state.startswith("refused: ") for state in left.values()):
             first, *others = left

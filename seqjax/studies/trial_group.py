@@ -10,6 +10,7 @@ from seqjax.studies.study import Job
 from seqjax.studies.trial import Trial
 from seqjax.studies.trial_run import Launch, TrialRun, reason
 from seqjax.training.members import program, refusal
+from seqjax.training.saved import newest_checkpoint
 
 Show = Callable[[str], None]
 
@@ -49,6 +50,30 @@ def grouped(jobs: Mapping[str, Job], vectorize: str, workers: int = 1) -> list[l
         size = most if vectorize == "auto" else 1 if vectorize == "off" else int(vectorize)
         groups += [names[start : start + size] for start in range(0, len(names), size)]
     return groups
+
+
+def groups_of(trials: Sequence[TrialRun], vectorize: str, workers: int) -> list[list[str]]:
+    """Returns which of the trials that are to be run are `grouped`.
+
+    One program is at one step: what is further than others would have to go back to them.
+    """
+    alike: dict[tuple[str, int], dict[str, Job]] = {}
+    for trial in trials:
+        state = trial.state()
+        if state.startswith("to "):
+            place = state, newest_checkpoint(trial.folder)
+            alike.setdefault(place, {})[trial.job.name] = trial.job
+    return [group for jobs in alike.values() for group in grouped(jobs, vectorize, workers)]
+
+
+def hint(trials: Sequence[TrialRun]) -> str:
+    """Says how many of the trials could share how many programs, '' for none."""
+    groups = [group for group in groups_of(trials, "auto", 1) if len(group) > 1]
+    if not groups:
+        return ""
+    count, programs = sum(map(len, groups)), f"{len(groups)} programs"
+    programs = "one program" if len(groups) == 1 else programs
+    return f"{count} trials differ in numbers only: --vectorize=auto trains them as {programs}"
 
 
 class TrialGroup:
