@@ -91,12 +91,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry_run", action="store_true", help="print the files, write and submit nothing"
     )
-    _add_machines(
-        parser.add_argument_group("what it runs on", "each scheduler takes some of these")
-    )
+    _add_machines(parser)
 
 
-def _add_machines(group: argparse._ArgumentGroup) -> None:
+def _add_machines(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what it runs on", "each scheduler takes some of these")
     group.add_argument(
         "--devices",
         metavar="NAME",
