@@ -103,6 +103,13 @@ def run_file(path: str, option: str) -> ModuleType:
     return module
 
 
+def no_study(found: Any) -> UserError:
+    """Returns what is wrong where `get_study()` returns something else than a study."""
+    name = "nothing" if found is None else type(found).__name__
+    hint = ": Study('NAME', trials(...))" if isinstance(found, Mapping) else ""
+    return UserError(f"get_study() returns {name}, expected a Study or a Search{hint}")
+
+
 @contextlib.contextmanager
 def mistakes_in(path: str) -> Iterator[None]:
     """Tells whatever the code of a file raises as a UserError that begins with the file."""
@@ -124,7 +131,7 @@ def _get_config(module: ModuleType, path: str) -> Callable[..., ml_collections.C
 
 def _variant(study: Any, trial: str) -> ml_collections.ConfigDict:
     if not hasattr(study, "variant"):
-        raise UserError(f"get_study() returns {type(study).__name__}, expected a Study or a Search")
+        raise no_study(study)
     return study.variant(trial)
 
 

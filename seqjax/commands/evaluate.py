@@ -17,9 +17,6 @@ from seqjax.parallel.processes import is_first
 from seqjax.studies.grid import label
 from seqjax.training.members import program
 
-# Letters of a name of translations; some file systems end at 255.
-_LONGEST = 120
-
 if TYPE_CHECKING:
     from seqjax.evaluation.evaluator import Evaluation, Evaluator
     from seqjax.training.trained import Trained
@@ -153,7 +150,7 @@ def _changes(config: ml_collections.ConfigDict, workdir: str) -> str:
         for field, value in sorted(flatten(config).items())
         if field.startswith(("decode.", "evaluation.")) and value != saved[field]
     }
-    return f"-{label(changed)}"[:_LONGEST] if changed else ""
+    return f"-{label(changed)}" if changed else ""
 
 
 def _count(text: str) -> int:

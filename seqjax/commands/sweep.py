@@ -6,8 +6,10 @@ import shlex
 from collections.abc import Sequence
 
 from seqjax.errors import UserError
+from seqjax.files import run_path
 from seqjax.studies.gpu_shares import gpu_shares
 from seqjax.studies.processes import Launcher, say
+from seqjax.studies.results import TABLE
 from seqjax.studies.search import Search
 from seqjax.studies.study import chosen
 from seqjax.studies.study_files import load_study
@@ -105,7 +107,7 @@ def run(arguments: argparse.Namespace, overrides: Sequence[tuple[str, str]]) -> 
             _tell(sweep, names)
             return 0
         code = sweep.run(names)
-        print(sweep.write(), end="")
+        print((run_path(arguments.workdir) / TABLE).read_text(encoding="utf-8"), end="")
         say(f"pictures: {os.path.join(arguments.workdir, 'results.html')}")
         return code
 

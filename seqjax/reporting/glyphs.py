@@ -26,16 +26,20 @@ def families(texts: Iterable[str]) -> list[str]:
 @functools.cache
 def font_with(letter: str) -> str:
     """Returns the name of a font that has a letter, the usual one if it can be, or ''."""
-    names = sorted(_charmaps(), key=lambda name: (name != _USUAL, name))
-    return next((name for name in names if ord(letter) in _charmaps()[name]), "")
+    return next((name for name, path in _fonts().items() if ord(letter) in _letters(path)), "")
 
 
 @functools.cache
-def _charmaps() -> dict[str, frozenset[int]]:
-    """Returns the letters of each font that is upright and of ordinary weight."""
+def _fonts() -> dict[str, str]:
+    """Returns the files of fonts that are upright and of ordinary weight, the usual one first."""
     found = {}
     for font in font_manager.fontManager.ttflist:
         plain = font.style == "normal" and font.weight in (400, "normal", "regular")
-        if plain and font.name not in found and not font.name.startswith(_BOXES):
-            found[font.name] = frozenset(font_manager.get_font(font.fname).get_charmap())
-    return found
+        if plain and not font.name.startswith(_BOXES):
+            found.setdefault(font.name, font.fname)
+    return dict(sorted(found.items(), key=lambda item: (item[0] != _USUAL, item[0])))
+
+
+@functools.cache
+def _letters(path: str) -> frozenset[int]:
+    return frozenset(font_manager.get_font(path).get_charmap())

@@ -148,19 +148,26 @@ def _names(configs: Sequence[ml_collections.ConfigDict], order: list[str]) -> li
     names: dict[str, str] = {}
     for fields in found:
         rough, exact = (label(fields, digits) or "base" for digits in (4, 15))
-        digest = hashlib.sha256(repr(list(fields.items())).encode()).hexdigest()[:8]
-        told = f"{rough[: _LONGEST_NAME - len(digest) - 1]}-{digest}"
-        fitting = [name for name in (rough, exact) if len(name) <= _LONGEST_NAME]
         # Some file systems do not tell capitals apart.
-        name = next(name for name in (*fitting, told) if name.lower() not in names)
+        choices = (rough, exact, _with_digest(rough, fields))
+        name = next(name for name in choices if name.lower() not in names)
         names[name.lower()] = name
     return list(names.values())
 
 
 def label(fields: Change, digits: int = 4) -> str:
-    """Returns fields and their values as a part of a file's name, `learning_rate-0.001_seed-1`."""
+    """Returns fields and their values as a part of a file's name, `learning_rate-0.001_seed-1`.
+
+    Of one that is too long a digest says the rest.
+    """
     short = short_names(fields)
-    return "_".join(f"{short[field]}-{_word(value, digits)}" for field, value in fields.items())
+    name = "_".join(f"{short[field]}-{_word(value, digits)}" for field, value in fields.items())
+    return name if len(name) <= _LONGEST_NAME else _with_digest(name, fields)
+
+
+def _with_digest(name: str, fields: Change) -> str:
+    digest = hashlib.sha256(repr(list(fields.items())).encode()).hexdigest()[:8]
+    return f"{name[: _LONGEST_NAME - len(digest) - 1]}-{digest}"
 
 
 def _word(value: Any, digits: int) -> str:

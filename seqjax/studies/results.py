@@ -23,6 +23,8 @@ _FORMATS = {
     "output_tokens_per_second": "{:,.0f}",
 }
 _UNKNOWN = "–"
+# The table for people, in the folder of a study.
+TABLE = "results.md"
 # Fields that `results.md` shows: the architectures of a study may differ in dozens.
 _FIELDS = 6
 
@@ -61,8 +63,8 @@ def fields_of(results: Sequence[Result]) -> list[str]:
     return list(dict.fromkeys(field for result in results for field in result.job.fields))
 
 
-def write_tables(workdir: Path, study: AnyStudy, results: Sequence[Result]) -> str:
-    """Writes `results.csv`, with all columns, and `results.md`; returns the latter.
+def write_tables(workdir: Path, study: AnyStudy, results: Sequence[Result]) -> None:
+    """Writes `results.csv`, with all columns, and `results.md`.
 
     Trials stand from the best to the worst.
     """
@@ -83,8 +85,7 @@ def write_tables(workdir: Path, study: AnyStudy, results: Sequence[Result]) -> s
     first = best(study, results)
     if first:
         markdown += ["", f"The best again: `{repeat(first.job, workdir)}`"]
-    replace_file(workdir / "results.md", "\n".join(markdown) + "\n")
-    return "\n".join(markdown) + "\n"
+    replace_file(workdir / TABLE, "\n".join(markdown) + "\n")
 
 
 def split_values(trial: Trial, split: str) -> dict[str, Any]:

@@ -1,8 +1,6 @@
 """Reads the files of studies."""
 
-from collections.abc import Mapping
-
-from seqjax.config_files import mistakes_in, run_file
+from seqjax.config_files import mistakes_in, no_study, run_file
 from seqjax.errors import UserError
 from seqjax.studies.search import Search
 from seqjax.studies.study import Study
@@ -20,7 +18,5 @@ def load_study(path: str) -> Study | Search:
     with mistakes_in(path):
         study = module.get_study()
         if not isinstance(study, Study | Search):
-            found = "nothing" if study is None else type(study).__name__
-            hint = ": Study('NAME', trials(...))" if isinstance(study, Mapping) else ""
-            raise UserError(f"get_study() returns {found}, expected a Study or a Search{hint}")
+            raise no_study(study)
         return study

@@ -171,11 +171,11 @@ class Sweep:
                 found.append(Result(self.jobs[name], trial, self.study.value(trial)))
         return found
 
-    def write(self) -> str:
-        """Writes `results.md`, `results.csv` and `results.html`; returns the first of them."""
+    def write(self) -> None:
+        """Writes `results.md`, `results.csv` and `results.html`."""
         results = self.results()
         write_page(self._workdir, self.study, results, self._rules().domains)
-        return write_tables(self._workdir, self.study, results)
+        write_tables(self._workdir, self.study, results)
 
     def _rules(self) -> Rules:
         study = self.study

@@ -14,10 +14,10 @@ def usual_font_only(monkeypatch):
         if font.name == "DejaVu Sans" or font.name.startswith("Last Resort")
     ]
     monkeypatch.setattr(font_manager.fontManager, "ttflist", fonts)
-    for function in (glyphs.font_with, glyphs._charmaps):
+    for function in (glyphs.font_with, glyphs._fonts):
         function.cache_clear()
     yield
-    for function in (glyphs.font_with, glyphs._charmaps):
+    for function in (glyphs.font_with, glyphs._fonts):
         function.cache_clear()
 
 

@@ -45,9 +45,7 @@ def test_a_trial_is_a_config_that_every_verb_can_take(tmp_path):
     message = "FILE alone names no variant of FILE:VARIANT: expected 'shallow', 'deep-6'"
     assert message in _error(load_config_file, path)
     other = _write(tmp_path, "def get_study(): pass")
-    assert _error(load_config_file, other).endswith(
-        "returns NoneType, expected a Study or a Search"
-    )
+    assert _error(load_config_file, other).endswith("returns nothing, expected a Study or a Search")
 
 
 @pytest.mark.parametrize(
