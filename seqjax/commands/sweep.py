@@ -40,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         action="append",
         default=[],
-        help="run this trial only; may be given several times",
+        help="run this trial only, or those that a pattern fits, as 'dut-*'; may be given several"
+        " times",
     )
     parser.add_argument(
         "--workers",

@@ -1,6 +1,7 @@
 """What a study is: trials that are named by their file, and what all kinds of studies share."""
 
 import dataclasses
+import fnmatch
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -113,16 +114,21 @@ def check_report(study: AnyStudy) -> None:
 def chosen(study: AnyStudy, names: Iterable[str]) -> list[str]:
     """Returns the trials of these names in the order of the study; of no names, all.
 
+    A name may be a pattern: `*` stands for any characters, `?` for any one.
+
     Raises:
-      UserError: an unknown name, with the known ones.
+      UserError: what fits no trial's name, with the known ones.
     """
+    wanted: set[str] = set()
     for name in names:
-        if name not in study.names:
+        found = fnmatch.filter(study.names, name)
+        if not found:
             raise UserError(
                 f"--trial={name}: expected one of {', '.join(study.names)}"
                 f"{did_you_mean(name, study.names)}"
             )
-    return [name for name in study.names if name in names or not names]
+        wanted.update(found)
+    return [name for name in study.names if name in wanted or not wanted]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -39,6 +39,14 @@ def test_trials_are_chosen_in_the_order_of_the_study():
     assert _error(chosen, study, ["a", "d"]).startswith("--trial=d: expected one of a, b, c")
 
 
+def test_a_pattern_chooses_all_trials_whose_names_fit():
+    names = ("dut-gru", "dut-lstm", "fre-lstm")
+    study = Study("s", {name: default_config() for name in names})
+    assert chosen(study, ["dut-*"]) == ["dut-gru", "dut-lstm"]
+    assert chosen(study, ["fre-*", "???-gru"]) == ["dut-gru", "fre-lstm"]
+    assert _error(chosen, study, ["kor-*"]).startswith("--trial=kor-*: expected one of dut-gru,")
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
