@@ -176,8 +176,9 @@ def _stack() -> ml_collections.ConfigDict:
     # Transformer and convolutional: keep only what goes into each layer for the backward pass and
     # compute the rest again: less memory, more work, the same results.
     stack.rematerialize = False
-    # Transformer: compile one layer and loop over it, so that compiling takes little longer the
-    # more layers there are; with dropout the random numbers are others.
+    # Transformer and convolutional without dilation: compile one layer and loop over it, so that
+    # compiling takes little longer the more layers there are; with dropout the random numbers are
+    # others.
     stack.scan_layers = False
 
     # Convolutional: positions that one convolution sees.

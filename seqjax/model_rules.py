@@ -145,9 +145,18 @@ def _size_relations(name: str) -> tuple[Relation, ...]:
         ),
         Relation(
             f"{stack}.scan_layers",
-            lambda c: not c.model[name].scan_layers or is_a("transformer", c),
-            f"false, since {stack}.kind = '{{{stack}.kind}}': only a Transformer's layers are"
-            " looped over",
+            lambda c: not c.model[name].scan_layers or not is_a("recurrent", c),
+            f"false, since {stack}.kind = '{{{stack}.kind}}': it is for Transformers and"
+            " convolutions",
+        ),
+        Relation(
+            f"{stack}.scan_layers",
+            lambda c: (
+                not c.model[name].scan_layers
+                or not is_a("convolutional", c)
+                or c.model[name].max_dilation == 1
+            ),
+            f"false, since {stack}.max_dilation = {{{stack}.max_dilation}}: it is for equal layers",
         ),
         Relation(
             f"{stack}.rematerialize",

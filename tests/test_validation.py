@@ -341,6 +341,15 @@ def test_unknown_names_are_told_with_the_known_ones_and_the_nearest(field, value
             "model.encoder.scan_layers = True: expected false, since model.encoder.kind = 'lstm'",
         ),
         (
+            {
+                "model__decoder__kind": "convolutional",
+                "model__decoder__attention": "dot",
+                "model__decoder__max_dilation": 4,
+                "model__decoder__scan_layers": True,
+            },
+            "model.decoder.scan_layers = True: expected false, since model.decoder.max_dilation",
+        ),
+        (
             {"model__encoder__kind": "gru", "model__encoder__rematerialize": True},
             "model.encoder.rematerialize = True: expected false, since model.encoder.kind = 'gru'",
         ),

@@ -17,12 +17,14 @@ from seqjax.architectures.contract import Carry, Memory, remember
 from seqjax.layers.convolutional import (
     ConvolutionalDecoderLayer,
     ConvolutionalEncoderLayer,
+    Read,
     average,
     dilations,
 )
 from seqjax.layers.dropout import Dropout
 from seqjax.layers.positions import Positions
 from seqjax.layers.rematerialization import rematerialized
+from seqjax.layers.scanning import through
 from seqjax.layers.weight_normalization import NormalizedDense
 
 # Standard deviation of token vectors at the start (Gehring et al., 2017, section 3.5), where
@@ -53,6 +55,7 @@ class _Stack(nn.Module):
     max_positions: int = 512
     dropout: float = 0.0
     rematerialize: bool = False
+    scan_layers: bool = False
     dtype: jnp.dtype = jnp.float32
 
     def _build(self, layer: type[nn.Module], **fields) -> None:
@@ -103,8 +106,7 @@ class ConvolutionalEncoder(_Stack):
         mask_BxS = jnp.arange(inputs_BxSxE.shape[1]) < lengths_B[:, None]
         embedded_BxSxE = self.drop(self._place(inputs_BxSxE), deterministic)
         x_BxSxD = self.enter(embedded_BxSxE)
-        for layer in self.block:
-            x_BxSxD = layer(x_BxSxD, mask_BxS, deterministic)
+        x_BxSxD = through(self.block, x_BxSxD, mask_BxS, deterministic, loop=self.scan_layers)
         states_BxSxE = self.leave(x_BxSxD)
         memory = remember(states_BxSxE, mask_BxS, values=average(states_BxSxE, embedded_BxSxE))
         return ConvolutionalMemory(**vars(memory), embedded=embedded_BxSxE)
@@ -148,16 +150,16 @@ class ConvolutionalDecoder(_Stack):
         """Returns logits [B, T, V]; those at t depend on the targets up to t only."""
         embedded_BxTxE = self.drop(self._place(self.embedding(targets_BxT)), deterministic)
         x_BxTxD = self.enter(embedded_BxTxE)
-        for layer, prepared in zip(self.block, self._prepare(memory), strict=True):
-            x_BxTxD = layer(x_BxTxD, embedded_BxTxE, prepared, deterministic)
+        told = (embedded_BxTxE, self._scaled(memory), deterministic)
+        x_BxTxD = through(self.block, x_BxTxD, *told, loop=self.scan_layers)
         return self.output(self.drop(self.leave(x_BxTxD), deterministic))
 
     def start(self, memory: Memory, hypotheses: int, max_length: int) -> Carry:
         """Returns the carry of K hypotheses before their first token, for `max_length` of them."""
-        batch = memory.states.shape[0]
+        batch, read = memory.states.shape[0], self._scaled(memory)
         return Carry(
             fixed={
-                "memory": self._prepare(memory),
+                "memory": [layer.prepare(read) for layer in self.block],
                 # Tells by its length which positions can occur.
                 "positions": jnp.zeros((batch, max_length), bool),
             },
@@ -184,15 +186,15 @@ class ConvolutionalDecoder(_Stack):
         carry = carry.replace(moving=moving, position=carry.position + 1)
         return carry, self.output(self.leave(x_BxKxD))
 
-    def _prepare(self, memory: Memory) -> list:
-        """Returns the memory as each layer reads it."""
+    def _scaled(self, memory: Memory) -> Read:
+        """Returns what the layers read; what flows back through it is divided among them."""
         share = 1 / (2 * self.layers)
         states = scale_gradient(memory.states, share)
         if isinstance(memory, ConvolutionalMemory):
             values = average(states, memory.embedded)
         else:
             values = scale_gradient(memory.values, share)
-        return [layer.prepare(states, values, memory.mask) for layer in self.block]
+        return Read(states, values, memory.mask)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))

@@ -1,20 +1,17 @@
 """Transformer encoder and decoder stacks (Vaswani et al., 2017)."""
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from seqjax.architectures.contract import Carry, Memory, remember
-from seqjax.layers.attention import SOURCE_ATTENTION
 from seqjax.layers.dropout import Dropout
 from seqjax.layers.multi_head_attention import causal_mask, window_mask
 from seqjax.layers.normalization import NORMS
 from seqjax.layers.positions import Positions, RelativePositions
 from seqjax.layers.rematerialization import rematerialized
-from seqjax.layers.scanning import scanned
+from seqjax.layers.scanning import through
 from seqjax.layers.transformer import TransformerDecoderLayer, TransformerEncoderLayer
 
 
@@ -66,16 +63,6 @@ class _Stack(nn.Module):
         pre = self.normalization == "pre"
         self.normalize = NORMS[self.norm](self.dtype, name="norm") if pre else lambda x: x
 
-    def _through(self, x: jax.Array, *arguments: Any) -> jax.Array:
-        """Sends vectors through all layers; the other arguments are the same for each."""
-        # A loop has no place for a layer's parameters to be made, or for its weights to be told.
-        each = self.is_initializing() or self.is_mutable_collection(SOURCE_ATTENTION)
-        if self.scan_layers and not each:
-            return scanned(self.block, x, *arguments)
-        for layer in self.block:
-            x = layer(x, *arguments)
-        return x
-
     def _in_window(self, mask: jax.Array, queries_T: jax.Array, keys_S: jax.Array) -> jax.Array:
         """Takes from a mask [..., T, S] what is too far away."""
         return mask & window_mask(queries_T, keys_S, self.window) if self.window else mask
@@ -96,7 +83,7 @@ class TransformerEncoder(_Stack):
         mask = self._in_window(mask_BxS[:, None, None], steps, steps)
         x_BxSxD = self.drop(self.position(inputs_BxSxD), deterministic)
         relation = self.relative(steps, steps)
-        x_BxSxD = self._through(x_BxSxD, mask, deterministic, relation)
+        x_BxSxD = through(self.block, x_BxSxD, mask, deterministic, relation, loop=self.scan_layers)
         return remember(self.normalize(x_BxSxD), mask_BxS)
 
 
@@ -127,7 +114,8 @@ class TransformerDecoder(_Stack):
         mask = self._in_window(causal_mask(length), steps, steps)
         relation = self.relative(steps, steps)
         read, memory_mask = (memory.states, memory.values), memory.mask[:, None, None]
-        x_BxTxD = self._through(x_BxTxD, read, mask, memory_mask, deterministic, relation)
+        told = (read, mask, memory_mask, deterministic, relation)
+        x_BxTxD = through(self.block, x_BxTxD, *told, loop=self.scan_layers)
         return self.output(self.normalize(x_BxTxD))
 
     def start(self, memory: Memory, hypotheses: int, max_length: int) -> Carry:

@@ -7,6 +7,8 @@ Sources: Gehring et al., Convolutional sequence to sequence learning (2017), and
 al., Neural machine translation in linear time (2016).
 """
 
+from typing import NamedTuple
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -109,6 +111,20 @@ class ConvolutionalEncoderLayer(nn.Module):
         return average(self.convolution(real, deterministic), x_BxSxD)
 
 
+class Read(NamedTuple):
+    """What the layers of a decoder read.
+
+    Attributes:
+      states: [B, S, E], what queries are compared with.
+      values: [B, S, E], what is found.
+      mask: bool [B, S], true at real positions.
+    """
+
+    states: jax.Array
+    values: jax.Array
+    mask: jax.Array
+
+
 class ConvolutionalDecoderLayer(nn.Module):
     """A causal gated convolution that reads the source (Gehring et al., 2017, section 3.3).
 
@@ -151,24 +167,21 @@ class ConvolutionalDecoderLayer(nn.Module):
             )
             self.context = NormalizedDense(self.width, dtype=self.dtype)
 
-    def prepare(
-        self, states_BxSxE: jax.Array, values_BxSxE: jax.Array, mask_BxS: jax.Array
-    ) -> Prepared | None:
-        """Returns a memory as this layer reads it, None where it reads none."""
-        if self.attention == "none":
-            return None
-        return self.source.prepare(states_BxSxE, values_BxSxE, mask_BxS)
+    def prepare(self, memory: Read) -> Prepared | None:
+        """Returns a memory as this layer's attention reads it, None where it reads none."""
+        return None if self.attention == "none" else self.source.prepare(*memory)
 
     def __call__(
         self,
         x_BxTxD: jax.Array,
         embedded_BxTxE: jax.Array,
-        memory: Prepared | None,
+        memory: Read,
         deterministic: bool = True,
     ) -> jax.Array:
         """Maps [B, T, D] to [B, T, D]; a position sees itself and the past."""
         hidden_BxTxD = self.convolution(x_BxTxD, deterministic)
-        return average(self._read(hidden_BxTxD, embedded_BxTxE, memory), x_BxTxD)
+        read_BxTxD = self._read(hidden_BxTxD, embedded_BxTxE, self.prepare(memory))
+        return average(read_BxTxD, x_BxTxD)
 
     def start(self, batch: int, hypotheses: int) -> jax.Array:
         """Returns what lies before the first position: zeros [B, K, P, D]."""

@@ -1,4 +1,4 @@
-"""Equal layers that are compiled once, however many there are."""
+"""Layers one after the other; equal ones can be compiled once, however many there are."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,6 +6,22 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+from seqjax.layers.attention import SOURCE_ATTENTION
+
+
+def through(layers: Sequence[nn.Module], x: jax.Array, *arguments: Any, loop: bool) -> jax.Array:
+    """Returns `layers[-1](... layers[0](x, *arguments) ..., *arguments)`.
+
+    With `loop` the layers are equal and one is compiled for all, except where that can't be: a loop
+    has no place for a layer's parameters to be made, or for its weights to be told.
+    """
+    one_by_one = layers[0].is_initializing() or layers[0].is_mutable_collection(SOURCE_ATTENTION)
+    if loop and not one_by_one:
+        return scanned(layers, x, *arguments)
+    for layer in layers:
+        x = layer(x, *arguments)
+    return x
 
 
 def scanned(layers: Sequence[nn.Module], x: jax.Array, *arguments: Any) -> jax.Array:

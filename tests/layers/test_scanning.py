@@ -16,11 +16,19 @@ _TOKENS = np.random.RandomState(0).randint(3, 9, (2, 3, 5)).astype(np.int32)
 BATCH = {"source": _TOKENS[0], "target": _TOKENS[1]}
 
 
-def make(scan, layers=3, dropout=0.0, rematerialize=False):
+# Additive attention prepares the memory by parameters of each layer.
+FAMILIES = {
+    "transformer": {"positions": "relative"},
+    "convolutional": {"positions": "learned", "attention": "additive"},
+}
+
+
+def make(scan, family="transformer", layers=3, rematerialize=False):
     config = default_config()
     for stack in (config.model.encoder, config.model.decoder):
-        stack.update(layers=layers, width=8, heads=2, feed_forward=12, dropout=dropout)
-        stack.update(scan_layers=scan, rematerialize=rematerialize, positions="relative")
+        fields = {key: value for key, value in FAMILIES[family].items() if key in stack}
+        stack.update(kind=family, layers=layers, width=8, heads=2, feed_forward=12, **fields)
+        stack.update(scan_layers=scan, rematerialize=rematerialize, dropout=0.0)
     side = SimpleNamespace(vocabulary_size=9)
     return TextToText(config, SimpleNamespace(source=side, target=side))
 
@@ -30,8 +38,9 @@ def gradient(task):
 
 
 @pytest.mark.parametrize("rematerialize", [False, True])
-def test_results_and_gradients_are_the_same(rematerialize, filled):
-    tasks = [make(scan, rematerialize=rematerialize) for scan in (False, True)]
+@pytest.mark.parametrize("family", FAMILIES)
+def test_results_and_gradients_are_the_same(family, rematerialize, filled):
+    tasks = [make(scan, family, rematerialize=rematerialize) for scan in (False, True)]
     shapes = [jax.eval_shape(task.init, jax.random.key(0)) for task in tasks]
     assert shapes[0] == shapes[1]
     params = filled(shapes[0])
@@ -44,9 +53,10 @@ def test_results_and_gradients_are_the_same(rematerialize, filled):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), *maps)
 
 
-def test_depth_adds_nothing_to_compile(filled):
+@pytest.mark.parametrize("family", FAMILIES)
+def test_depth_adds_nothing_to_compile(family, filled):
     def products(scan, layers):
-        task = make(scan, layers)
+        task = make(scan, family, layers)
         params = filled(jax.eval_shape(task.init, jax.random.key(0)))
         return str(jax.make_jaxpr(gradient(task))(params, jax.random.key(1))).count("dot_general")
 
