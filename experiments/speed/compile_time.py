@@ -1,9 +1,10 @@
-"""Times the compilation of a Transformer's update over the number of its layers, in a loop or not.
+"""Times the compilation of an update over the number of layers, in a loop or one by one.
 
 python experiments/speed/compile_time.py
 """
 
 import argparse
+import itertools
 import statistics
 import time
 
@@ -22,6 +23,7 @@ from seqjax.training.step import make_train_step
 # Shapes change nothing about how much there is to compile.
 SIZES = {"width": 64, "heads": 4, "feed_forward": 256, "batch": 8, "length": 32, "dropout": 0.1}
 VOCABULARY = 1000
+FAMILIES = ("transformer", "convolutional")
 WAYS = {"one by one": False, "scan_layers": True}
 
 
@@ -30,20 +32,21 @@ def main() -> None:
     parser.add_argument("--depths", type=int, nargs="+", default=[2, 6, 12, 24])
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    turns = {(way, depth): [] for way in WAYS for depth in options.depths}
+    rows = list(itertools.product(FAMILIES, WAYS))
+    turns = {(*row, depth): [] for row in rows for depth in options.depths}
     for _ in range(options.rounds):
-        for (way, depth), seconds in turns.items():
-            seconds.append(_seconds(_task(depth, WAYS[way])))
+        for (family, way, depth), seconds in turns.items():
+            seconds.append(_seconds(_task(family, depth, WAYS[way])))
     print(f"{machine()}\n\nlayers of encoder and of decoder, {options.rounds} rounds\n")
-    print("| seconds | " + " | ".join(map(str, options.depths)) + " |")
-    print("|" + "---|" * (1 + len(options.depths)))
-    for way in WAYS:
-        cells = [f"{statistics.median(turns[way, depth]):.1f}" for depth in options.depths]
-        print(f"| {way} | " + " | ".join(cells) + " |")
+    print("| seconds | | " + " | ".join(map(str, options.depths)) + " |")
+    print("|" + "---|" * (2 + len(options.depths)))
+    for row in rows:
+        cells = [f"{statistics.median(turns[*row, depth]):.1f}" for depth in options.depths]
+        print("| " + " | ".join((*row, *cells)) + " |")
 
 
-def _task(depth: int, loop: bool) -> TextToText:
-    config = config_of({**SIZES, "layers": depth})
+def _task(family: str, depth: int, loop: bool) -> TextToText:
+    config = config_of({**SIZES, "family": family, "layers": depth})
     for stack in (config.model.encoder, config.model.decoder):
         stack.scan_layers = loop
     return task_of(config, VOCABULARY)
