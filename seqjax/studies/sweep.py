@@ -24,6 +24,7 @@ from seqjax.studies.trial import Trial, as_trial, fingerprint
 from seqjax.studies.trial_group import TrialGroup, groups_of, hint
 from seqjax.studies.trial_queue import Claim, Offer, Standing, TrialQueue
 from seqjax.studies.trial_run import Launch, TrialRun, plain
+from seqjax.training.saved import newest_checkpoint
 
 # How often what runs here is looked at, and how often the storage is asked for work, in seconds.
 _LOOK = 0.5
@@ -39,6 +40,8 @@ class _Seat:
     claim: Claim
     run: TrialRun
     place: str
+    # The step that it goes on from.
+    start: int
     # When it last told the storage that it lives.
     beat: float = -math.inf
     # Size of its metrics when they were last read.
@@ -266,7 +269,7 @@ class Sweep:
             if state.startswith("to "):
                 again = ", tried again" if claim.attempt else ""
                 self._board.say(f"{place}: {state.removeprefix('to ')}{again}{self._told(claim)}")
-            seats = [_Seat(claim, run, place), *self._join(claim.name)]
+            seats = [self._seat(claim, run, place), *self._join(claim.name)]
             if len(seats) > 1:
                 group = TrialGroup([seat.run for seat in seats], self.study.splits)
                 future = threads.submit(group.run, self._launch, self._said)
@@ -283,8 +286,11 @@ class Sweep:
             if claim:
                 place = self._place(name)
                 self._board.say(f"{place}: as one program with {first}")
-                seats.append(_Seat(claim, self.trial(name), place))
+                seats.append(self._seat(claim, self.trial(name), place))
         return seats
+
+    def _seat(self, claim: Claim, run: TrialRun, place: str) -> _Seat:
+        return _Seat(claim, run, place, newest_checkpoint(run.folder))
 
     def _said(self, runs: Sequence[TrialRun]) -> Callable[[str], None]:
         folders = [run.folder for run in runs]
@@ -312,7 +318,8 @@ class Sweep:
         if seat.run.stop.is_set():
             return
         seat.beat = time.monotonic()
-        if not self._queue.beat(seat.claim):
+        further = newest_checkpoint(seat.run.folder) > seat.start
+        if not self._queue.beat(seat.claim, further):
             self._board.say(f"{seat.place}: another worker has it, since this one was silent")
             seat.run.stop.set()
 

@@ -24,13 +24,15 @@ from seqjax.studies.storage import open_storage, patient, shown
 if TYPE_CHECKING:
     import optuna
 
-# Workers that may die of a trial before it is taken for the reason.
+# Workers in a row that may die of a trial, none of which got it further, before it is taken for the
+# reason.
 _DEATHS = 3
 # The beats in the time after which a worker is taken for dead.
 _BEATS = 4
 # Where a trial of Optuna holds what it is to us.
 _NAME, _CONFIG, _WORKER = "trial", "config", "worker"
 _RECORD, _FAILURE, _RELEASED = "record", "failure", "released"
+_FURTHER = "went_further"
 _INSTEAD, _ADDED, _WITHDRAWN = "instead_of", "added_by", "withdrawn"
 # Where a study of Optuna does.
 _IDENTITY = "seqjax"
@@ -73,6 +75,7 @@ class Claim:
       point: the values of its fields.
       attempt: 0 for the first one.
       reported: evaluations that the storage knows of.
+      further: whether the storage knows that this attempt got further than those before.
     """
 
     name: str
@@ -81,6 +84,7 @@ class Claim:
     reported: int
     trial: "optuna.trial.Trial"
     id: int
+    further: bool = False
 
 
 class TrialQueue:
@@ -218,9 +222,18 @@ class TrialQueue:
         return {name: self._standing(attempts) for name, attempts in self._attempts().items()}
 
     @patient
-    def beat(self, claim: Claim) -> bool:
-        """Tells that the trial's worker lives; returns whether the trial is still its own."""
+    def beat(self, claim: Claim, further: bool = False) -> bool:
+        """Tells that the trial's worker lives; returns whether the trial is still its own.
+
+        Once it has got `further` than the attempts before, its death is not held against the trial.
+        """
+        import optuna
+
         self._rdb.record_heartbeat(claim.id)
+        if further and not claim.further:
+            with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+                claim.trial.set_user_attr(_FURTHER, True)
+            claim.further = True
         return self._rdb.get_trial(claim.id).state.name == "RUNNING"
 
     @patient
@@ -402,7 +415,7 @@ def _failure(attempts: Sequence["optuna.trial.FrozenTrial"]) -> str:
         return attempts[-1].user_attrs[_FAILURE]
     deaths = 0
     for trial in reversed(attempts):
-        if trial.user_attrs.get(_FAILURE) or trial.user_attrs.get(_RELEASED):
+        if any(mark in trial.user_attrs for mark in (_FAILURE, _RELEASED, _FURTHER)):
             break
         deaths += 1
     return f"its worker died {deaths} times" if deaths >= _DEATHS else ""

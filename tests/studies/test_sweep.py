@@ -637,6 +637,34 @@ def test_a_sweep_that_slept_does_not_take_its_own_trial_for_dead(sweep, fake, tm
     assert slept.is_set() and fake.launched == [("train", "a", None), ("evaluate", "a", "test")]
 
 
+def test_the_storage_learns_that_a_trial_has_saved_a_step_more(sweep, fake, tmp_path):
+    (tmp_path / "a" / "checkpoints" / "8").mkdir(parents=True)
+    save(default_config(), tmp_path / "a" / "config.json")
+    made, told = sweep(lost_after=4), []
+
+    def known():
+        with sqlite3.connect(tmp_path / "study.db") as connection:
+            count = "SELECT COUNT(*) FROM trial_user_attributes WHERE key = 'went_further'"
+            return connection.execute(count).fetchone()[0]
+
+    def launch(arguments, stop, show):
+        if arguments[0] == "train":
+            # The first signs of life come before it has saved one.
+            time.sleep(1.5)
+            told.append(known())
+            (tmp_path / "a" / "checkpoints" / "9").mkdir()
+            deadline = time.monotonic() + 30
+            while not known() and time.monotonic() < deadline:
+                time.sleep(0.1)
+            told.append(known())
+        return fake(arguments, stop, show)
+
+    launch.signal = 0
+    made._launch = launch
+    assert made.run(["a"]) == 0
+    assert told == [0, 1]
+
+
 def test_machines_with_one_storage_need_no_folder_in_common(fake, tmp_path):
     study = Study("pair", {"a": default_config(), "b": default_config()}, ("test",))
     storage = f"sqlite:///{tmp_path}/shared.db"

@@ -119,13 +119,34 @@ def test_a_worker_that_is_silent_has_died_and_its_trial_goes_on(queue):
     assert _states(alive)[0] == "running"
 
 
-def test_a_trial_that_kills_its_workers_is_given_up(queue, tmp_path):
+@pytest.fixture
+def die(tmp_path):
+    """Lets the worker of a claimed trial be silent for years."""
+
+    def die(queue):
+        with sqlite3.connect(tmp_path / "study.db") as database:
+            database.execute("UPDATE trial_heartbeats SET heartbeat = '2020-01-01 00:00:00.000000'")
+        queue.revive()
+
+    return die
+
+
+def test_a_trial_that_kills_its_workers_is_given_up(queue, die):
     one = queue(lost_after=1, offers={"a": Offer("a")})
     for attempt in range(3):
         assert one.claim(["a"]).attempt == attempt
-        with sqlite3.connect(tmp_path / "study.db") as database:
-            database.execute("UPDATE trial_heartbeats SET heartbeat = '2020-01-01 00:00:00.000000'")
-        one.revive()
+        die(one)
+    assert one.claim(["a"]) is None
+    assert one.standings()["a"][0::3] == ("failed", "its worker died 3 times")
+
+
+def test_deaths_of_workers_that_got_a_trial_further_do_not_count(queue, die):
+    one = queue(lost_after=1, offers={"a": Offer("a")})
+    for further in (False, False, True, True, True, False, False):
+        assert one.beat(one.claim(["a"]), further)
+        die(one)
+    assert one.beat(one.claim(["a"]))
+    die(one)
     assert one.claim(["a"]) is None
     assert one.standings()["a"][0::3] == ("failed", "its worker died 3 times")
 
