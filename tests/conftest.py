@@ -1,10 +1,12 @@
 """What every test runs under: eight CPU devices, the real corpora where they are, golden files,
-and trainings of a model so small that it learns in seconds."""
+trainings of a model so small that it learns in seconds, and a process that holds a run."""
 
 import atexit
 import json
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import zlib
 from pathlib import Path
@@ -282,3 +284,34 @@ def trained(tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     demo = Path(__file__).parents[1] / "configs" / "demo.py"
     assert main(["train", f"--config={demo}", f"--workdir={workdir}", *tiny(fields)]) == 0
     return workdir
+
+
+_HOLDER = """
+import sys, time
+from pathlib import Path
+from seqjax.training.run_lock import locked
+
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+@pytest.fixture
+def hold():
+    """Returns a function that lets another process hold a run directory for some seconds."""
+    processes = []
+
+    def hold(folder, seconds):
+        arguments = [sys.executable, "-c", _HOLDER, folder, str(seconds)]
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+        process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment)
+        processes.append(process)
+        assert process.stdout.readline() == "held\n"
+        return process
+
+    yield hold
+    for process in processes:
+        process.kill()
+        process.wait()
+        process.stdout.close()

@@ -1,10 +1,11 @@
 """`train`: from a config to a run directory, or on from where a run stopped."""
 
 import argparse
+import contextlib
 import json
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,11 +74,11 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
     if arguments.members:
         raise UserError("--members goes with --together")
     workdir = run_path(arguments.workdir)
-    _claim(config, workdir)
-    prepared = prepare(config, workdir)
-    _write_down(config, workdir)
-    _say(_summary(prepared))
-    return _finish(Training.of_one(config, prepared, workdir), workdir, "")
+    with _claimed({workdir: config}):
+        prepared = prepare(config, workdir)
+        _write_down(config, workdir)
+        _say(_summary(prepared))
+        return _finish(Training.of_one(config, prepared, workdir), workdir, "")
 
 
 def run_together(
@@ -95,21 +96,20 @@ def run_together(
 
     check_members(list(configs.values()))
     workdir = run_path(arguments.workdir)
-    for name, config in configs.items():
-        _claim(config, workdir / name)
-    first = next(iter(configs))
-    # Batches are those of a run alone, which would share them among all devices.
-    prepared = prepare(configs[first], workdir / first)
-    prepared = prepared._replace(mesh=shared_mesh(prepared.mesh, len(configs)))
-    population, reason = _population(configs, prepared, arguments.members, workdir / first)
-    for name, config in configs.items():
-        if not has_checkpoint(workdir / name):
-            save_tokenizers(prepared.tokenizers, workdir / name / "tokenizer")
-        _write_down(config, workdir / name, members=population.way)
-    _say(_summary(prepared))
-    _say(f"{len(configs)} runs as one program: {', '.join(configs)}{reason}")
-    training = Training.of_several(configs, population, prepared, workdir)
-    code = _finish(training, workdir, f" --together={','.join(configs)}")
+    with _claimed({workdir / name: config for name, config in configs.items()}):
+        first = next(iter(configs))
+        # Batches are those of a run alone, which would share them among all devices.
+        prepared = prepare(configs[first], workdir / first)
+        prepared = prepared._replace(mesh=shared_mesh(prepared.mesh, len(configs)))
+        population, reason = _population(configs, prepared, arguments.members, workdir / first)
+        for name, config in configs.items():
+            if not has_checkpoint(workdir / name):
+                save_tokenizers(prepared.tokenizers, workdir / name / "tokenizer")
+            _write_down(config, workdir / name, members=population.way)
+        _say(_summary(prepared))
+        _say(f"{len(configs)} runs as one program: {', '.join(configs)}{reason}")
+        training = Training.of_several(configs, population, prepared, workdir)
+        code = _finish(training, workdir, f" --together={','.join(configs)}")
     failed = {run.name: run.failure for run in training.runs if run.failure}
     if failed:
         print(json.dumps(failed, indent=2, ensure_ascii=False))
@@ -137,13 +137,20 @@ def _population(
     return Population(members, prepared, way if way in WAYS else WAYS[0]), ""
 
 
-def _claim(config: ml_collections.ConfigDict, workdir: Path) -> None:
-    """Makes a run directory, or refuses one that is another run's."""
+@contextlib.contextmanager
+def _claimed(configs: Mapping[Path, ml_collections.ConfigDict]) -> Iterator[None]:
+    """Makes run directories and holds them, or refuses those that are another run's."""
+    from seqjax.training.run_lock import locked
     from seqjax.training.trained import refuse_changes
 
-    workdir.mkdir(parents=True, exist_ok=True)
-    if has_checkpoint(workdir):
-        refuse_changes(config, workdir, _IDENTITY, "choose a new --workdir")
+    with contextlib.ExitStack() as stack:
+        for workdir, config in configs.items():
+            workdir.mkdir(parents=True, exist_ok=True)
+            if is_first():
+                stack.enter_context(locked(workdir))
+            if has_checkpoint(workdir):
+                refuse_changes(config, workdir, _IDENTITY, "choose a new --workdir")
+        yield
 
 
 def _write_down(config: ml_collections.ConfigDict, workdir: Path, **facts: str) -> None:

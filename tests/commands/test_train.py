@@ -55,6 +55,15 @@ def test_a_run_directory_is_complete(finished):
     assert load(finished / "config.json").train.duration == "6"
 
 
+def test_a_second_training_waits_until_the_first_has_left_the_folder(train, hold):
+    train.workdir.mkdir()
+    first = hold(train.workdir, 1.0)
+    code, error = train({"train.duration": 6})
+    assert code == 0
+    assert error.startswith(f"{train.workdir}: waiting until process {first.pid} on ")
+    assert not (train.workdir / ".lock").exists()
+
+
 def test_the_terminal_shows_what_happens_and_no_noise(train, tiny):
     code, error = train({"train.duration": 6})
     assert code == 0
