@@ -51,8 +51,9 @@ def _protocol(language: str) -> ml_collections.ConfigDict:
     config.loss.label_smoothing = 0.1
     config.optimizer.update(kind="adam", learning_rate=1e-3, clip=1.0)
     config.schedule.update(kind="cosine", warmup="5%")
-    config.batching.update(kind="sentences", sentences=128, shapes=4, multiple=1)
-    config.train.duration = "60 epochs"
+    # Small batches: so few words are learnt by many updates.
+    config.batching.update(kind="sentences", sentences=32, shapes=4, multiple=1)
+    config.train.duration = "25 epochs"
     # The word error rate is what is left to 100 %; phonemes are what stands between spaces.
     config.evaluation.update(every="10%", metrics=("exact_match", "error_rate"))
     config.checkpoint.update(every="10%", best_metric="exact_match")
