@@ -17,7 +17,6 @@ from seqjax.architectures.contract import Carry, Memory, remember
 from seqjax.layers.convolutional import (
     ConvolutionalDecoderLayer,
     ConvolutionalEncoderLayer,
-    Read,
     average,
     dilations,
 )
@@ -186,7 +185,7 @@ class ConvolutionalDecoder(_Stack):
         carry = carry.replace(moving=moving, position=carry.position + 1)
         return carry, self.output(self.leave(x_BxKxD))
 
-    def _scaled(self, memory: Memory) -> Read:
+    def _scaled(self, memory: Memory) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Returns what the layers read; what flows back through it is divided among them."""
         share = 1 / (2 * self.layers)
         states = scale_gradient(memory.states, share)
@@ -194,7 +193,7 @@ class ConvolutionalDecoder(_Stack):
             values = average(states, memory.embedded)
         else:
             values = scale_gradient(memory.values, share)
-        return Read(states, values, memory.mask)
+        return states, values, memory.mask
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))

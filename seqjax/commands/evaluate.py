@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import ml_collections
 
 from seqjax.errors import UserError
-from seqjax.fields import flatten, load
+from seqjax.fields import load
 from seqjax.files import run_path
 from seqjax.parallel.processes import is_first
-from seqjax.studies.grid import label
+from seqjax.studies.grid import differences, label
 from seqjax.training.members import program
 
 if TYPE_CHECKING:
@@ -144,12 +144,8 @@ def _changes(config: ml_collections.ConfigDict, workdir: str) -> str:
     path = run_path(workdir) / "config.json"
     if not path.is_file():  # An ensemble's folder is no run.
         return ""
-    saved = flatten(load(path, missing="default"))
-    changed = {
-        field: value
-        for field, value in sorted(flatten(config).items())
-        if field.startswith(("decode.", "evaluation.")) and value != saved[field]
-    }
+    _, here = differences([load(path, missing="default"), config])
+    changed = {f: value for f, value in here.items() if f.startswith(("decode.", "evaluation."))}
     return f"-{label(changed)}" if changed else ""
 
 

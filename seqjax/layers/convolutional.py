@@ -7,8 +7,6 @@ Sources: Gehring et al., Convolutional sequence to sequence learning (2017), and
 al., Neural machine translation in linear time (2016).
 """
 
-from typing import NamedTuple
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -111,20 +109,6 @@ class ConvolutionalEncoderLayer(nn.Module):
         return average(self.convolution(real, deterministic), x_BxSxD)
 
 
-class Read(NamedTuple):
-    """What the layers of a decoder read.
-
-    Attributes:
-      states: [B, S, E], what queries are compared with.
-      values: [B, S, E], what is found.
-      mask: bool [B, S], true at real positions.
-    """
-
-    states: jax.Array
-    values: jax.Array
-    mask: jax.Array
-
-
 class ConvolutionalDecoderLayer(nn.Module):
     """A causal gated convolution that reads the source (Gehring et al., 2017, section 3.3).
 
@@ -167,15 +151,18 @@ class ConvolutionalDecoderLayer(nn.Module):
             )
             self.context = NormalizedDense(self.width, dtype=self.dtype)
 
-    def prepare(self, memory: Read) -> Prepared | None:
-        """Returns a memory as this layer's attention reads it, None where it reads none."""
+    def prepare(self, memory: tuple[jax.Array, jax.Array, jax.Array]) -> Prepared | None:
+        """Returns a memory as this layer's attention reads it, None where it reads none.
+
+        The memory is two arrays [B, S, E], what is compared and what is read, and its mask [B, S].
+        """
         return None if self.attention == "none" else self.source.prepare(*memory)
 
     def __call__(
         self,
         x_BxTxD: jax.Array,
         embedded_BxTxE: jax.Array,
-        memory: Read,
+        memory: tuple[jax.Array, jax.Array, jax.Array],
         deterministic: bool = True,
     ) -> jax.Array:
         """Maps [B, T, D] to [B, T, D]; a position sees itself and the past."""

@@ -38,7 +38,7 @@ def locked(workdir: Path, patience: float = 60.0) -> Iterator[None]:
         yield
         return
     path = workdir / _FILE
-    with _wait(path, workdir, patience) as file:
+    with _wait(path, patience) as file:
         file.truncate(0)
         file.write(f"process {os.getpid()} on {platform.node()}\n")
         file.flush()
@@ -48,9 +48,9 @@ def locked(workdir: Path, patience: float = 60.0) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def _wait(path: Path, workdir: Path, patience: float) -> TextIO:
+def _wait(path: Path, patience: float) -> TextIO:
     """Returns a file that is locked, or says who has it."""
-    deadline, told = time.monotonic() + patience, False
+    workdir, deadline, told = path.parent, time.monotonic() + patience, False
     while True:
         file = path.open("a+", encoding="utf-8")
         if _lock(file):

@@ -13,7 +13,6 @@ from seqjax.layers.convolutional import (
     ConvolutionalDecoderLayer,
     ConvolutionalEncoderLayer,
     GatedConvolution,
-    Read,
     dilations,
 )
 
@@ -28,7 +27,7 @@ def encode(params, inputs):
 
 def decode(params, inputs):
     layer = ConvolutionalDecoderLayer(width=5, embedding_width=4, kernel=3, dilation=2)
-    read = Read(inputs["states"], inputs["values"], MASK)
+    read = (inputs["states"], inputs["values"], MASK)
     return layer.apply({"params": params}, inputs["x"], inputs["embedded"], read)
 
 
@@ -113,14 +112,14 @@ def test_a_decoder_layer_without_attention_is_its_convolution_and_the_residual(f
     found = convolution.apply({"params": variables["params"]["convolution"]}, x)
     expected = (found + x) * np.sqrt(0.5)
     np.testing.assert_allclose(layer.apply(variables, x, embedded, None), expected, rtol=1e-6)
-    assert layer.apply(variables, Read(x, x, x[..., 0] > 0), method="prepare") is None
+    assert layer.apply(variables, (x, x, x[..., 0] > 0), method="prepare") is None
 
 
 def test_attention_weights_are_told_on_request(golden):
     layer = ConvolutionalDecoderLayer(width=5, embedding_width=4, kernel=3)
     inputs = golden(GOLDENS, "decoder_layer/inputs")
     variables = {"params": golden(GOLDENS, "decoder_layer/params")}
-    read = Read(inputs["states"], inputs["values"], MASK)
+    read = (inputs["states"], inputs["values"], MASK)
     told = functools.partial(layer.apply, mutable=[SOURCE_ATTENTION])
     _, told = jax.jit(told)(variables, inputs["x"], inputs["embedded"], read)
     (weights_BxHxTxS,) = told[SOURCE_ATTENTION]["weights"]

@@ -37,9 +37,8 @@ def test_a_killed_holder_holds_nothing(tmp_path, hold):
 def test_after_use_nothing_is_left_and_it_is_free(tmp_path, hold):
     for _ in range(2):
         with locked(tmp_path):
-            assert (
-                tmp_path / ".lock"
-            ).read_text() == f"process {os.getpid()} on {platform.node()}\n"
+            holder = (tmp_path / ".lock").read_text()
+            assert holder == f"process {os.getpid()} on {platform.node()}\n"
         assert not list(tmp_path.iterdir())
     hold(tmp_path, 0.0).wait()
     assert not list(tmp_path.iterdir())
