@@ -43,7 +43,6 @@ class Translator:
     def __init__(self, task: TextToText, mesh: Mesh, n_best: int = 1):
         self.task = task
         self.mesh = mesh
-        self.n_best = n_best
         self._shapes: list[Shape] = []
         self._compiled: set[Shape] = set()
         self._search = jax.jit(
@@ -126,7 +125,8 @@ class Translator:
         for row, example in enumerate(planned.rows):
             if example < 0:
                 continue
-            if not found.lengths[row, 0]:
+            # A beam keeps nothing that is no number, greedy search goes on with it.
+            if not found.lengths[row, 0] or not np.isfinite(found.log_probabilities[row, 0]):
                 raise UserError("nothing could be found: the model's outputs are not finite")
             texts = self.task.texts(found.tokens[row])
             results[real[example]] = [

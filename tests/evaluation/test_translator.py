@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from seqjax.data.tokenizer import EOS
+from seqjax.errors import UserError
 from seqjax.evaluation.translator import Translation, Translator
 from seqjax.parallel.mesh import make_mesh, replicated
 
@@ -111,6 +112,15 @@ def test_empty_sources_give_empty_texts_without_a_search(tiny_params, tiny_task)
     found = translator(params, [[EOS], [4, EOS], [EOS]])
     assert found[0] == found[2] == nothing
     assert found[1][0].length > 0
+
+
+@pytest.mark.parametrize("beam_size", [1, 2])
+def test_a_model_whose_outputs_are_no_numbers_is_told(beam_size, tiny_params, tiny_task):
+    task = tiny_task(beam_size=beam_size)
+    translator, params = setup(task, tiny_params)
+    broken = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), params)
+    with pytest.raises(UserError, match="the model's outputs are not finite"):
+        translator(broken, task.encode_sources(["abc"]))
 
 
 def test_every_source_has_an_output_even_where_the_limit_is_one_token(tiny_params, tiny_task):
