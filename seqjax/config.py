@@ -140,6 +140,7 @@ def _stack() -> ml_collections.ConfigDict:
     # Family: 'elman', 'lstm', 'gru', 'convolutional' or 'transformer'. What one family has of its
     # own means nothing to the others.
     stack.kind = "transformer"
+    # Layers, or blocks, of this side.
     stack.layers = 3
     # Size of hidden states; in a recurrent encoder, of each direction.
     stack.width = 256
@@ -158,7 +159,8 @@ def _stack() -> ml_collections.ConfigDict:
     stack.window = 0
     # Transformer: inner size of the feed-forward layer.
     stack.feed_forward = 1024
-    # Transformer: 'relu', 'gelu', or gated: 'swiglu', 'geglu'.
+    # Transformer: 'relu', 'gelu' x Phi(x) (Hendrycks and Gimpel, 2016), or gated (Shazeer, 2020):
+    # 'swiglu', 'geglu'.
     stack.activation = "relu"
     # Transformer: normalization 'pre' (before each sublayer) or 'post' (after it).
     stack.normalization = "pre"
@@ -249,6 +251,7 @@ def _optimizer() -> ml_collections.ConfigDict:
     optimizer.beta1 = 0.9
     # Adam's decay of the second moment.
     optimizer.beta2 = 0.98
+    # Added to Adam's root of the second moment.
     optimizer.epsilon = 1e-9
     # Momentum of sgd.
     optimizer.momentum = 0.9
@@ -314,8 +317,6 @@ def _decode() -> ml_collections.ConfigDict:
     decode.length_normalization = "gnmt"
     # The exponent a.
     decode.length_penalty = 0.6
-    # Hypotheses returned for each source by `predict --n_best`; at most the beam size.
-    decode.n_best = 1
     # A search ends when so many times beam_size hypotheses have finished (Kasai et al., 2022); 0:
     # when no live one can win any more, which is exact and slower.
     decode.patience = 1.0
@@ -323,10 +324,12 @@ def _decode() -> ml_collections.ConfigDict:
     decode.min_length = 0
     # Whether outputs may hold the unknown token, '<unk>' in text; if not, the best known is taken.
     decode.unknown = False
-    # Longest output: ratio times the source's tokens plus extra, end-of-sentence included.
+    # Longest output: so many times the source's tokens,
     decode.max_length_ratio = 2.0
+    # plus so many, end-of-sentence included.
     decode.max_length_extra = 10
-    # Padded source tokens in a batch while decoding.
+    # Padded tokens in a batch of an evaluation: of the sources while searching, of the longer side
+    # for the loss.
     decode.tokens = 4096
     # At most so many batch shapes while decoding, each compiled once.
     decode.shapes = 4

@@ -51,6 +51,8 @@ def expand(config: ml_collections.ConfigDict) -> str:
     return "".join(f"{path} = {value!r}\n" for path, value in sorted(flatten(config).items()))
 
 
+# Fields that saved runs may have from before, and that mean nothing any more.
+_RETIRED = ("decode.n_best",)
 # So many fields of a section are told to who has named another one.
 _FEW = 12
 
@@ -140,7 +142,8 @@ def load(path: str | os.PathLike[str], missing: str = "warn") -> ml_collections.
         saved = json.loads(as_path(path).read_text())
         if not isinstance(saved, dict):
             raise ValueError("expected an object")
-        return conform(flatten(ml_collections.ConfigDict(saved)), missing)
+        flat = flatten(ml_collections.ConfigDict(saved))
+        return conform({path: flat[path] for path in flat if path not in _RETIRED}, missing)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; expected the config.json of a run") from None
     except ValueError as error:

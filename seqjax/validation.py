@@ -31,8 +31,8 @@ from seqjax.rules import (
     where,
 )
 
-_TRANSLATION_METRICS = ("bleu", "chrf", "ter", "exact_match", "error_rate")
-_METRICS = ("loss", "perplexity", "accuracy", *_TRANSLATION_METRICS)
+TRANSLATION_METRICS = ("bleu", "chrf", "ter", "exact_match", "error_rate")
+METRICS = ("loss", "perplexity", "accuracy", *TRANSLATION_METRICS)
 _SACREBLEU_TOKENIZERS = (
     ("none", "zh", "13a", "intl", "char", "ja-mecab", "ko-mecab")
     + ("spm", "flores101", "flores200", "spBLEU-1K")
@@ -116,8 +116,9 @@ RULES: dict[str, Rule] = {
     "data.test": FILLED,
     "data.synthetic_size": at_least(1),
     "data.limit": ALL_OR_SOME,
-    "data.max_source_length": at_least(1),
-    "data.max_target_length": at_least(1),
+    # One token and the end of the sentence.
+    "data.max_source_length": at_least(2),
+    "data.max_target_length": at_least(2),
     "data.over_length": one_of("drop", "cut"),
     "data.empty": one_of("drop", "keep"),
     "data.cache": where(_is_here, "a folder of this machine"),
@@ -153,23 +154,23 @@ RULES: dict[str, Rule] = {
     "train.duration": where(
         _is_length, "more than 0 steps, epochs or tokens, such as '2000 steps', not a share"
     ),
-    "train.stop_metric": one_of("", *_METRICS),
+    "train.stop_metric": one_of("", *METRICS),
     "train.patience": at_least(1),
     "evaluation.every": _DURATION,
     "evaluation.translate": ANYTHING,
     "evaluation.limit": ALL_OR_SOME,
     "evaluation.lowercase": ANYTHING,
     "evaluation.tokenize": one_of(*_SACREBLEU_TOKENIZERS),
-    "evaluation.metrics": some_of(*_TRANSLATION_METRICS),
+    "evaluation.metrics": some_of(*TRANSLATION_METRICS),
     "decode.beam_size": at_least(1),
     "decode.length_normalization": one_of("gnmt", "plain", "none"),
     "decode.length_penalty": at_least(0),
-    "decode.n_best": at_least(1),
     "decode.patience": at_least(0),
     "decode.min_length": at_least(0),
     "decode.unknown": ANYTHING,
-    "decode.max_length_ratio": at_least(0),
-    "decode.max_length_extra": at_least(0),
+    # Far beyond any use, and far from what the device's numbers can hold.
+    "decode.max_length_ratio": between(0, 1000),
+    "decode.max_length_extra": between(0, 1_000_000),
     "decode.tokens": at_least(1),
     "decode.shapes": between(1, 12),
     "decode.checkpoint": Rule(
@@ -181,7 +182,7 @@ RULES: dict[str, Rule] = {
     "checkpoint.every": _DURATION,
     "checkpoint.keep_latest": at_least(1),
     "checkpoint.keep_best": at_least(0),
-    "checkpoint.best_metric": one_of(*_METRICS),
+    "checkpoint.best_metric": one_of(*METRICS),
     "parallel.data": ALL_OR_SOME,
     "parallel.fsdp": ALL_OR_SOME,
     "parallel.model": ALL_OR_SOME,
@@ -205,7 +206,7 @@ def _warmup_fits(config: ConfigDict) -> bool:
 def _can_be_measured(config: ConfigDict, metric: str) -> bool:
     evaluation = config.evaluation
     measured = evaluation.metrics if evaluation.translate else ()
-    return metric not in _TRANSLATION_METRICS or metric in measured
+    return metric not in TRANSLATION_METRICS or metric in measured
 
 
 _IN_THE_VALIDATION = (
@@ -285,11 +286,6 @@ RELATIONS: tuple[Relation, ...] = (
         "decode.checkpoint",
         lambda c: c.decode.checkpoint != "best" or c.checkpoint.keep_best > 0,
         "'latest' or a step number, since checkpoint.keep_best = 0",
-    ),
-    Relation(
-        "decode.n_best",
-        lambda c: c.decode.n_best <= c.decode.beam_size,
-        "at most decode.beam_size = {decode.beam_size}",
     ),
     Relation(
         "decode.max_length_extra",

@@ -58,6 +58,13 @@ def test_config_of_an_older_version_takes_the_default_and_says_so(folder, caplog
     assert len(caplog.records) == 1
 
 
+def test_a_field_that_means_nothing_any_more_does_not_bar_an_older_run(folder):
+    path = folder / "config.json"
+    save(default_config(), path)
+    path.write_text(path.read_text().replace('"average": 1,', '"average": 1, "n_best": 1,'))
+    assert load(path) == default_config()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -1,8 +1,14 @@
 import pytest
+from sacrebleu.metrics import BLEU
 
+from seqjax.architectures.encoder_decoder import DECODERS, ENCODERS
 from seqjax.config import default_config
 from seqjax.errors import UserError
 from seqjax.fields import flatten
+from seqjax.layers.attention import ATTENTIONS
+from seqjax.layers.embedding import INITIALIZERS
+from seqjax.layers.feed_forward import ACTIVATIONS
+from seqjax.layers.normalization import NORMS
 from seqjax.validation import RELATIONS, RULES, check_resolved, check_value, validate
 
 _NAN, _INF = float("nan"), float("inf")
@@ -34,6 +40,22 @@ def test_every_field_has_a_rule():
     assert set(RULES) == set(flatten(default_config()))
 
 
+@pytest.mark.parametrize(
+    ("field", "names"),
+    [
+        ("model.encoder.kind", ENCODERS),
+        ("model.decoder.kind", DECODERS),
+        ("model.decoder.attention", ["none", *ATTENTIONS]),
+        ("model.encoder.activation", ACTIVATIONS),
+        ("model.decoder.norm", NORMS),
+        ("model.embedding_initializer", INITIALIZERS),
+        ("evaluation.tokenize", BLEU.TOKENIZERS),
+    ],
+)
+def test_the_names_of_parts_are_those_that_there_are(field, names):
+    assert sorted(RULES[field].known) == sorted(names)
+
+
 def test_relations_name_fields():
     assert {relation.field for relation in RELATIONS} <= set(RULES)
 
@@ -49,14 +71,17 @@ def test_no_number_may_be_infinite_or_none_at_all(field, value):
 def _edges():
     """Yields for each field with a range the last value inside and the first one outside."""
     at_least_1 = [
-        *("data.synthetic_size", "data.max_source_length", "data.max_target_length"),
+        "data.synthetic_size",
         *("tokenizer.minimum_frequency", "batching.tokens", "batching.sentences"),
         *("batching.shapes", "batching.multiple", "model.encoder.layers", "model.decoder.layers"),
         *("model.encoder.heads", "model.decoder.feed_forward", "model.encoder.max_positions"),
-        *("optimizer.accumulate", "train.patience", "decode.beam_size", "decode.n_best"),
+        *("optimizer.accumulate", "train.patience", "decode.beam_size"),
         *("decode.tokens", "decode.shapes", "decode.average", "checkpoint.keep_latest"),
     ]
     yield from ((field, 1, 0) for field in at_least_1)
+    yield from ((f"data.max_{side}_length", 2, 1) for side in ("source", "target"))
+    yield "decode.max_length_ratio", 1000.0, 1e30
+    yield "decode.max_length_extra", 1_000_000, 2**63
     at_least_0 = [
         *("optimizer.clip", "decode.length_penalty", "decode.max_length_ratio", "schedule.final"),
         *("optimizer.momentum", "optimizer.beta1", "optimizer.beta2", "loss.label_smoothing"),
@@ -354,7 +379,6 @@ def test_unknown_names_are_told_with_the_known_ones_and_the_nearest(field, value
             {"model__encoder__kind": "gru", "model__encoder__rematerialize": True},
             "model.encoder.rematerialize = True: expected false, since model.encoder.kind = 'gru'",
         ),
-        ({"decode__n_best": 5}, "decode.n_best = 5: expected at most decode.beam_size = 4"),
         (
             {"decode__max_length_ratio": 0.0, "decode__max_length_extra": 0},
             "decode.max_length_extra = 0: expected at least 1",
@@ -388,7 +412,6 @@ def test_fields_that_contradict_each_other_are_told(changes, message):
         | {"tokenizer__sampling": 0.1},
         {"data__corpus": "pattern", "data__directory": "a", "data__pattern": "(?P<de>.)(?P<en>.)"},
         {"decode__average": 3},
-        {"decode__n_best": 4},
         # The models of configs/classics.py.
         _stacks("lstm", "lstm", model__encoder__direction="backward")
         | {"model__decoder__attention": "none", "model__decoder__bridge": "last"}

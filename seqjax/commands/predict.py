@@ -101,7 +101,6 @@ def _check(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> 
                 f"--n_best={wanted}: expected at most decode.beam_size = {beam};"
                 f" --config.decode.beam_size={wanted} keeps as many"
             )
-        config.decode.n_best = wanted
     if arguments.attention is not None:
         if not arguments.attention or Path(arguments.attention).is_file():
             raise UserError(f"--attention={arguments.attention}: expected a folder")

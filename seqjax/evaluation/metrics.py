@@ -1,13 +1,12 @@
 """Scores of generated text against one reference each, as sacreBLEU computes them."""
 
-import difflib
 from collections.abc import Callable, Sequence
 
-from seqjax.errors import UserError
+from seqjax.errors import UserError, did_you_mean
+from seqjax.validation import TRANSLATION_METRICS
 
 _LOWER_IS_BETTER = ("loss", "perplexity", "ter", "error_rate")
 _HIGHER_IS_BETTER = ("accuracy", "bleu", "chrf", "exact_match")
-_TRANSLATION_METRICS = ("bleu", "chrf", "ter", "exact_match", "error_rate")
 
 
 def translation_metrics(
@@ -111,7 +110,7 @@ def _sacrebleu_metric(name: str, lowercase: bool, tokenize: str):
     if name == "ter":
         return TER(case_sensitive=not lowercase)
     if name != "bleu":
-        raise UserError(_unknown("evaluation.metrics", name, _TRANSLATION_METRICS))
+        raise UserError(_unknown("evaluation.metrics", name, TRANSLATION_METRICS))
     if tokenize not in BLEU.TOKENIZERS:
         raise UserError(_unknown("evaluation.tokenize", tokenize, list(BLEU.TOKENIZERS)))
     try:
@@ -123,6 +122,4 @@ def _sacrebleu_metric(name: str, lowercase: bool, tokenize: str):
 
 
 def _unknown(what: str, name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"{what}: unknown value {name!r}; {hint}known are {', '.join(known)}"
+    return f"{what} = {name!r}: expected one of {', '.join(known)}{did_you_mean(name, known)}"

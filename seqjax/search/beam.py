@@ -105,9 +105,7 @@ def beam_search(
       UserError: n_best is not between 1 and beam_size, or the normalization is unknown.
     """
     if not 1 <= n_best <= beam_size:
-        raise UserError(
-            f"decode.n_best is {n_best}; accepted are 1 to decode.beam_size={beam_size}"
-        )
+        raise UserError(f"n_best = {n_best}: expected 1 to beam_size = {beam_size}")
     if beam_size == 1:
         return greedy_search(
             step,

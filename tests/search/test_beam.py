@@ -365,7 +365,7 @@ def test_vectors_of_fairseq(normalization, penalty, limit, expected):
 
 @pytest.mark.parametrize("n_best", [0, 5])
 def test_n_best_outside_the_beam_is_an_error(history_model, n_best):
-    with pytest.raises(UserError, match=f"decode.n_best is {n_best}; accepted are 1 to .*=4"):
+    with pytest.raises(UserError, match=f"n_best = {n_best}: expected 1 to beam_size = 4"):
         search(history_model(1, 8), [3], beam_size=4, n_best=n_best)
 
 
