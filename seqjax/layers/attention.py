@@ -159,7 +159,7 @@ class LocationAttention(AdditiveAttention):
 
     Attributes:
       filters: number of convolutions.
-      kernel: odd number of positions that each sees.
+      kernel: odd number of positions that each sees, enough for text; frames of speech want more.
     """
 
     filters: int = 10

@@ -39,9 +39,8 @@ class Dense(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps [..., I] to [..., O]."""
         kernel, bias = self.weights(x.shape[-1])
-        result = self.result or self.dtype
-        y = product(x, kernel, self.dtype, result)
-        return y if bias is None else y + bias.astype(result)
+        y = product(x, kernel, self.dtype, self.result or self.dtype)
+        return y if bias is None else add_bias(y, bias)
 
 
 def together(layers: Sequence[Dense], x: jax.Array) -> jax.Array:
@@ -52,7 +51,7 @@ def together(layers: Sequence[Dense], x: jax.Array) -> jax.Array:
     """
     kernels, biases = zip(*(layer.weights(x.shape[-1]) for layer in layers), strict=True)
     dtype = layers[0].dtype
-    return product(x, jnp.stack(kernels, axis=1), dtype, dtype) + jnp.stack(biases).astype(dtype)
+    return add_bias(product(x, jnp.stack(kernels, axis=1), dtype, dtype), jnp.stack(biases))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -109,3 +108,21 @@ def _multiply(left, right, contract):
 
 
 product.defvjp(_forward, _backward)
+
+
+@jax.custom_vjp
+def add_bias(y: jax.Array, bias: jax.Array) -> jax.Array:
+    """Adds b [O...] to y [..., O...] in the numbers of y; the gradient of b is a float32 sum."""
+    return y + bias.astype(y.dtype)
+
+
+def _add_forward(y, bias):
+    return add_bias(y, bias), bias
+
+
+def _add_backward(bias, gradient):
+    rows = tuple(range(gradient.ndim - bias.ndim))
+    return gradient, jnp.sum(gradient, rows, dtype=jnp.float32).astype(bias.dtype)
+
+
+add_bias.defvjp(_add_forward, _add_backward)

@@ -1,5 +1,7 @@
 """The position-wise feed-forward layer and its gated variants."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -7,12 +9,13 @@ import jax.numpy as jnp
 from seqjax.layers.dense import Dense
 from seqjax.layers.dropout import Dropout
 
+_gelu = functools.partial(jax.nn.gelu, approximate=False)
 # Name -> (activation, whether a second projection multiplies its result).
 ACTIVATIONS = {
     "relu": (jax.nn.relu, False),
-    "gelu": (jax.nn.gelu, False),
+    "gelu": (_gelu, False),
     "swiglu": (jax.nn.silu, True),
-    "geglu": (jax.nn.gelu, True),
+    "geglu": (_gelu, True),
 }
 
 
@@ -21,6 +24,9 @@ class FeedForward(nn.Module):
 
         y = f(x W_1 + b_1) W_2 + b_2                      relu, gelu
         y = (f(x W_1 + b_1) * (x W_3 + b_3)) W_2 + b_2    swiglu, geglu
+
+    f(z) is max(0, z), for names with 'gelu' z Phi(z) with the normal distribution's Phi (Hendrycks
+    and Gimpel, 2016), and for 'swiglu' z sigmoid(z).
 
     Attributes:
       width: size D of inputs and outputs.

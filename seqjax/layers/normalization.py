@@ -12,7 +12,8 @@ def layer_norm(dtype: jnp.dtype, name: str | None = None) -> nn.LayerNorm:
 
     y = (x - mean(x)) / sqrt(variance(x) + 1e-5) * scale + bias
     """
-    return nn.LayerNorm(epsilon=NORM_EPSILON, dtype=dtype, name=name)
+    # The mean of squares less the squared mean would lose what lies far from zero.
+    return nn.LayerNorm(epsilon=NORM_EPSILON, dtype=dtype, use_fast_variance=False, name=name)
 
 
 def rms_norm(dtype: jnp.dtype, name: str | None = None) -> nn.RMSNorm:

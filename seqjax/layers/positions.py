@@ -32,8 +32,8 @@ def sinusoids(length: int, width: int) -> np.ndarray:
 class Positions(nn.Module):
     """Adds absolute positions to vectors, if its kind is one that adds any.
 
-    Beyond a learned table, which only padding and targets that are scored can be, its last vector
-    is repeated.
+    Beyond a learned table its last vector is repeated: a task keeps sources and searches within it,
+    so that it happens to padding, and to references that are longer than any output may be.
 
     Attributes:
       kind: 'sinusoidal' (fixed) or 'learned' (Gehring et al., 2017); any other adds nothing.

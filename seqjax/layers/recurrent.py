@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from seqjax.layers.dense import Dense, kernel_gradient, product
+from seqjax.layers.dense import Dense, add_bias, kernel_gradient, product
 from seqjax.layers.normalization import NORM_EPSILON
 
 # The arrays [B, H] that a cell hands on; the first is its output. Others are float32 whatever the
@@ -146,7 +146,7 @@ class RecurrentLayer(nn.Module):
             return self.inputs(x)
         kernel, bias = self.inputs.weights(x.shape[-1])
         normal = normalize(product(x, kernel, self.dtype, self.dtype), self.input_scale)
-        return normal + bias.astype(self.dtype)
+        return add_bias(normal, bias)
 
     def advance(self, inputs: jax.Array, state: State) -> State:
         """Returns the state after one more position, given the products of its inputs."""
@@ -180,7 +180,7 @@ def _advance(
     if "scale" in adjustment:
         recurrent = normalize(recurrent, adjustment["scale"])
     if "bias" in adjustment:
-        recurrent = recurrent + adjustment["bias"].astype(recurrent.dtype)
+        recurrent = add_bias(recurrent, adjustment["bias"])
     return CELLS[cell].function(inputs, recurrent, state)
 
 

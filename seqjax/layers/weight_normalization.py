@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from seqjax.layers.dense import product
+from seqjax.layers.dense import add_bias, product
 
 
 class NormalizedDense(nn.Module):
@@ -41,4 +41,4 @@ class NormalizedDense(nn.Module):
         scale_O = self.param("scale", lambda key: norm_O)
         bias_O = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
         weights_IxO = kernel_IxO * (scale_O / norm_O)
-        return product(x, weights_IxO, self.dtype, self.dtype) + bias_O.astype(self.dtype)
+        return add_bias(product(x, weights_IxO, self.dtype, self.dtype), bias_O)

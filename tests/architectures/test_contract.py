@@ -51,6 +51,9 @@ OTHERS = [
     ("lstm", "gru", {"attention": "concat", "attention_width": 5}),
     ("transformer", "lstm", {"attention": "location", "input_feeding": True}),
     ("transformer", "lstm", BAHDANAU | {"attention": "multi_head", "readout": "attentional"}),
+    ("gru", "lstm", LUONG | {"attention_order": "attend_first", "cell_normalization": True}),
+    ("lstm", "elman", LOCATION | {"cell_normalization": True, "residual": True}),
+    ("gru", "gru", LUONG | {"feed_summary": True, "bridge": "last", "direction": "forward"}),
     ("convolutional", "convolutional", {"attention": "dot"}),
     ("convolutional", "convolutional", {"attention": "scaled_dot", "kernel": 1}),
     ("lstm", "convolutional", {"attention": "additive_normalized", "embedding_width": 6}),
@@ -240,6 +243,31 @@ def test_families_hold_the_contract(case, filled, beams, check_reached):
 @pytest.mark.parametrize("case", [case for case in CASES if case not in FAST], ids=name)
 def test_pairs_and_kinds_of_attention_hold_the_contract(case, filled, beams, check_reached):
     check(case, filled, beams, check_reached)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_in_bfloat16_are_near_those_in_float32(kind, filled):
+    changes = {"transformer": {}, "convolutional": {"attention": "dot"}}.get(kind, BAHDANAU)
+    weights = np.cos(np.arange(ROWS * LENGTH * VOCABULARY) ** 1.3)
+
+    def gradients(dtype):
+        model = make(kind, kind, changes, dtype)
+
+        def objective(params):
+            logits = model.apply({"params": params}, SOURCE, TARGET)
+            return jnp.sum(jax.nn.log_softmax(logits) * weights.reshape(logits.shape))
+
+        return jax.jit(jax.grad(objective))(with_parameters(model, filled)["params"])
+
+    exact, rounded = gradients("float32"), gradients("bfloat16")
+    total = np.sqrt(sum(np.sum(np.square(leaf)) for leaf in jax.tree.leaves(exact)))
+    for (path, expected), found in zip(
+        jax.tree_util.tree_leaves_with_path(exact), jax.tree.leaves(rounded), strict=True
+    ):
+        assert found.dtype == jnp.float32, path
+        # Some are zero but for rounding: a bias of all keys changes no attention.
+        error = np.linalg.norm(found - expected)
+        assert error < 0.05 * np.linalg.norm(expected) + 0.001 * total, (path, error, total)
 
 
 def test_every_pair_and_every_kind_of_attention_occurs():

@@ -42,9 +42,7 @@ class Reference:
     def feed_forward(cls, params, x, activation):
         function = {
             "relu": lambda z: np.maximum(z, 0),
-            "gelu": lambda z: (
-                0.5 * z * (1 + np.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)))
-            ),
+            "gelu": lambda z: 0.5 * z * (1 + np.vectorize(math.erf)(z / math.sqrt(2))),
             "swiglu": lambda z: z / (1 + np.exp(-z)),
         }
         function["geglu"] = function["gelu"]

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax.layers.dense import Dense, product, together
+from seqjax.layers.dense import Dense, add_bias, product, together
 
 # Narrower inputs, narrower outputs, several axes of outputs, one vector, no rows.
 SHAPES = [
@@ -41,6 +41,17 @@ def test_bfloat16_products_for_the_kernel_are_summed_in_float32():
     assert x_gradient.dtype == jnp.bfloat16
     assert kernel_gradient.dtype == jnp.float32
     np.testing.assert_allclose(kernel_gradient, 1 + 255 / 512, rtol=1e-6)
+
+
+def test_the_gradient_of_a_bias_is_summed_in_float32():
+    y, bias = jnp.ones((128, 2, 1), jnp.bfloat16), jnp.ones(1, jnp.float32)
+    cotangent = jnp.full((128, 2, 1), 2.0**-9, jnp.bfloat16).at[0, 0].set(1.0)
+    result, gradients = jax.vjp(add_bias, y, bias)
+    y_gradient, bias_gradient = gradients(cotangent)
+    assert result.dtype == y_gradient.dtype == jnp.bfloat16
+    assert bias_gradient.dtype == jnp.float32
+    np.testing.assert_array_equal(y_gradient, cotangent)
+    np.testing.assert_allclose(bias_gradient, [1 + 255 / 512], rtol=1e-6)
 
 
 def test_gradients_under_vmap_are_those_of_each_member(wave):

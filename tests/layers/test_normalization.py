@@ -12,6 +12,18 @@ def test_layer_norm_equals_plain_numpy(wave, reference):
     np.testing.assert_allclose(output, reference.norm(params, x), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("mean", [10, 1000])
+def test_layer_norm_of_what_lies_far_from_zero(mean, wave):
+    x = (mean + wave(5, 256)).astype(np.float32)
+    params = {"scale": np.ones(256, np.float32), "bias": np.zeros(256, np.float32)}
+    output = NORMS["layer"](jnp.float32).apply({"params": params}, x)
+    wide = x.astype(np.float64)
+    centered = wide - wide.mean(-1, keepdims=True)
+    expected = centered / np.sqrt(wide.var(-1, keepdims=True) + 1e-5)
+    # As near as a mean of float32 numbers is.
+    np.testing.assert_allclose(output, expected, rtol=0, atol=3e-7 * mean)
+
+
 @pytest.mark.parametrize("size", [1, 1e-3])  # Squares of the smaller are no larger than epsilon.
 def test_rms_norm_equals_plain_numpy(size, wave):
     x, scale = size * (3 + wave(2, 5, 8)), 1 + wave(8, seed=1)
