@@ -1,4 +1,4 @@
-"""Seven models of the field on the embedded corpus, small, in the form that their papers gave them.
+"""Seven models of the field on the embedded corpus, small, close to what their papers describe.
 
 Variants: sutskever2014, cho2014, bahdanau2015 (the default), luong2015, gehring2017, vaswani2017
 and chen2018, a Transformer encoder with an LSTM decoder. All but the model is that of demo.py.
@@ -51,7 +51,11 @@ def _cho(config: ml_collections.ConfigDict) -> None:
 
 
 def _bahdanau(config: ml_collections.ConfigDict) -> None:
-    """GRUs with additive attention by the state before; the readout is linear, not a maxout."""
+    """GRUs with additive attention by the state before.
+
+    The readout is linear, not a maxout; the decoder starts from both directions' last states, in
+    the paper from the backward one's.
+    """
     update_stacks(config, kind="gru", layers=1)
     config.model.decoder.update(
         attention="additive", attention_order="attend_first", readout="deep"

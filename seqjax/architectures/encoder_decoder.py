@@ -33,7 +33,12 @@ class EncoderDecoder(nn.Module):
     """A sequence-to-sequence model (Sutskever et al., 2014).
 
     Sources are rows of token ids that end in EOS and are filled up with PAD (0); targets are what
-    the decoder reads: BOS first. Attributes: the parts, see `build`.
+    the decoder reads: BOS first.
+
+    Attributes:
+      config: `config.model`.
+      source_vocabulary: entries of the source's tokenizer.
+      target_vocabulary: those of the target's, V.
     """
 
     config: ml_collections.FrozenConfigDict
