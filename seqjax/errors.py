@@ -1,6 +1,7 @@
-"""The one exception that a user's mistake may raise, and the nearest known name to put into it."""
+"""The exception that a user's mistake raises, what passes by itself, and the nearest known name."""
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -14,6 +15,14 @@ class UserError(Exception):
 
 class Unavailable(UserError):
     """Something is away that may come back: `launch.py` leaves with exit code 75, to be retried."""
+
+
+_PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EHOSTUNREACH)
+
+
+def passes(error: OSError) -> bool:
+    """Tells what may be over later, a full disk or a network that is away, from what stays."""
+    return isinstance(error, ConnectionError | TimeoutError) or error.errno in _PASSING
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:

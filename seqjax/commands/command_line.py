@@ -11,7 +11,6 @@ checked. `sweep` and `submit` may have many: they get the overrides, which hold 
 
 import argparse
 import contextlib
-import errno
 import functools
 import importlib
 import logging
@@ -25,7 +24,7 @@ from absl import logging as absl_logging
 from ml_collections import ConfigDict
 
 from seqjax.config_files import load_config_file, load_run_config
-from seqjax.errors import Unavailable, UserError, did_you_mean
+from seqjax.errors import Unavailable, UserError, did_you_mean, passes
 from seqjax.overrides import apply_overrides, split_overrides
 from seqjax.parallel.host_memory import restart_with_own_allocator
 from seqjax.parallel.processes import Processes, joined
@@ -35,7 +34,6 @@ from seqjax.validation import validate
 _MISTAKE = 2
 # To be tried again: what sysexits.h calls EX_TEMPFAIL.
 _AWAY = 75
-_PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EHOSTUNREACH)
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141
 
@@ -107,8 +105,7 @@ def _tell(error: BaseException) -> int:
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         print(f"seqjax: error: {where}{error.strerror or error}", file=sys.stderr)
-        away = isinstance(error, ConnectionError | TimeoutError) or error.errno in _PASSING
-        return _AWAY if away else _MISTAKE
+        return _AWAY if passes(error) else _MISTAKE
     traceback.print_exception(error)
     return 1
 

@@ -1,9 +1,13 @@
 """Checkpoints of a run: written in the background, the newest and the best kept."""
 
+import contextlib
 import json
 import logging
 import math
+import os
+import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +16,9 @@ import ml_collections
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
-from seqjax.errors import UserError
+from seqjax.errors import Unavailable, UserError, passes
 from seqjax.evaluation.metrics import best_is_higher
-from seqjax.files import absolute, run_path
+from seqjax.files import absolute, replace_file, run_path
 from seqjax.parallel.processes import barrier, is_first
 from seqjax.training.state import TrainState
 
@@ -39,6 +43,8 @@ class Checkpoints:
         """
         self.directory = absolute(run_path(workdir)) / "checkpoints"
         self.metric = config.best_metric
+        # The step whose state a training goes on from.
+        self._restored = -1
         self.sign = 1.0 if best_is_higher(self.metric) else -1.0
         if read_only and not self.directory.is_dir():
             raise UserError(f"no checkpoint in {self.directory}: train first")
@@ -74,17 +80,53 @@ class Checkpoints:
     def save(self, state: TrainState, clock: dict, metrics: dict[str, float] | None) -> None:
         """Saves in the background, with the metrics of an evaluation at the same step, if any.
 
-        What was saved of this step before goes: with it a kill loses one checkpoint, no more.
+        The step that was restored gets them and the clock as they are: it may be the only one, and
+        its arrays are not written again. Of any other, what was saved before goes.
+
+        Raises:
+          Unavailable: the disk is full, or the network is away; also raised by what comes later.
         """
-        if int(state.step) in self.steps():
-            self.manager.delete(int(state.step))
+        step = int(state.step)
+        if step == self._restored:
+            self._complete(step, clock, metrics)
+            return
         arrays = {name: ocp.args.StandardSave(tree) for name, tree in _arrays(state).items()}
-        self.manager.save(
-            int(state.step),
-            args=ocp.args.Composite(clock=ocp.args.JsonSave(clock), **arrays),
-            metrics=metrics,
-            force=True,
-        )
+        with self._told():
+            if step in self.steps():
+                self.manager.delete(step)
+            self.manager.save(
+                step,
+                args=ocp.args.Composite(clock=ocp.args.JsonSave(clock), **arrays),
+                metrics=metrics,
+                force=True,
+            )
+
+    def _complete(self, step: int, clock: dict, metrics: dict[str, float] | None) -> None:
+        """Adds metrics to a checkpoint, and then the clock that knows of them."""
+        if is_first():
+            folder = self.directory / str(step)
+            if metrics and (folder / "metrics").exists():
+                replace_file(folder / "metrics" / "metrics", json.dumps(metrics))
+            elif metrics:
+                # Whole in one move: Orbax reads what the folder has once there is one.
+                partial = folder / f"partial-{time.time_ns()}"
+                partial.mkdir()
+                replace_file(partial / "metrics", json.dumps(metrics))
+                partial.rename(folder / "metrics")
+            replace_file(folder / "clock" / "metadata", json.dumps(clock))
+        barrier("a checkpoint is complete")
+        self.manager.reload()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Raises what a disk or a network raises as what may be tried again, where it may."""
+        try:
+            yield
+        except Exception as error:
+            if _may_pass(error):
+                message = f"{self.directory}: the checkpoint can't be saved now: {_line(error)}"
+                raise Unavailable(message) from error
+            raise
 
     def restore(self, like: TrainState, last: int | None = None) -> tuple[TrainState, dict] | None:
         """Returns the newest state and clock that can be read whole, or None.
@@ -94,8 +136,9 @@ class Checkpoints:
         one can be read.
 
         Raises:
-          UserError: there are checkpoints, but none can be read, or the disk or the memory fails:
-            a training is not begun anew for that, nor is a checkpoint set aside.
+          UserError: there are checkpoints, but none can be read, or the disk or the memory fails
+            (`Unavailable`, where that may pass): a training is not begun anew for that, nor is a
+            checkpoint set aside.
         """
         damaged: list[tuple[int, str]] = []
         for step in reversed(self.steps()):
@@ -114,12 +157,14 @@ class Checkpoints:
                 )
             except Exception as error:  # Orbax raises whatever its storage raised.
                 if not _is_damage(error):
-                    raise UserError(
+                    kind = Unavailable if _may_pass(error) else UserError
+                    raise kind(
                         f"checkpoint {self._name(step)} can't be read now: {_line(error)}"
                     ) from error
                 damaged.append((step, _line(error)))
                 continue
             self._set_aside(damaged)
+            self._restored = step
             number = jax.device_put(jax.numpy.asarray(step, like.step.dtype), like.step.sharding)
             arrays = {name: restored[name] for name in _arrays(like)}
             return TrainState(number, **arrays), restored.clock
@@ -170,7 +215,8 @@ class Checkpoints:
                     s, args=ocp.args.Composite(**{item: ocp.args.StandardRestore(_abstract(like))})
                 )[item]
             except Exception as error:
-                raise UserError(
+                kind = Unavailable if _may_pass(error) else UserError
+                raise kind(
                     f"checkpoint {self._name(s)} can't be read: {_line(error)};"
                     f" choose another with --config.decode.checkpoint, among {self._steps()}"
                 ) from error
@@ -208,11 +254,13 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Returns when all that was saved is on the disk."""
-        self.manager.wait_until_finished()
+        with self._told():
+            self.manager.wait_until_finished()
 
     def close(self) -> None:
         """Waits, then lets go of the folder."""
-        self.manager.close()
+        with self._told():
+            self.manager.close()
 
 
 def _arrays(state: TrainState) -> dict[str, Any]:
@@ -240,9 +288,31 @@ def _forget_unreadable_metrics(directory: Path, read_only: bool) -> None:
 
 def _is_damage(error: Exception) -> bool:
     """Tells a broken checkpoint from a disk, a network or a memory that fails."""
-    if isinstance(error, OSError):
-        return isinstance(error, FileNotFoundError)
+    known = _of_the_system(error)
+    if known is not None:
+        return isinstance(known, FileNotFoundError)
     return not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error)
+
+
+def _may_pass(error: Exception) -> bool:
+    known = _of_the_system(error)
+    return known is not None and passes(known)
+
+
+def _of_the_system(error: Exception) -> OSError | None:
+    """Returns an error of the operating system or the network; TensorStore has them in words."""
+    if isinstance(error, OSError):
+        return error
+    text = str(error)
+    if found := re.search(r"os_error_code='(\d+)'", text):
+        number = int(found[1])
+        # OSError of a number is one of its kinds, such as FileNotFoundError.
+        return OSError(number, os.strerror(number))
+    if text.startswith(("UNAVAILABLE", "DEADLINE_EXCEEDED")):
+        return TimeoutError(text)
+    if text.startswith(("PERMISSION_DENIED", "UNAUTHENTICATED")):
+        return PermissionError(text)
+    return None
 
 
 def _abstract(tree: Any) -> Any:

@@ -1,3 +1,4 @@
+import errno
 import logging
 import os
 
@@ -9,9 +10,9 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from seqjax.config import default_config
-from seqjax.errors import UserError
+from seqjax.errors import Unavailable, UserError
 from seqjax.parallel.mesh import make_mesh, replicated
-from seqjax.training.checkpoints import Checkpoints
+from seqjax.training.checkpoints import Checkpoints, _is_damage, _may_pass
 from seqjax.training.optimizers import make_optimizer
 from seqjax.training.state import TrainState
 
@@ -213,3 +214,87 @@ def test_reading_leaves_a_checkpoint_alone_that_is_being_written(tmp_path):
     writer.save(make_state(2), CLOCK, None)
     writer.close()
     assert not partial.exists()
+
+
+def fail(folder, step, number):
+    """Lets the disk fail with an error of the system for the arrays of a checkpoint."""
+    kept = []
+    for path in (folder / "checkpoints" / str(step)).glob("**/d/*"):
+        away = path.with_name(f"{path.name}-kept")
+        path.rename(away)
+        kept.append((path, away))
+        if number == errno.ELOOP:
+            path.symlink_to(path.name)
+    assert kept
+    return kept
+
+
+def test_a_disk_that_fails_is_not_taken_for_damage(tmp_path):
+    """Here as a link to itself: what an error of the system is called depends on none of its kinds."""
+    save(tmp_path, [0.5, 0.4], keep_latest=2)
+    kept = fail(tmp_path, 2, errno.ELOOP)
+    checkpoints = open_checkpoints(tmp_path, keep_latest=2)
+    with pytest.raises(UserError, match="checkpoint .*/2 can't be read now"):
+        checkpoints.restore(make_state(0))
+    for path, away in kept:
+        path.unlink()
+        away.rename(path)
+    assert int(checkpoints.restore(make_state(0))[0].step) == 2
+    checkpoints.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "damage", "passing"),
+    [
+        ("NOT_FOUND: Error opening file [os_error_code='2']", True, False),
+        ("DATA_LOSS: Error decoding chunk", True, False),
+        ("UNKNOWN: Error reading: Input/output error [os_error_code='5']", False, True),
+        ("RESOURCE_EXHAUSTED: Error writing: No space left [os_error_code='28']", False, True),
+        ("UNAVAILABLE: connection refused", False, True),
+        ("PERMISSION_DENIED: Error opening [os_error_code='13']", False, False),
+        ("RESOURCE_EXHAUSTED: Out of memory while trying to allocate", False, False),
+    ],
+)
+def test_errors_of_the_storage_are_told_from_damage(text, damage, passing):
+    assert (_is_damage(ValueError(text)), _may_pass(ValueError(text))) == (damage, passing)
+
+
+def test_an_evaluation_completes_the_only_checkpoint_without_writing_it_again(tmp_path):
+    """A kill at any time in between must leave it: there is no other."""
+    save(tmp_path, [None])
+    folder = tmp_path / "checkpoints" / "1"
+    arrays = {path: path.stat().st_mtime_ns for path in folder.glob("params/**/*")}
+    assert arrays
+    checkpoints = open_checkpoints(tmp_path)
+    state, clock = checkpoints.restore(make_state(0))
+    checkpoints.save(state, clock | {"evaluated": 1}, {"loss": 0.25})
+    # Before anything is waited for.
+    assert {path: path.stat().st_mtime_ns for path in arrays} == arrays
+    assert checkpoints.manager.metrics(1) == {"loss": 0.25}
+    checkpoints.save(state, clock | {"evaluated": 1}, {"loss": 0.125})
+    checkpoints.save(make_state(2), CLOCK, {"loss": 0.5})
+    checkpoints.save(make_state(3), CLOCK, {"loss": 0.5})
+    checkpoints.close()
+    checkpoints = open_checkpoints(tmp_path, keep_latest=1)
+    restored, clock = checkpoints.restore(make_state(0), last=1)
+    assert_equal(restored, make_state(1))
+    assert clock == CLOCK | {"evaluated": 1}
+    assert checkpoints.manager.best_step() == 1
+    checkpoints.close()
+
+
+def test_a_full_disk_is_told_as_what_may_pass(tmp_path, monkeypatch):
+    checkpoints = open_checkpoints(tmp_path)
+
+    def full(*_, **__):
+        raise ValueError("RESOURCE_EXHAUSTED: Error writing local file [os_error_code='28']")
+
+    for method, call in (
+        ("save", lambda: checkpoints.save(make_state(1), CLOCK, None)),
+        ("wait_until_finished", checkpoints.wait),
+        ("close", checkpoints.close),
+    ):
+        with monkeypatch.context() as patched, pytest.raises(Unavailable, match="can't be saved"):
+            patched.setattr(checkpoints.manager, method, full)
+            call()
+    checkpoints.close()
