@@ -230,7 +230,7 @@ def fail(folder, step, number):
 
 
 def test_a_disk_that_fails_is_not_taken_for_damage(tmp_path):
-    """Here as a link to itself: what an error of the system is called depends on none of its kinds."""
+    """Here by links to themselves: any error of the system but that there is no file."""
     save(tmp_path, [0.5, 0.4], keep_latest=2)
     kept = fail(tmp_path, 2, errno.ELOOP)
     checkpoints = open_checkpoints(tmp_path, keep_latest=2)
