@@ -14,8 +14,6 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from seqjax.errors import UserError
-
 MAX_BINS = 512  # Length classes between which shape boundaries are sought.
 
 
@@ -44,7 +42,8 @@ class TrainingPlan:
 
     An epoch holds each example exactly once. Examples are shuffled within their
     shape; those that do not fill a batch move up into the next larger shape, so at
-    most one batch in an epoch has empty rows. Then the batches are shuffled.
+    most one batch in an epoch has empty rows. Then the batches are shuffled. Which examples stand
+    in which batch depends on no devices: where they can't share its rows, empty ones are added.
 
     Attributes:
       shapes: from small to large; both lengths only grow.
@@ -71,23 +70,22 @@ class TrainingPlan:
           source_lengths, target_lengths: tokens of each example, EOS included.
           batching: the `batching` part of the config.
           seed: seed of the order.
-          row_multiple: the rows of a batch are a multiple of it.
+          row_multiple: the rows of a batch are filled up to a multiple of it.
           room: factors by which sources and targets may grow (`SubwordSampling.room`); no
             batch gets longer than the longest sequence.
-
-        Raises:
-          UserError: `batching.sentences` is not a multiple of `row_multiple`.
         """
-        rows_of = _rows_rule(batching, row_multiple, len(source_lengths))
-        self.shapes, self._shape_of = _group(
+        rows_of = _rows_rule(batching, len(source_lengths))
+        filled, self._shape_of = _group(
             _grown(source_lengths, room[0]),
             _grown(target_lengths, room[1]),
             rows_of,
             batching.multiple,
             batching.shapes,
         )
-        counts = np.bincount(self._shape_of, minlength=len(self.shapes))
-        self.steps_per_shape = _steps(counts, self.shapes)
+        counts = np.bincount(self._shape_of, minlength=len(filled))
+        self.steps_per_shape = _steps(counts, filled)
+        self._filled = [shape.rows for shape in filled]
+        self.shapes = tuple(s._replace(rows=_up(s.rows, row_multiple)) for s in filled)
         self.steps_per_epoch = sum(self.steps_per_shape)
         self.source_tokens_per_epoch = int(np.sum(source_lengths, dtype=np.int64))
         self.tokens_per_epoch = int(np.sum(target_lengths, dtype=np.int64))
@@ -95,10 +93,9 @@ class TrainingPlan:
         self.waste = 1 - real / _positions(self.shapes, self.steps_per_shape)
         self.largest = max(self.shapes, key=lambda s: (s.positions, s.source + s.target))
         self._seed = seed
-        parts = (seed, self.shapes, self.steps_per_shape)
-        digest = hashlib.sha256(repr(parts).encode())
+        digest = hashlib.sha256(repr((seed, filled, self.steps_per_shape)).encode())
         digest.update(self._shape_of.tobytes())
-        # Equal for plans with the same batches.
+        # Equal for plans with the same batches, but for empty rows.
         self.fingerprint = digest.hexdigest()
         self._epoch = functools.lru_cache(maxsize=2)(self._plan_epoch)
 
@@ -123,12 +120,14 @@ class TrainingPlan:
         examples = (keys & mask).astype(np.int32)
         ends = np.cumsum(np.bincount(self._shape_of, minlength=len(self.shapes)))
         blocks, taken = [], 0
-        for shape, steps, end in zip(self.shapes, self.steps_per_shape, ends, strict=True):
-            members = examples[taken : min(end, taken + steps * shape.rows)]
+        counts = zip(self.shapes, self._filled, self.steps_per_shape, ends, strict=True)
+        for shape, rows, steps, end in counts:
+            members = examples[taken : min(end, taken + steps * rows)]
             taken += len(members)
-            filled = np.full(steps * shape.rows, -1, np.int32)
-            filled[: len(members)] = members
-            blocks.append(filled.reshape(steps, shape.rows))
+            block = np.full(steps * rows, -1, np.int32)
+            block[: len(members)] = members
+            empty = ((0, 0), (0, shape.rows - rows))
+            blocks.append(np.pad(block.reshape(steps, rows), empty, constant_values=-1))
         order = np.array([(s, b) for s, n in enumerate(self.steps_per_shape) for b in range(n)])
         return order[np.argsort(random.random_raw(len(order)), kind="stable")], blocks
 
@@ -210,16 +209,11 @@ def _grown(lengths: np.ndarray, factor: float) -> np.ndarray:
     return np.minimum(np.ceil(lengths * factor), lengths.max(initial=0)).astype(np.int32)
 
 
-def _rows_rule(batching: ConfigDict, row_multiple: int, examples: int) -> Callable[[int], int]:
+def _rows_rule(batching: ConfigDict, examples: int) -> Callable[[int], int]:
     """Returns the rule that gives the rows of a shape by the length of its longer side."""
     if batching.kind == "tokens":
-        return lambda length: _rows_within(batching.tokens, length, row_multiple, examples)
-    if batching.sentences % row_multiple:
-        raise UserError(
-            f"batching.sentences = {batching.sentences} can't be shared evenly by {row_multiple} "
-            f"parts (devices times optimizer.accumulate): give a multiple of {row_multiple}."
-        )
-    rows = min(batching.sentences, _up(examples, row_multiple))
+        return lambda length: _rows_within(batching.tokens, length, 1, examples)
+    rows = min(batching.sentences, examples)
     return lambda length: rows
 
 

@@ -19,7 +19,7 @@ import ml_collections
 import numpy as np
 
 from seqjax.data.pair import Pair
-from seqjax.errors import UserError
+from seqjax.errors import Unavailable, UserError, passes
 from seqjax.files import absolute, as_path, in_bucket
 
 _CHUNK_BYTES = 1 << 22
@@ -212,6 +212,11 @@ def _field(record: object, field: str, place: str) -> str:
     if not isinstance(value, str):
         within = f"; it holds {_listed(value)}" if isinstance(value, dict) else ""
         raise UserError(f"{place}: field {field!r} is no text{within}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        # JSON may escape half of a pair of surrogates.
+        raise UserError(f"{place}: field {field!r}: no text of Unicode ({error.reason})") from error
     return value
 
 
@@ -256,7 +261,8 @@ def _contents(path: pathlib.Path) -> mmap.mmap | bytes:
                 return b""
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+        away = isinstance(error, OSError) and passes(error)
+        raise (Unavailable if away else UserError)(f"{path} cannot be read: {error}") from error
 
 
 def _fingerprint(kind: str, *files: Lines, fields: tuple[str, ...] = ()) -> str:

@@ -21,9 +21,9 @@ from ml_collections import ConfigDict
 
 from seqjax.data.corpus import Corpus
 from seqjax.data.tokenizer import EOS, PAD, UNK, Tokenizer, Tokenizers
-from seqjax.errors import UserError
+from seqjax.errors import Unavailable, UserError, passes
 
-FORMAT = 2  # A cache of another format is never looked at: the format is part of the key.
+FORMAT = 3  # A cache of another format is never looked at: the format is part of the key.
 CHUNK = 10_000  # Pairs tokenized at a time.
 SIDES = ("source", "target")
 COUNTS = (
@@ -81,15 +81,22 @@ class TokenizedCorpus:
       sources, targets: the ids of both sides.
       indices: int64 [n], each row's index in the corpus it was made from.
       report: counts of pairs, tokens and unknown tokens, and of what was dropped or cut.
+      digest: equal where all ids are, whatever file they came from.
     """
 
     def __init__(
-        self, sources: Sequences, targets: Sequences, indices: np.ndarray, report: dict[str, int]
+        self,
+        sources: Sequences,
+        targets: Sequences,
+        indices: np.ndarray,
+        report: dict[str, int],
+        digest: str = "",
     ):
         self.sources = sources
         self.targets = targets
         self.indices = indices
         self.report = report
+        self.digest = digest
 
     @property
     def source_lengths(self) -> np.ndarray:
@@ -154,7 +161,7 @@ def _cache_errors(data: ConfigDict) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(
+        raise (Unavailable if passes(error) else UserError)(
             f"data.cache = {data.cache!r} can't be written ({error.strerror}): "
             "name a folder that can be, with room for the tokenized corpus."
         ) from error
@@ -164,6 +171,7 @@ def _read(folder: Path) -> TokenizedCorpus | None:
     """Returns what a cache folder holds, or None where it is absent or damaged."""
     try:
         report = json.loads((folder / "report.json").read_text())
+        digest = report.pop("digest")
         indices = np.load(folder / "indices.npy", mmap_mode="r")
         sides = []
         for side in SIDES:
@@ -176,7 +184,7 @@ def _read(folder: Path) -> TokenizedCorpus | None:
             sides.append(Sequences(np.asarray(tokens), np.asarray(offsets)))
         if set(report) != set(COUNTS) or report["kept"] != len(indices):
             return None
-        return TokenizedCorpus(*sides, np.asarray(indices), report)
+        return TokenizedCorpus(*sides, np.asarray(indices), report, digest)
     except (OSError, ValueError, LookupError, TypeError, EOFError):
         return None
 
@@ -222,6 +230,8 @@ def _write(
                 for writer, sequences in zip(writers, sides, strict=True):
                     writer.append(sequences)
         for side, writer in zip(SIDES, writers, strict=True):
+            with _cache_errors(data):
+                writer.finish()
             report[f"{side}_tokens"] = writer.count
             report[f"{side}_unknown"] = writer.unknown
     rows = np.concatenate(indices)
@@ -230,7 +240,8 @@ def _write(
         raise UserError(_nothing_left(data, report))
     with _cache_errors(data):
         np.save(folder / "indices.npy", rows)
-        (folder / "report.json").write_text(json.dumps(report))
+        digest = "-".join(writer.digest.hexdigest() for writer in writers)
+        (folder / "report.json").write_text(json.dumps(report | {"digest": digest}))
 
 
 def _nothing_left(data: ConfigDict, report: dict[str, int]) -> str:
@@ -293,6 +304,7 @@ class _SideWriter:
     def __init__(self, folder: Path, side: str, vocabulary_size: int):
         self.count = 0
         self.unknown = 0
+        self.digest = hashlib.blake2b(digest_size=16)
         self._lengths = [np.zeros(1, np.int64)]
         self._dtype = np.dtype(np.uint16 if vocabulary_size <= 2**16 else np.int32)
         self._offsets_path = folder / f"{side}_offsets.npy"
@@ -303,18 +315,23 @@ class _SideWriter:
         return self
 
     def __exit__(self, kind, error, trace) -> None:
-        with self._file:
-            if kind is None:
-                # NumPy leaves room in the header for the length to grow in place.
-                self._file.seek(0)
-                self._write_header()
-                np.save(self._offsets_path, np.cumsum(np.concatenate(self._lengths)))
+        self._file.close()
+
+    def finish(self) -> None:
+        """Writes what is known at the end."""
+        # NumPy leaves room in the header for the length to grow in place.
+        self._file.seek(0)
+        self._write_header()
+        self._file.flush()
+        np.save(self._offsets_path, np.cumsum(np.concatenate(self._lengths)))
 
     def append(self, sequences: list[Sequence[int]]) -> None:
         lengths = np.fromiter(map(len, sequences), np.int64, len(sequences)) + 1
         ids = chain.from_iterable(chain(sequence, (EOS,)) for sequence in sequences)
         flat = np.fromiter(ids, self._dtype, int(lengths.sum()))
         self._file.write(flat.tobytes())
+        # Each sequence ends in EOS, which no text has: the lengths need not be added.
+        self.digest.update(flat.tobytes())
         self._lengths.append(lengths)
         self.count += len(flat)
         self.unknown += int((flat == UNK).sum())

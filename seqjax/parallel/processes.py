@@ -44,7 +44,8 @@ class Processes(NamedTuple):
                 f"--process={self.number}: expected 0 to {int(self.count) - 1},"
                 f" since --processes={self.count}"
             )
-        if not re.fullmatch(r".+:\d{1,5}", self.coordinator):
+        found = re.fullmatch(r".+:(\d{1,5})", self.coordinator, re.ASCII)
+        if not found or not 0 < int(found[1]) < 2**16:
             raise UserError(
                 f"--coordinator={self.coordinator}: expected HOST:PORT of process 0,"
                 f" since --processes={self.count}"

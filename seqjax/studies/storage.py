@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqjax.errors import UserError
+from seqjax.errors import Unavailable, UserError
 from seqjax.files import in_bucket
 from seqjax.studies.processes import say
 
@@ -122,7 +122,7 @@ def patient(method: Callable[..., Any]) -> Callable[..., Any]:
     `self.given_up()` tells whether to wait no longer.
 
     Raises:
-      UserError: the storage stayed away.
+      Unavailable: the storage stayed away.
     """
 
     @functools.wraps(method)
@@ -137,7 +137,7 @@ def patient(method: Callable[..., Any]) -> Callable[..., Any]:
                     deadline = now + self.lost_after
                     say(f"seqjax: warning: {shown(self.url)} does not answer: {_reason(error)}")
                 if now > deadline or self.given_up():
-                    raise _unreachable(self.url, error) from error
+                    raise _unreachable(self.url, error, Unavailable) from error
                 time.sleep(_AGAIN)
 
     return tried
@@ -147,9 +147,11 @@ def shown(url: str) -> str:
     """Returns a URL without its password, as the option of the command line."""
     import sqlalchemy
 
-    with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError):
-        url = sqlalchemy.make_url(url).render_as_string(hide_password=True)
-    return f"--storage={url}"
+    try:
+        return f"--storage={sqlalchemy.make_url(url).render_as_string(hide_password=True)}"
+    except (sqlalchemy.exc.SQLAlchemyError, ValueError):
+        # Where the password is can't be told.
+        return f"--storage={url.partition('://')[0]}://..." if "@" in url else f"--storage={url}"
 
 
 @contextlib.contextmanager
@@ -162,10 +164,12 @@ def _told(url: str) -> Iterator[None]:
         kind = sqlalchemy.make_url(url).get_backend_name()
         advice = _DRIVERS.get(kind, "install the driver that it names")
         raise UserError(f"{shown(url)}: its driver is not installed: {advice}") from error
-    except sqlalchemy.exc.ArgumentError as error:
+    except (sqlalchemy.exc.ArgumentError, ValueError) as error:
+        # What Python says of a port that is no number may be a part of the password.
+        reason = f": {_reason(error)}" if isinstance(error, sqlalchemy.exc.ArgumentError) else ""
         raise UserError(
             f"{shown(url)}: expected the URL of a database such as"
-            f" 'postgresql://user@host/name' or 'sqlite:///file.db': {_reason(error)}"
+            f" 'postgresql://user@host:5432/name' or 'sqlite:///file.db'{reason}"
         ) from error
     except (*_lost(), RuntimeError) as error:
         raise _unreachable(url, error) from error
@@ -178,8 +182,8 @@ def _lost() -> tuple[type[Exception], ...]:
     return (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError)
 
 
-def _unreachable(url: str, error: Exception) -> UserError:
-    return UserError(f"{shown(url)}: cannot be used: {_reason(error)}")
+def _unreachable(url: str, error: Exception, kind: type[UserError] = UserError) -> UserError:
+    return kind(f"{shown(url)}: cannot be used: {_reason(error)}")
 
 
 def _reason(error: Exception) -> str:

@@ -15,6 +15,7 @@ from seqjax.parallel.catalog import KINDS, Devices, usable_share
 from seqjax.reporting.hardware import float32_precision, known_peak, peak_flops
 from seqjax.reporting.metrics_log import read_metrics
 from seqjax.training.preparation import Durations, Prepared
+from seqjax.training.saved import newest_checkpoint
 from seqjax.training.state import TrainState, parameter_count
 from seqjax.training.update import Update, abstract_batch
 
@@ -169,7 +170,9 @@ def _time(
     devices: Devices | None,
 ) -> dict[str, Any]:
     """Returns the time of the updates alone, without compiling, evaluating and saving."""
-    done, measured = _measured(workdir) if workdir else (0, None)
+    # What was reported after the last checkpoint may have to be done again.
+    done = newest_checkpoint(workdir) if workdir else 0
+    measured = _measured(workdir) if workdir else None
     left = max(prepared.durations.total - done, 0)
     per_step = sum(b["steps"] * b["flops"] for b in batches) / prepared.plan.steps_per_epoch
     mesh, dtype = prepared.mesh, config.model.dtype
@@ -198,11 +201,8 @@ def _time(
     }
 
 
-def _measured(workdir: Path) -> tuple[int, float | None]:
-    """Returns the last step that a run has reported and its share of peak, None where unknown."""
-    done, shares = 0, []
-    for entry in read_metrics(workdir):
-        done = max(done, entry["step"])
-        if "train/peak_share" in entry:
-            shares.append(float(entry["train/peak_share"]))
-    return done, statistics.median(shares[-_REPORTS:]) if shares else None
+def _measured(workdir: Path) -> float | None:
+    """Returns the share of peak that a run has reached, None where unknown."""
+    reports = [entry for entry in read_metrics(workdir) if "train/peak_share" in entry]
+    shares = [float(entry["train/peak_share"]) for entry in reports[-_REPORTS:]]
+    return statistics.median(shares) if shares else None

@@ -13,7 +13,6 @@ A run that is killed and started again therefore goes on as if nothing had happe
 
 import contextlib
 import logging
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -193,16 +192,15 @@ class Training:
         )
 
     def _step(self, step: int, batch: dict) -> None:
-        started = time.perf_counter()
-        # Compiles, where the shape is new.
-        self.update.compile(self.state, self.active, batch)
+        if not self.update.step.knows(batch):
+            # Stops the clocks: the update that is under way would seem to take no time.
+            self._settle()
+            self.update.compile(self.state, self.active, batch)
         flops = self.update.flops(self.state, self.active, batch)
-        compiling = time.perf_counter() - started
         self.state, sums = self.update.advance(self.state, self.active, batch)
         going = self._going()
         for number, run in enumerate(self.runs):
             if run in going:
-                run.meter.exclude(compiling)
                 try:
                     run.meter.add(step, sums[number], flops, part=1 / len(going))
                 except Diverged as error:

@@ -19,7 +19,8 @@ class Meter:
     """Collects the sums that updates return and reports them at intervals.
 
     The sums of an update are read only when the next one has been dispatched, so the device never
-    waits for the host. Evaluation and saving do not count as training time: call `pause` before.
+    waits for the host. Evaluating, saving and compiling do not count as training time: call `pause`
+    before.
     """
 
     def __init__(
@@ -91,11 +92,6 @@ class Meter:
         self.pause()
         if self.every and self._unreported:
             self._report(*self._unreported)
-
-    def exclude(self, seconds: float) -> None:
-        """Takes time that was spent on something else, such as compiling, off the clock."""
-        if self._started is not None:
-            self._started += seconds
 
     def _read(
         self, step: int, read: Callable[[], Mapping[str, float]], flops: float, part: float

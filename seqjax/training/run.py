@@ -27,8 +27,9 @@ class Run:
 
     The clock holds what must outlive a stop besides arrays: `evaluated`, the last step that was
     evaluated; `watched`, the metric that early stopping watches, `best`, its best value, and
-    `worse`, evaluations since then; `plan`, the fingerprint of the batches; `schedule`, what the
-    learning rate depends on; and what the meter has counted.
+    `worse`, evaluations since then; `plan`, the fingerprint of the batches, and `corpus`, that of
+    what stands in them; `schedule`, what the learning rate depends on; and what the meter has
+    counted.
 
     Attributes:
       name: what it is called in messages, '' where it is the only one.
@@ -64,6 +65,7 @@ class Run:
             "best": math.nan,
             "worse": 0,
             "plan": self._prepared.plan.fingerprint,
+            "corpus": self._prepared.tokenized.digest,
             "schedule": self._schedule(),
         }
 
@@ -77,18 +79,17 @@ class Run:
         """Returns the newest state, at most that of step `last`, and sets the clock to it.
 
         Raises:
-          UserError: it was trained on other batches.
+          UserError: it was trained on other batches or another corpus.
         """
         restored = self.checkpoints.restore(like, last)
         if restored is None:
             return None
         state, clock = restored
         now, before = self.clock, self.clock | clock
-        if before["plan"] != now["plan"]:
+        if (before["plan"], before["corpus"]) != (now["plan"], now["corpus"]):
             raise UserError(
-                f"the run in {self.workdir} had other batches: the corpus has changed, or"
-                f" {self._prepared.mesh.size} device(s) cannot share its batches as those before"
-                " did; continue with the same, or choose a new --workdir"
+                f"the run in {self.workdir} had other batches: the corpus has changed; continue"
+                " with the same, or choose a new --workdir"
             )
         if before["schedule"] != now["schedule"]:
             log.warning(

@@ -107,6 +107,10 @@ class CompiledSteps:
     def __call__(self, *arguments: Any) -> tuple[TrainState, Sums]:
         return self.compile(*arguments)(*arguments)
 
+    def knows(self, batch: dict) -> bool:
+        """Returns whether the update is compiled for the shapes of a batch."""
+        return _shapes(batch) in self._compiled
+
     def compile(self, *arguments: Any) -> jax.stages.Compiled:
         """Returns the executable for the shapes of a batch, which may be abstract."""
         return self._known(*arguments)[0]

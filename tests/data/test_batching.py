@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
 from seqjax.data.batching import PlannedBatch, Shape, TrainingPlan, evaluation_plan
-from seqjax.errors import UserError
 
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=60)
 
@@ -38,11 +37,11 @@ def corpora(draw):
 @st.composite
 def plans(draw):
     source, target = draw(corpora())
-    row_multiple = draw(st.sampled_from([1, 2, 3, 8]))
+    row_multiple = draw(st.sampled_from([1, 2, 3, 8, 16]))
     batching = options(
         draw(st.sampled_from(["tokens", "sentences"])),
         draw(st.integers(1, 1500)),
-        row_multiple * draw(st.integers(1, 12)),
+        draw(st.integers(1, 100)),
         draw(st.integers(1, 12)),
         draw(st.sampled_from([1, 4, 8])),
     )
@@ -82,16 +81,33 @@ def test_an_epoch_is_sound_and_within_budget(drawn):
         batches = epoch_of(plan, epoch)
         assert_sound(batches, source, target, batching.multiple, row_multiple, batching.shapes)
         assert {batch.shape for batch in batches} <= set(plan.shapes)
-        with_empty_rows = [batch for batch in batches if (batch.rows < 0).any()]
+        most = {
+            shape: max((b.rows >= 0).sum() for b in batches if b.shape == shape)
+            for shape in plan.shapes
+        }
+        with_empty_rows = [b for b in batches if (b.rows >= 0).sum() < most[b.shape]]
         assert len(with_empty_rows) <= 1
         for shape, _ in with_empty_rows:
             assert shape == plan.shapes[-1]
-        for shape, _ in batches:
+        for shape, rows in most.items():
+            assert rows <= shape.rows < rows + row_multiple
             if batching.kind == "sentences":
-                assert shape.rows <= batching.sentences
+                assert rows <= batching.sentences
             else:
-                longest = max(shape.source, shape.target)
-                assert shape.rows * longest <= batching.tokens or shape.rows == row_multiple
+                assert rows * max(shape.source, shape.target) <= batching.tokens or rows == 1
+
+
+@SETTINGS
+@given(plans())
+def test_which_examples_share_a_batch_depends_on_no_devices(drawn):
+    source, target, batching, seed, row_multiple = drawn
+    alone, shared = (TrainingPlan(source, target, batching, seed, n) for n in (1, row_multiple))
+    assert alone.fingerprint == shared.fingerprint
+    assert alone.steps_per_epoch == shared.steps_per_epoch
+    for step in range(2 * alone.steps_per_epoch):
+        rows, others = alone.batch(step).rows, shared.batch(step).rows
+        np.testing.assert_array_equal(rows, others[: len(rows)])
+        assert (others[len(rows) :] == -1).all()
 
 
 @SETTINGS
@@ -212,10 +228,14 @@ def test_rows_are_multiples_of_eight_where_there_are_eight():
     assert any(shape.rows >= 8 for shape in plan.shapes)
 
 
-def test_sentences_that_devices_cannot_share_are_a_user_error():
-    lengths = np.ones(10, np.int32)
-    with pytest.raises(UserError, match=r"batching\.sentences = 6 .*multiple of 4"):
-        TrainingPlan(lengths, lengths, options("sentences", sentences=6), 0, row_multiple=4)
+def test_sentences_that_devices_cannot_share_are_filled_up_with_empty_rows():
+    lengths = np.ones(12, np.int32)
+    plan = TrainingPlan(lengths, lengths, options("sentences", sentences=6), 0, row_multiple=4)
+    assert [shape.rows for shape in plan.shapes] == [8]
+    assert plan.steps_per_epoch == 2
+    assert all(
+        (batch.rows >= 0).tolist() == [True] * 6 + [False] * 2 for batch in epoch_of(plan, 0)
+    )
 
 
 def test_lengths_far_apart_are_planned_in_coarser_classes():

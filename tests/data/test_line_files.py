@@ -197,7 +197,8 @@ def test_json_lines(tmp_path):
         tmp_path / "train.jsonl",
         '{"translation": {"en": "a\\nb", "de": "\\u00fc"}}\n{"translation": {"en": "c"}}\n'
         '{"translation": {"en": "c", "de": 3}}\n[1]\nnot json\n'
-        '{"translation.en": "flat", "translation.de": "x"}\n',
+        '{"translation.en": "flat", "translation.de": "x"}\n'
+        '{"translation": {"en": "a", "de": "\\ud83d"}}\n',
     )
     data = config(
         tmp_path,
@@ -207,7 +208,7 @@ def test_json_lines(tmp_path):
         target="translation.de",
     )
     corpus = JsonLines(data, "train")
-    assert len(corpus) == 6
+    assert len(corpus) == 7
     assert corpus[0] == ("a\nb", "ü")
     assert corpus[5] == ("flat", "x")
     messages = [error_of(corpus.__getitem__, i) for i in range(1, 5)]
@@ -217,6 +218,7 @@ def test_json_lines(tmp_path):
     assert "'translation.de' is no text" in messages[1]
     assert "is no object" in messages[2]
     assert "not JSON" in messages[3]
+    assert "line 7: field 'translation.de': no text of Unicode" in error_of(corpus.__getitem__, 6)
     data.source = "translation"
     assert "it holds 'en', 'de'" in error_of(JsonLines(data, "train").__getitem__, 0)
 

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ from seqjax.data.pair import Pair
 from seqjax.data.symbols import Symbols
 from seqjax.data.tokenizer import EOS, UNK, Tokenizers
 from seqjax.data.tokens import TokenizedCorpus, tokenize
-from seqjax.errors import UserError
+from seqjax.errors import Unavailable, UserError
 
 PAIRS = [
     Pair("abc", "cba"),
@@ -135,7 +136,7 @@ def test_chunks_join_without_a_seam(tokenizers, data, monkeypatch):
     monkeypatch.setattr(seqjax.data.tokens, "CHUNK", 2)
     parts = tokenize(Pairs(), tokenizers, data, training=True)
     assert contents(parts) == contents(whole)
-    assert parts.report == whole.report
+    assert (parts.report, parts.digest) == (whole.report, whole.digest)
     np.testing.assert_array_equal(parts.indices, whole.indices)
 
 
@@ -145,7 +146,7 @@ def test_the_second_time_comes_from_the_cache(tokenizers, data):
     second = tokenize(Pairs(), tokenizers, data, training=True)
     assert tokenizers.source.encoded == encoded == 14
     assert contents(second) == contents(first)
-    assert second.report == first.report
+    assert (second.report, second.digest) == (first.report, first.digest)
     np.testing.assert_array_equal(second.indices, first.indices)
     assert len(folders(data)) == 1
 
@@ -250,6 +251,24 @@ def test_a_cache_that_cannot_be_written_is_a_user_error(tokenizers, data, tmp_pa
     (tmp_path / "file").write_text("")
     data.cache = str(tmp_path / "file" / "cache")
     with pytest.raises(UserError, match=r"data\.cache = .*file/cache.* can't be written"):
+        tokenize(Pairs(), tokenizers, data, training=True)
+
+
+def test_the_digest_tells_other_words_of_the_same_lengths(tokenizers, data):
+    def digest(*pairs):
+        return tokenize(Pairs([Pair(*pair) for pair in pairs]), tokenizers, data, True).digest
+
+    same = digest(("ab", "c"), ("b", "a"))
+    assert same == digest(("ab", "c"), ("b", "a"))
+    assert len({same, digest(("ac", "c"), ("b", "a")), digest(("ab", "c"), ("ba", ""))}) == 3
+
+
+def test_a_full_disk_may_pass(tokenizers, data, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(seqjax.data.tokens.np, "save", full)
+    with pytest.raises(Unavailable, match=r"data\.cache = .* can't be written"):
         tokenize(Pairs(), tokenizers, data, training=True)
 
 

@@ -28,6 +28,8 @@ DEMO = ROOT / "configs" / "demo.py"
         (("4", 4, "host:1234"), "--process=4: expected 0 to 3, since --processes=4"),
         (("4", -1, "host:1234"), "--process=-1: expected 0 to 3"),
         (("2", 0, "host"), "--coordinator=host: expected HOST:PORT of process 0"),
+        (("2", 0, "host:99999"), "--coordinator=host:99999: expected HOST:PORT of process 0"),
+        (("2", 0, "host:0"), "--coordinator=host:0: expected HOST:PORT of process 0"),
     ],
 )
 def test_options_that_do_not_go_together(given, told):

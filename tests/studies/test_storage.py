@@ -32,6 +32,7 @@ def test_the_default_is_a_file_in_the_folder(tmp_path):
         ),
         ("runs/study.db", "--storage=runs/study.db: expected the URL of a database such as "),
         ("oracle9://x", "--storage=oracle9://x: expected the URL of a database such as "),
+        ("postgresql://me:secret@localhost:port/x", "--storage=postgresql://...: expected the URL"),
         ("sqlite:////nowhere/x.db", "cannot be used: unable to open database file"),
     ],
 )

@@ -103,6 +103,8 @@ def test_the_speed_and_the_steps_of_a_run_are_taken_into_account(configured, fac
     lines = [{"step": 5, "train/peak_share": 0.1}, {"step": 6, "validation/loss": 2.0}]
     text = "".join(json.dumps(line) + "\n" for line in lines) + '{"step": 7, "tr'
     (tmp_path / "metrics.jsonl").write_text(text)
+    # What came after the last checkpoint was lost.
+    (tmp_path / "checkpoints" / "4").mkdir(parents=True)
     time = estimate(*configured, tmp_path)["time"]
     assert (time["share"], time["share_is_measured"]) == (0.1, True)
-    assert (time["steps_done"], time["steps_left"]) == (6, 15)
+    assert (time["steps_done"], time["steps_left"]) == (4, 17)

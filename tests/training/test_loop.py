@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from seqjax.config import default_config
+from seqjax.data.tokens import TokenizedCorpus
 from seqjax.errors import UserError
 from seqjax.overrides import apply_overrides, split_overrides
 from seqjax.training.checkpoints import Checkpoints
@@ -77,8 +78,17 @@ def whole(configured, tmp_path_factory):
 def test_a_run_does_not_go_on_with_other_batches(whole, configured, tmp_path):
     shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
     config, prepared = configured({"batching.sentences": 8})
-    with pytest.raises(UserError, match="had other batches: the corpus has changed, or 1 device"):
+    with pytest.raises(UserError, match="had other batches: the corpus has changed"):
         Training.of_one(config, prepared, tmp_path)
+
+
+def test_a_run_does_not_go_on_with_other_words_of_the_same_lengths(whole, configured, tmp_path):
+    shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
+    config, prepared = configured()
+    ids = prepared.tokenized
+    other = TokenizedCorpus(ids.sources, ids.targets, ids.indices, ids.report, "other")
+    with pytest.raises(UserError, match="had other batches: the corpus has changed"):
+        Training.of_one(config, prepared._replace(tokenized=other), tmp_path)
 
 
 def test_another_schedule_than_before_the_stop_is_told(whole, configured, tmp_path, caplog):
