@@ -138,7 +138,7 @@ def _names(configs: Sequence[ml_collections.ConfigDict], order: list[str]) -> li
     """Returns a name that a folder may have for each config, 'base' where nothing is changed.
 
     All fields that are changed are in it, and of equal names the first one stays: what is added to
-    a study gives nothing that was there another name.
+    a study gives nothing that was there another name, if it changes none but these fields.
     """
     found = [{field: flat[field] for field in order} for flat in map(flatten, configs)]
     for number, fields in enumerate(found):

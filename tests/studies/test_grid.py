@@ -103,7 +103,7 @@ def test_names_are_those_of_folders(changes, names):
     assert list(trials(default_config(), changes)) == names
 
 
-def test_what_is_added_to_a_study_gives_no_trial_another_name():
+def test_values_that_are_added_to_a_study_give_no_trial_another_name():
     base, rates = default_config(), sweep(_RATE, [0.25, 0.25002, 1e-3])
     few = trials(base, product(rates[:1], sweep(_SEED, [0])))
     many = trials(base, product(rates, sweep(_SEED, [0, 1])))
