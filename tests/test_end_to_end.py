@@ -149,6 +149,16 @@ def test_a_run_in_a_bucket_is_that_of_a_folder(tiny, tmp_path, object_store, cap
 
 
 @pytest.mark.slow
+def test_an_evaluation_made_later_completes_a_checkpoint_in_a_bucket(tiny, object_store):
+    fields = {"train.duration": 4, "evaluation.every": "0"}
+    _in_a_bucket("train", _DEMO, *tiny(fields))
+    unranked = "no checkpoint has a loss"
+    assert unranked in _in_a_bucket("evaluate", "--split=validation")[1]
+    _in_a_bucket("train", _DEMO, *tiny(fields | {"evaluation.every": "4"}))
+    assert unranked not in _in_a_bucket("evaluate", "--split=validation")[1]
+
+
+@pytest.mark.slow
 def test_layers_are_right_as_they_are_compiled_for_users():
     """The other tests do without most of XLA's optimizations."""
     environment = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}

@@ -18,7 +18,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from seqjax.errors import Unavailable, UserError, passes
 from seqjax.evaluation.metrics import best_is_higher
-from seqjax.files import absolute, replace_file, run_path
+from seqjax.files import absolute, in_bucket, replace_file, run_path
 from seqjax.parallel.processes import barrier, is_first
 from seqjax.training.state import TrainState
 
@@ -105,7 +105,7 @@ class Checkpoints:
         """Adds metrics to a checkpoint, and then the clock that knows of them."""
         if is_first():
             folder = self.directory / str(step)
-            if metrics and (folder / "metrics").exists():
+            if metrics and (in_bucket(folder) or (folder / "metrics").exists()):
                 replace_file(folder / "metrics" / "metrics", json.dumps(metrics))
             elif metrics:
                 # Whole in one move: Orbax reads what the folder has once there is one.
