@@ -1,3 +1,4 @@
+import errno
 import subprocess
 import sys
 import time
@@ -8,10 +9,18 @@ import pytest
 
 from seqjax.commands.command_line import VERBS, Verb, main
 from seqjax.config import default_config
+from seqjax.errors import Unavailable
 from seqjax.fields import load, save
 
 _ROOT = Path(__file__).parents[2]
 _DEMO = str(_ROOT / "configs" / "demo.py")
+_FAILURES = {
+    "interrupt": KeyboardInterrupt(),
+    "bug": ZeroDivisionError(),
+    "away": Unavailable("the others do not come"),
+    "full": OSError(errno.ENOSPC, "No space left on device", "runs/x"),
+    "network": TimeoutError("timed out"),
+}
 
 
 @pytest.fixture
@@ -27,7 +36,7 @@ def verb(monkeypatch):
     def run(arguments, config):
         module.calls.append((arguments, config))
         if arguments.failure:
-            raise {"interrupt": KeyboardInterrupt, "bug": ZeroDivisionError}[arguments.failure]
+            raise _FAILURES[arguments.failure]
         print(config.model.encoder.layers)
         return 0
 
@@ -143,6 +152,19 @@ def test_what_the_system_refuses_is_one_line(capsys, tmp_path):
     (tmp_path / "file").write_text("")
     error = _fails(capsys, "train", f"--config={_DEMO}", f"--workdir={tmp_path / 'file'}")
     assert error == f"seqjax: error: {tmp_path / 'file'}: File exists\n"
+
+
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        ("away", "the others do not come"),
+        ("full", "runs/x: No space left on device"),
+        ("network", "timed out"),
+    ],
+)
+def test_what_may_pass_has_an_exit_code_of_its_own(failure, message, verb, capsys):
+    assert main(["show", f"--config={_DEMO}", f"--raise={failure}"]) == 75
+    assert capsys.readouterr().err == f"seqjax: error: {message}\n"
 
 
 def test_an_interrupt_is_not_an_error_of_the_user(verb, capsys):
