@@ -168,7 +168,10 @@ def test_an_ensemble_shares_tokenizers(evaluate, several):
         (["--config.decode.average=9"], "decode.average is 9, but "),
         (["--split=tset"], "tset"),
         (["--show=-1"], "--show=-1: expected 0 or more"),
-        (["--config.decode.n_best=9"], "decode.n_best = 9: expected at most decode.beam_size = 3"),
+        (
+            ["--config.decode.max_length_ratio=0", "--config.decode.max_length_extra=0"],
+            "decode.max_length_extra = 0: expected at least 1, since decode.max_length_ratio = 0",
+        ),
     ],
 )
 def test_mistakes_are_one_line(evaluate, options, message):

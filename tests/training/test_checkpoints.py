@@ -229,6 +229,8 @@ def fail(folder, step, number):
     return kept
 
 
+# What was being read meanwhile finds nobody who waits for it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_disk_that_fails_is_not_taken_for_damage(tmp_path):
     """Here by links to themselves: any error of the system but that there is no file."""
     save(tmp_path, [0.5, 0.4], keep_latest=2)
