@@ -3,8 +3,7 @@
 python launch.py train --config=configs/demo.py --workdir=runs/demo
 python launch.py evaluate --workdir=runs/demo --split=test
 
-On two cores of an AMD EPYC (2026-11-28) the training takes 1 min 43 s; test: 93.9 BLEU, 80.5 % exact
-match.
+On two cores of an AMD EPYC (2026-11-28): training 1 min 43 s; test 93.9 BLEU, 80.5 % exact match.
 """
 
 import ml_collections
