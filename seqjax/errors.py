@@ -20,9 +20,16 @@ class Unavailable(UserError):
 _PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EHOSTUNREACH)
 
 
-def passes(error: OSError) -> bool:
+def passes(error: Exception) -> bool:
     """Tells what may be over later, a full disk or a network that is away, from what stays."""
-    return isinstance(error, ConnectionError | TimeoutError) or error.errno in _PASSING
+    if isinstance(error, ConnectionError | TimeoutError):
+        return True
+    return isinstance(error, OSError) and error.errno in _PASSING
+
+
+def told(error: Exception, message: str) -> UserError:
+    """Returns what is raised with a message for an error: `Unavailable` where that passes."""
+    return (Unavailable if passes(error) else UserError)(message)
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:

@@ -120,8 +120,8 @@ class TrainingPlan:
         examples = (keys & mask).astype(np.int32)
         ends = np.cumsum(np.bincount(self._shape_of, minlength=len(self.shapes)))
         blocks, taken = [], 0
-        counts = zip(self.shapes, self._filled, self.steps_per_shape, ends, strict=True)
-        for shape, rows, steps, end in counts:
+        groups = zip(self.shapes, self._filled, self.steps_per_shape, ends, strict=True)
+        for shape, rows, steps, end in groups:
             members = examples[taken : min(end, taken + steps * rows)]
             taken += len(members)
             block = np.full(steps * rows, -1, np.int32)

@@ -19,7 +19,7 @@ import ml_collections
 import numpy as np
 
 from seqjax.data.pair import Pair
-from seqjax.errors import Unavailable, UserError, passes
+from seqjax.errors import UserError, told
 from seqjax.files import absolute, as_path, in_bucket
 
 _CHUNK_BYTES = 1 << 22
@@ -261,8 +261,7 @@ def _contents(path: pathlib.Path) -> mmap.mmap | bytes:
                 return b""
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, EOFError, zlib.error) as error:
-        away = isinstance(error, OSError) and passes(error)
-        raise (Unavailable if away else UserError)(f"{path} cannot be read: {error}") from error
+        raise told(error, f"{path} cannot be read: {error}") from error
 
 
 def _fingerprint(kind: str, *files: Lines, fields: tuple[str, ...] = ()) -> str:

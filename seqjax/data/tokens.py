@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 
 from seqjax.data.corpus import Corpus
 from seqjax.data.tokenizer import EOS, PAD, UNK, Tokenizer, Tokenizers
-from seqjax.errors import Unavailable, UserError, passes
+from seqjax.errors import UserError, told
 
 FORMAT = 3  # A cache of another format is never looked at: the format is part of the key.
 CHUNK = 10_000  # Pairs tokenized at a time.
@@ -161,9 +161,10 @@ def _cache_errors(data: ConfigDict) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise (Unavailable if passes(error) else UserError)(
+        raise told(
+            error,
             f"data.cache = {data.cache!r} can't be written ({error.strerror}): "
-            "name a folder that can be, with room for the tokenized corpus."
+            "name a folder that can be, with room for the tokenized corpus.",
         ) from error
 
 

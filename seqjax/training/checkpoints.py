@@ -16,7 +16,7 @@ import ml_collections
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
-from seqjax.errors import Unavailable, UserError, passes
+from seqjax.errors import Unavailable, UserError, passes, told
 from seqjax.evaluation.metrics import best_is_higher
 from seqjax.files import absolute, in_bucket, replace_file, run_path
 from seqjax.parallel.processes import barrier, is_first
@@ -123,7 +123,7 @@ class Checkpoints:
         try:
             yield
         except Exception as error:
-            if _may_pass(error):
+            if passes(_underlying(error)):
                 message = f"{self.directory}: the checkpoint can't be saved now: {_line(error)}"
                 raise Unavailable(message) from error
             raise
@@ -157,10 +157,8 @@ class Checkpoints:
                 )
             except Exception as error:  # Orbax raises whatever its storage raised.
                 if not _is_damage(error):
-                    kind = Unavailable if _may_pass(error) else UserError
-                    raise kind(
-                        f"checkpoint {self._name(step)} can't be read now: {_line(error)}"
-                    ) from error
+                    message = f"checkpoint {self._name(step)} can't be read now: {_line(error)}"
+                    raise told(_underlying(error), message) from error
                 damaged.append((step, _line(error)))
                 continue
             self._set_aside(damaged)
@@ -215,10 +213,10 @@ class Checkpoints:
                     s, args=ocp.args.Composite(**{item: ocp.args.StandardRestore(_abstract(like))})
                 )[item]
             except Exception as error:
-                kind = Unavailable if _may_pass(error) else UserError
-                raise kind(
+                raise told(
+                    _underlying(error),
                     f"checkpoint {self._name(s)} can't be read: {_line(error)};"
-                    f" choose another with --config.decode.checkpoint, among {self._steps()}"
+                    f" choose another with --config.decode.checkpoint, among {self._steps()}",
                 ) from error
             total = params if total is None else jax.tree.map(jax.numpy.add, total, params)
         return jax.tree.map(lambda x: x / len(steps), total), step
@@ -288,19 +286,14 @@ def _forget_unreadable_metrics(directory: Path, read_only: bool) -> None:
 
 def _is_damage(error: Exception) -> bool:
     """Tells a broken checkpoint from a disk, a network or a memory that fails."""
-    known = _of_the_system(error)
-    if known is not None:
-        return isinstance(known, FileNotFoundError)
+    error = _underlying(error)
+    if isinstance(error, OSError):
+        return isinstance(error, FileNotFoundError)
     return not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error)
 
 
-def _may_pass(error: Exception) -> bool:
-    known = _of_the_system(error)
-    return known is not None and passes(known)
-
-
-def _of_the_system(error: Exception) -> OSError | None:
-    """Returns an error of the operating system or the network; TensorStore has them in words."""
+def _underlying(error: Exception) -> Exception:
+    """Returns the error of the system or the network that TensorStore tells in words, if it is."""
     if isinstance(error, OSError):
         return error
     text = str(error)
@@ -312,7 +305,7 @@ def _of_the_system(error: Exception) -> OSError | None:
         return TimeoutError(text)
     if text.startswith(("PERMISSION_DENIED", "UNAUTHENTICATED")):
         return PermissionError(text)
-    return None
+    return error
 
 
 def _abstract(tree: Any) -> Any:

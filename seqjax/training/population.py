@@ -115,6 +115,8 @@ class Population:
     def compile(self, state: TrainState, active: np.ndarray, batch: dict) -> None:
         """Compiles the update for the shapes of a batch, which may be abstract."""
         self.step.compile(state, active, batch)
+        # Counted now, while no clock runs.
+        self.flops(state, active, batch)
 
     def flops(self, state: TrainState, active: np.ndarray, batch: dict) -> float:
         """Returns the FLOPs of the update of one member."""
