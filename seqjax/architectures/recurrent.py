@@ -87,7 +87,8 @@ class RecurrentEncoder(_Stack):
             outputs, states = zip(*both, strict=True)
             x_BxSxH = self._add(i, x_BxSxH, _join(outputs))
             last.append(tuple(_join(parts) for parts in zip(*states, strict=True)))
-        return remember(x_BxSxH, mask_BxS, summary=last[-1][0], last=tuple(last))
+        summary_BxW = last[-1][0].astype(self.dtype)
+        return remember(x_BxSxH, mask_BxS, summary=summary_BxW, last=tuple(last))
 
 
 class RecurrentDecoder(_Stack):
@@ -97,7 +98,8 @@ class RecurrentDecoder(_Stack):
 
         attend_first:  c_t = attend(s_(t-1)),  h_t = stack([e_t, c_t])    (Bahdanau et al., 2015)
         update_first:  h_t = stack(e_t),       c_t = attend(h_t)          (Luong et al., 2015)
-        attentional:   a_t = tanh(W [h_t, c_t]),  logits from a_t         (Luong et al., 2015)
+        attentional:   a_t = tanh(W [h_t, c_t] + b),  logits from a_t     (Luong et al., 2015;
+                       theirs has no b)
         deep:          logits from [h_t, c_t, e_t], without the maxout of Bahdanau et al.
         state:         logits from h_t                                    (Sutskever et al., 2014)
         input feeding: [e_t, a_(t-1)] in place of e_t                     (Luong et al., 2015)
@@ -267,7 +269,9 @@ class RecurrentDecoder(_Stack):
         states, found, fed = past["states"], {}, []
         before = past["weights"][:, None] if self._looks_back else None
         if self._attends_first:
-            found["context"], found["weights"] = self.attend(states[-1][0], prepared, before)
+            found["context"], found["weights"] = self.attend(
+                states[-1][0].astype(self.dtype), prepared, before
+            )
             fed.append(found["context"])
         if self.input_feeding:
             fed.append(past["fed"])
@@ -275,7 +279,7 @@ class RecurrentDecoder(_Stack):
             product_BxKxG = self.feedback(_join(fed))
             if self.cell_normalization:
                 # Like the layer's own two products, by itself.
-                product_BxKxG = normalize(product_BxKxG, self.feedback_scale)
+                product_BxKxG = normalize(product_BxKxG, self.feedback_scale, self.kind)
             inputs_BxKxG = inputs_BxKxG + product_BxKxG
 
         x_BxKxH, new = None, []
@@ -284,7 +288,7 @@ class RecurrentDecoder(_Stack):
                 dropped = self.drop_position(x_BxKxH, deterministic)
                 inputs_BxKxG = layer.project(dropped)
             new.append(layer.advance(inputs_BxKxG, states[i]))
-            x_BxKxH = self._add(i, x_BxKxH, new[i][0])
+            x_BxKxH = self._add(i, x_BxKxH, new[i][0].astype(self.dtype))
         found["output"] = x_BxKxH
         if self.attention != "none" and not self._attends_first:
             found["context"], found["weights"] = self.attend(x_BxKxH, prepared, before)

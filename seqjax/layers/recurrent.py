@@ -4,6 +4,7 @@ Shape suffixes: B batch, T time, I inputs, H hidden units, G gates.
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -14,8 +15,9 @@ import jax.numpy as jnp
 from seqjax.layers.dense import Dense, add_bias, kernel_gradient, product
 from seqjax.layers.normalization import NORM_EPSILON
 
-# The arrays [B, H] that a cell hands on; the first is its output. Others are float32 whatever the
-# computation: a sum in bfloat16 stops growing where it is large beside what is added.
+# The arrays [B, H] that a cell hands on; the first is its output. They and the gates are float32
+# whatever the computation: in bfloat16 a sum stops growing where it is large beside what is added,
+# and a gate that nearly keeps what there is keeps all of it.
 State = tuple[jax.Array, ...]
 
 
@@ -37,7 +39,7 @@ def lstm(inputs: jax.Array, recurrent: jax.Array, state: State) -> State:
     # One sigmoid over all blocks, whose third is not used, is what XLA divides among CPU cores.
     i, f, _, o = jnp.split(jax.nn.sigmoid(gates), 4, axis=-1)
     cell = f * state[1] + i * jnp.tanh(jnp.split(gates, 4, axis=-1)[2])
-    return (o * jnp.tanh(cell)).astype(gates.dtype), cell
+    return o * jnp.tanh(cell), cell
 
 
 def gru(inputs: jax.Array, recurrent: jax.Array, state: State) -> State:
@@ -59,22 +61,27 @@ class Cell(NamedTuple):
 
     Attributes:
       function: (inputs [B, G H], recurrent [B, G H], state) -> state, position by position.
-      gates: G, blocks of the two products.
+      blocks: how many of the G blocks of the two products are normalized together.
       states: arrays that are handed on.
       own_bias: whether the last block of the recurrent product has a bias that the input's cannot
         stand for.
     """
 
     function: Callable[[jax.Array, jax.Array, State], State]
-    gates: int
+    blocks: tuple[int, ...]
     states: int
     own_bias: bool = False
 
+    @property
+    def gates(self) -> int:
+        """G, blocks of each product."""
+        return sum(self.blocks)
+
 
 CELLS = {
-    "elman": Cell(elman, gates=1, states=1),
-    "lstm": Cell(lstm, gates=4, states=2),
-    "gru": Cell(gru, gates=3, states=1, own_bias=True),
+    "elman": Cell(elman, blocks=(1,), states=1),
+    "lstm": Cell(lstm, blocks=(4,), states=2),
+    "gru": Cell(gru, blocks=(2, 1), states=1, own_bias=True),
 }
 
 
@@ -88,9 +95,10 @@ class RecurrentLayer(nn.Module):
       size: hidden units H.
       cell: a key of `CELLS`.
       reverse: runs from the end of the sequence to its beginning.
-      normalize: normalizes the two products, each over all its blocks (Ba et al., 2016; the
-        LSTM's cell is left as it is).
-      dtype: numbers of the computation.
+      normalize: normalizes the two products by themselves (Ba et al., 2016), a GRU's gates apart
+        from its candidate. Theirs differs for Elman, whose sum of both they normalize, and for the
+        LSTM, whose cell they normalize as well.
+      dtype: numbers of the products and outputs.
       implementation: what runs a whole sequence in place of the scan, as `run_cudnn` does an LSTM.
     """
 
@@ -117,7 +125,7 @@ class RecurrentLayer(nn.Module):
 
     def start(self, rows: int) -> State:
         """Returns a state of zeros, so many arrays [B, H] as the cell has."""
-        return as_state([jnp.zeros((rows, self.size), self.dtype)] * CELLS[self.cell].states)
+        return (jnp.zeros((rows, self.size), jnp.float32),) * CELLS[self.cell].states
 
     def __call__(
         self, x_BxTxI: jax.Array, mask_BxT: jax.Array, state: State | None = None
@@ -127,7 +135,7 @@ class RecurrentLayer(nn.Module):
         Where the mask is false the state stays what it is. With padding at the end, the last
         state is that after the last real position, and a reverse layer begins there.
         """
-        state = self.start(x_BxTxI.shape[0]) if state is None else state
+        state = self.start(x_BxTxI.shape[0]) if state is None else as_state(state)
         if self.implementation:
             kernel_IxG, bias_G = self.inputs.weights(x_BxTxI.shape[-1])
             weights = (kernel_IxG, self.recurrent, bias_G)
@@ -145,8 +153,8 @@ class RecurrentLayer(nn.Module):
         if not self.normalize:
             return self.inputs(x)
         kernel, bias = self.inputs.weights(x.shape[-1])
-        normal = normalize(product(x, kernel, self.dtype, self.dtype), self.input_scale)
-        return add_bias(normal, bias)
+        found = product(x, kernel, self.dtype, self.dtype)
+        return add_bias(normalize(found, self.input_scale, self.cell), bias)
 
     def advance(self, inputs: jax.Array, state: State) -> State:
         """Returns the state after one more position, given the products of its inputs."""
@@ -166,8 +174,7 @@ class RecurrentLayer(nn.Module):
 
 def as_state(arrays: Sequence[jax.Array]) -> State:
     """Returns arrays [B, H] as the state of a cell."""
-    first, *others = arrays
-    return first, *(other.astype(jnp.float32) for other in others)
+    return tuple(array.astype(jnp.float32) for array in arrays)
 
 
 def _advance(
@@ -178,10 +185,11 @@ def _advance(
     state: State,
 ) -> State:
     if "scale" in adjustment:
-        recurrent = normalize(recurrent, adjustment["scale"])
+        recurrent = normalize(recurrent, adjustment["scale"], cell)
+    recurrent = recurrent.astype(jnp.float32)
     if "bias" in adjustment:
         recurrent = add_bias(recurrent, adjustment["bias"])
-    return CELLS[cell].function(inputs, recurrent, state)
+    return CELLS[cell].function(inputs.astype(jnp.float32), recurrent, state)
 
 
 def _advance_where(cell, adjustment, inputs, recurrent, mask, state):
@@ -189,12 +197,19 @@ def _advance_where(cell, adjustment, inputs, recurrent, mask, state):
     return tuple(jnp.where(mask, *pair) for pair in zip(new, state, strict=True))
 
 
-def normalize(x: jax.Array, scale: jax.Array) -> jax.Array:
-    """Layer normalization without a bias, statistics in float32."""
-    wide = x.astype(jnp.float32)
-    centered = wide - wide.mean(-1, keepdims=True)
-    deviation = jnp.sqrt(jnp.square(centered).mean(-1, keepdims=True) + NORM_EPSILON)
-    return (centered / deviation * scale).astype(x.dtype)
+def normalize(x: jax.Array, scale: jax.Array, cell: str) -> jax.Array:
+    """Normalizes a product [..., G H] of a cell, without a bias, statistics in float32."""
+    blocks = CELLS[cell].blocks
+    size = x.shape[-1] // sum(blocks)
+    ends = [size * end for end in itertools.accumulate(blocks)]
+    parts = jnp.split(x.astype(jnp.float32), ends[:-1], axis=-1)
+    normal = [_standardize(part) for part in parts]
+    return (jnp.concatenate(normal, axis=-1) * scale).astype(x.dtype)
+
+
+def _standardize(x: jax.Array) -> jax.Array:
+    centered = x - x.mean(-1, keepdims=True)
+    return centered / jnp.sqrt(jnp.square(centered).mean(-1, keepdims=True) + NORM_EPSILON)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -223,9 +238,9 @@ def _scan(cell, kernel, adjustment, inputs, mask, state):
 
     def step(state, inputs_and_mask):
         inputs, mask = inputs_and_mask
-        recurrent = state[0] @ kernel
+        recurrent = state[0].astype(inputs.dtype) @ kernel
         new = _advance_where(name, adjustment, inputs, recurrent, mask, state)
-        return new, (new[0], recurrent, state)
+        return new, (new[0].astype(inputs.dtype), recurrent, state)
 
     last, seen = jax.lax.scan(step, state, (inputs, mask), reverse=reverse)
     return seen, last
@@ -254,7 +269,7 @@ def _backward(cell, kept, gradients):
         first, *others = state_gradient
         added, inputs, recurrent, state = derivative((first + output_gradient, *others))
         state_gradient = (
-            state[0] + jax.lax.dot_general(recurrent, kernel_HxG, (((1,), (1,)), ((), ()))),
+            state[0] + _multiply_transposed(recurrent, kernel_HxG),
             *state[1:],
         )
         carry = state_gradient, jax.tree.map(jnp.add, adjustment_gradient, added)
@@ -266,9 +281,14 @@ def _backward(cell, kept, gradients):
     (state_gradient, adjustment_gradient), (input_gradients, product_gradients) = jax.lax.scan(
         step, start, seen, reverse=not reverse
     )
-    hidden_NxH = states[0].reshape(-1, kernel.shape[0])
+    hidden_NxH = states[0].reshape(-1, kernel.shape[0]).astype(product_gradients.dtype)
     gradient = kernel_gradient(hidden_NxH, product_gradients.reshape(-1, kernel.shape[1]))
     return gradient.astype(kernel.dtype), adjustment_gradient, input_gradients, None, state_gradient
+
+
+def _multiply_transposed(x_BxG: jax.Array, kernel_HxG: jax.Array) -> jax.Array:
+    contract = (((1,), (1,)), ((), ()))
+    return jax.lax.dot_general(x_BxG, kernel_HxG, contract, preferred_element_type=jnp.float32)
 
 
 _recur.defvjp(_forward, _backward)

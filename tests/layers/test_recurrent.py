@@ -181,19 +181,78 @@ def test_the_derivative_of_the_whole_is_that_of_the_steps(cell, normalize, fille
     )
 
 
-def test_a_cell_counts_on_in_bfloat16():
-    """Gates that are open add tanh(1) sigmoid(-3) = 0.0361 at each of 400 positions."""
-    layer = RecurrentLayer(1, "lstm", dtype=jnp.bfloat16)
-    variables = {
-        "params": {
-            "inputs": {"kernel": jnp.zeros((1, 4)), "bias": jnp.float32([-3, 20, 1, 0])},
-            "recurrent": jnp.zeros((1, 4)),
-        }
-    }
+@pytest.mark.parametrize("cell, biases", [("lstm", [-6, 6, 1, 0]), ("gru", [0, 6, 1])])
+def test_a_cell_remembers_on_in_bfloat16(cell, biases):
+    """A gate that keeps sigmoid(6) of what there is: 1 - sigmoid(6)^T of tanh(1) after T."""
+    layer = RecurrentLayer(1, cell, dtype=jnp.bfloat16)
+    kernel = jnp.zeros((1, len(biases)))
+    params = {"inputs": {"kernel": kernel, "bias": jnp.float32(biases)}, "recurrent": kernel}
+    if cell == "gru":
+        params["recurrent_bias"] = jnp.zeros(1)
     inputs, mask = jnp.zeros((1, 400, 1)), jnp.ones((1, 400), bool)
-    _, (hidden, cell) = layer.apply(variables, inputs, mask)
-    assert (hidden.dtype, cell.dtype) == (jnp.bfloat16, jnp.float32)
-    assert float(cell[0, 0]) == pytest.approx(400 * 0.0361, rel=0.01)
+
+    def remembered(params):
+        outputs, last = layer.apply({"params": params}, inputs, mask)
+        assert outputs.dtype == jnp.bfloat16 and all(x.dtype == jnp.float32 for x in last)
+        return last[-1][0, 0]
+
+    found, gradient = jax.value_and_grad(remembered)(params)
+    kept = 1 / (1 + np.exp(-6))
+    assert float(found) == pytest.approx(np.tanh(1) * (1 - kept**400), rel=0.01)
+    # That of the candidate's bias, which tanh alone stands before.
+    expected = (1 - np.tanh(1) ** 2) * (1 - kept**400)
+    assert float(gradient["inputs"]["bias"][2]) == pytest.approx(expected, rel=0.02)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def layer_norm(x, scale):
+    return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5) * scale
+
+
+def layer_norm_apart(x, scale):
+    """Of a GRU: its two gates together, its candidate by itself."""
+    parts = zip(np.split(x, [2 * HIDDEN], axis=-1), np.split(scale, [2 * HIDDEN]), strict=True)
+    return np.concatenate([layer_norm(*part) for part in parts], axis=-1)
+
+
+def normalized_elman(x, h, state, params):
+    x, h = layer_norm(x, params["input_scale"]), layer_norm(h, params["recurrent_scale"])
+    return (np.tanh(x + h + params["inputs"]["bias"]),)
+
+
+def normalized_lstm(x, h, state, params):
+    x, h = layer_norm(x, params["input_scale"]), layer_norm(h, params["recurrent_scale"])
+    i, f, g, o = np.split(x + h + params["inputs"]["bias"], 4, axis=-1)
+    c = sigmoid(f) * state[1] + sigmoid(i) * np.tanh(g)
+    return sigmoid(o) * np.tanh(c), c
+
+
+def normalized_gru(x, h, state, params):
+    x = layer_norm_apart(x, params["input_scale"]) + params["inputs"]["bias"]
+    h = layer_norm_apart(h, params["recurrent_scale"])
+    (x_r, x_z, x_n), (h_r, h_z, h_n) = (np.split(part, 3, axis=-1) for part in (x, h))
+    r, z = sigmoid(x_r + h_r), sigmoid(x_z + h_z)
+    return ((1 - z) * np.tanh(x_n + r * (h_n + params["recurrent_bias"])) + z * state[0],)
+
+
+@pytest.mark.parametrize(
+    "cell, equations",
+    [("elman", normalized_elman), ("lstm", normalized_lstm), ("gru", normalized_gru)],
+)
+def test_normalized_cells_are_as_they_are_written(cell, equations, filled):
+    """Against the equations in NumPy (Ba et al., 2016; the GRU's are in their supplement)."""
+    layer = RecurrentLayer(HIDDEN, cell, normalize=True)
+    x = wave(3, 4, seed=1).astype(np.float32)
+    state = tuple(wave(3, HIDDEN, seed=i).astype(np.float32) for i in range(CELLS[cell].states))
+    shapes = jax.eval_shape(layer.init, jax.random.key(0), x[:, None], np.ones((3, 1), bool))
+    params = jax.tree.map(np.asarray, filled(shapes["params"]))
+    found = layer.apply({"params": params}, x, state, method=step)
+    products = x @ params["inputs"]["kernel"], state[0] @ params["recurrent"]
+    for ours, theirs in zip(found, equations(*products, state, params), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 def test_each_gate_starts_with_an_orthogonal_matrix():
