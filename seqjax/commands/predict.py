@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import ml_collections
 
 from seqjax.errors import UserError
-from seqjax.files import run_path
+from seqjax.files import in_bucket, run_path
 from seqjax.parallel.processes import from_first, is_first
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--attention",
         metavar="DIR",
+        type=os.path.expanduser,
         help="draw for line n how its best output attends to it: DIR/n.png, and DIR/n.json; an"
         " empty line has none",
     )
@@ -102,8 +104,9 @@ def _check(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> 
                 f" --config.decode.beam_size={wanted} keeps as many"
             )
     if arguments.attention is not None:
-        if not arguments.attention or Path(arguments.attention).is_file():
-            raise UserError(f"--attention={arguments.attention}: expected a folder")
+        folder = arguments.attention
+        if not folder or in_bucket(folder) or Path(folder).is_file():
+            raise UserError(f"--attention={folder}: expected a folder of this machine")
         if config.model.decoder.attention == "none":
             raise UserError("--attention: model.decoder.attention = 'none' has nothing to draw")
 

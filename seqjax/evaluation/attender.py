@@ -30,6 +30,8 @@ class Attender:
 
         Sources and outputs are rows of ids that end in EOS.
         """
+        if not sources:
+            return
         lengths = [np.array([len(ids) for ids in side], np.int32) for side in (sources, outputs)]
         decode, multiple = self.task.config.decode, self.task.config.batching.multiple
         parts = row_parts(self.mesh)

@@ -117,7 +117,8 @@ def test_n_best_is_json_with_scores_in_order(predict, alone):
         (b"A lamp.\n\xff\xfe\n", [], "standard input, line 2: not UTF-8 (invalid start byte)"),
         (b"", ["--n_best=4"], "--n_best=4: expected at most decode.beam_size = 3; --config.decode"),
         (b"", ["--n_best=0"], "--n_best=0: expected 1 or more"),
-        (b"", ["--attention="], "--attention=: expected a folder"),
+        (b"", ["--attention="], "--attention=: expected a folder of this machine"),
+        (b"", ["--attention=gs://maps"], "--attention=gs://maps: expected a folder of this ma"),
         (b"", [f"--attention={__file__}"], f"--attention={__file__}: expected a folder"),
         (b"", ["--config.model.decoder.heads=4"], "model.decoder.heads is 4, but the run in "),
     ],
@@ -166,6 +167,26 @@ def test_attention_is_drawn_for_every_line_that_is_not_empty(predict, alone, tmp
         (weights,) = content["weights"]
         assert len(weights[0]) == len(content["output"])
         assert all(abs(sum(row) - 1) < 1e-4 for head in weights for row in head)
+
+
+def test_of_nothing_no_attention_is_drawn(predict, tmp_path):
+    assert predict(b"\n\n", f"--attention={tmp_path / 'maps'}") == (0, "\n\n", "")
+    assert not list((tmp_path / "maps").iterdir())
+
+
+def test_a_model_without_attention_says_so(capfdbinary, tmp_path):
+    run = tmp_path / "run"
+    sizes = ["--config.model.encoder.kind=lstm", "--config.model.decoder.kind=lstm"]
+    sizes += [f"--config.model.{side}.{name}" for side in ("encoder", "decoder")
+              for name in ("layers=1", "width=8")]  # fmt: skip
+    train = ["train", f"--config={_ROOT / 'configs/demo.py'}", f"--workdir={run}", *sizes]
+    train += ["--config.model.decoder.attention=none", "--config.train.duration=1 step"]
+    assert main(train) == 0
+    capfdbinary.readouterr()
+    assert main(["predict", f"--workdir={run}", f"--attention={tmp_path / 'maps'}"]) == 2
+    error = capfdbinary.readouterr().err
+    assert b"--attention: model.decoder.attention = 'none' has nothing to draw" in error
+    assert not (tmp_path / "maps").exists()
 
 
 def test_runs_translate_as_one_model(alone, monkeypatch, trained, capfdbinary, tmp_path):

@@ -1,5 +1,8 @@
+import io
+
 import pytest
 from matplotlib import font_manager
+from matplotlib.figure import Figure
 
 from seqjax.reporting import glyphs
 from seqjax.reporting.glyphs import families, font_with, legible
@@ -29,6 +32,15 @@ def test_letters_of_the_usual_font_stay(usual_font_only):
 def test_a_letter_that_no_font_has_is_its_code(usual_font_only):
     assert legible("a\u1112") == "aU+1112"
     assert font_with("\u1112") == "" and families(["\u1112"]) == ["DejaVu Sans"]
+
+
+@pytest.mark.parametrize("letter", ["\t", "\x85"])
+def test_what_cannot_be_drawn_draws_no_warning(letter, recwarn):
+    shown = legible(f"a{letter}b")
+    figure = Figure()
+    figure.text(0, 0, shown, fontfamily=families([shown]))
+    figure.savefig(io.BytesIO(), format="png")
+    assert shown == f"aU+{ord(letter):04X}b" and not recwarn.list
 
 
 def test_another_font_helps_where_it_has_the_letter():
