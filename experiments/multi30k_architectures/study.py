@@ -27,7 +27,7 @@ def get_study() -> Study:
     trials = {name: _protocol() for name in models}
     for name, change in models.items():
         change(trials[name])
-    columns = ("parameters", "updates", "training_seconds", "loss", "perplexity", "bleu")
+    columns = ("parameters", "updates", "training_seconds", "bleu", "loss", "perplexity")
     return Study(
         "Multi30k German to English, five architectures",
         trials,

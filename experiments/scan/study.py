@@ -22,7 +22,7 @@ def get_study() -> Study:
         for name, change in models.items():
             trials[f"{split}-{name}"] = config = _protocol(split)
             change(config)
-    columns = ("parameters", "updates", "training_seconds", "loss", "accuracy", "exact_match")
+    columns = ("parameters", "updates", "training_seconds", "exact_match", "loss", "accuracy")
     columns = (*columns, "output_tokens_per_second")
     return Study("SCAN", trials, splits=("test",), columns=columns)
 

@@ -39,6 +39,15 @@ def test_the_readme_tells_the_command_and_what_is_compared(name):
         assert f"`{part}`" in text
 
 
+@pytest.mark.parametrize(
+    "name, objective",
+    [("multi30k_architectures", "bleu"), ("grapheme_to_phoneme", "exact_match")]
+    + [("scan", "exact_match"), ("demo_seeds", "loss"), ("demo_search", "loss")],
+)  # fmt: skip
+def test_a_study_ranks_by_the_measure_of_its_task(name, objective):
+    assert _load(name).objective == objective
+
+
 @pytest.mark.parametrize("name", _LISTS)
 def test_every_trial_finds_its_corpus(name, real_data, monkeypatch):
     monkeypatch.setenv("SEQJAX_DATA", str(real_data))
