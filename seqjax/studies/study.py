@@ -13,7 +13,7 @@ from seqjax.config import default_config
 from seqjax.config_files import choose_variant
 from seqjax.errors import UserError, did_you_mean
 from seqjax.evaluation.metrics import best_is_higher
-from seqjax.fields import conform, flatten
+from seqjax.fields import conform, differing, flatten
 from seqjax.overrides import apply_overrides
 from seqjax.studies.grid import differences
 from seqjax.studies.trial import Trial
@@ -39,6 +39,8 @@ COLUMNS = (
     "decoding_seconds",
     "output_tokens_per_second",
 )
+# Those of them that are averages over tokens, which every evaluation measures.
+_OF_TOKENS = ("loss", "perplexity", "accuracy")
 # A trial's name is that of its folder.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # These lie beside those folders; some file systems do not tell capitals apart.
@@ -141,9 +143,13 @@ class Study:
       splits: the splits that every trial is evaluated on; where 'validation' is among them, that
         one ranks the trials, since what a test split has chosen it cannot judge any more.
       columns: what the table shows, among `COLUMNS`.
+      objective: the metric by which trials are compared; '' takes the first of the columns that
+        tells how good a trial is, in trials of different tokenizers none that is an average over
+        tokens if there is another.
 
     Raises:
-      UserError: there is no trial or split, a name that no folder may have, or an unknown column.
+      UserError: there is no trial or split, a name that no folder may have, an unknown column, or
+        an objective that some trial does not measure.
     """
 
     name: str
@@ -153,6 +159,7 @@ class Study:
         ("parameters", "updates", "training_seconds", "loss", "perplexity", "bleu", "exact_match")
         + ("output_tokens_per_second",)
     )  # fmt: skip
+    objective: str = ""
 
     def __post_init__(self):
         if not self.trials:
@@ -166,6 +173,15 @@ class Study:
                 if other != name and other.lower() == name.lower():
                     raise UserError(f"trials {name!r} and {other!r}: may be one folder; rename one")
         check_report(self)
+        metrics = set.intersection(*(set(c.evaluation.metrics) for c in self.trials.values()))
+        if self.objective and self.objective not in (*_OF_TOKENS, *metrics):
+            known = ", ".join((*_OF_TOKENS, *sorted(metrics)))
+            raise UserError(
+                f"study {self.name!r}: objective = {self.objective!r}: expected one of {known}"
+            )
+        if not self.objective:
+            # A frozen dataclass has no other way to complete itself.
+            object.__setattr__(self, "objective", self._telling(metrics))
 
     @property
     def names(self) -> list[str]:
@@ -173,17 +189,18 @@ class Study:
         return list(self.trials)
 
     @property
-    def objective(self) -> str:
-        """The first column that tells how good a trial is, among those that all of them have."""
-        measured = {"loss", "perplexity", "accuracy"}.union(
-            set.intersection(*(set(c.evaluation.metrics) for c in self.trials.values()))
-        )
-        return next((column for column in self.columns if column in measured), "loss")
-
-    @property
     def higher(self) -> bool:
         """Whether a larger value of the objective is the better one."""
         return best_is_higher(self.objective)
+
+    def _telling(self, metrics: set[str]) -> str:
+        """Returns the first column that tells how good a trial is, of what all trials measure."""
+        fields = differing(list(self.trials.values()))
+        of_texts = [column for column in self.columns if column in metrics]
+        if of_texts and any(field.startswith("tokenizer.") for field in fields):
+            return of_texts[0]
+        measured = metrics.union(_OF_TOKENS)
+        return next((column for column in self.columns if column in measured), "loss")
 
     def variant(self, name: str) -> ml_collections.ConfigDict:
         """Returns the config of a trial.

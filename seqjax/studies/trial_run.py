@@ -20,7 +20,7 @@ from seqjax.training.saved import has_checkpoint
 from seqjax.validation import validate
 
 # What may differ from the config that a run was begun with: its parameters stay what they are.
-_AFTER_TRAINING = ("decode.", "evaluation.")
+_AFTER_TRAINING = ("decode.", "evaluation.", "data.test")
 
 
 class Launch(Protocol):

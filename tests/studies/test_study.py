@@ -66,6 +66,20 @@ def test_what_is_no_study_is_told(fields, message):
     assert _error(Study, **fields).startswith(message)
 
 
+def test_losses_of_different_tokens_are_not_compared():
+    configs = trials(default_config(), sweep("tokenizer.vocabulary", [100, 1000]))
+    assert Study("s", configs).objective == "bleu"
+    # There may be nothing else.
+    assert Study("s", configs, columns=("updates", "perplexity")).objective == "perplexity"
+
+
+def test_a_study_may_say_what_it_compares_by():
+    study = Study("s", {"a": default_config()}, objective="chrf")
+    assert (study.objective, study.higher) == ("chrf", True)
+    error = _error(Study, name="s", trials={"a": default_config()}, objective="error_rate")
+    assert error.startswith("study 's': objective = 'error_rate': expected one of loss, perplexity")
+
+
 def test_the_objective_is_the_first_column_that_tells_how_good_a_trial_is():
     configs = {"a": default_config(), "b": default_config()}
     for columns, objective, higher in (

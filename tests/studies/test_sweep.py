@@ -314,7 +314,9 @@ def test_how_many_fields_a_run_has_otherwise_is_told(sweep, tmp_path):
 def test_how_a_run_is_decoded_and_evaluated_may_change(sweep, fake, tmp_path):
     assert sweep().run(["a"]) == 0
     fake.launched.clear()
-    changed = sweep(("decode.beam_size", "1"), ("evaluation.lowercase", "True"))
+    changed = sweep(
+        ("decode.beam_size", "1"), ("evaluation.lowercase", "True"), ("data.test", "test_long")
+    )
     assert changed.trial("a").state() == "to continue"
     assert changed.run(["a"]) == 0
     assert fake.launched == [("train", "a", None), ("evaluate", "a", "test")]
