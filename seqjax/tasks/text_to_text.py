@@ -11,7 +11,7 @@ import numpy as np
 
 from seqjax.architectures.contract import Carry
 from seqjax.architectures.encoder_decoder import build, source_attention
-from seqjax.data.tokenizer import BOS, EOS, PAD, Tokenizers
+from seqjax.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizers
 from seqjax.data.tokens import encode
 from seqjax.model_rules import learns_positions
 from seqjax.search.beam import beam_search
@@ -137,6 +137,8 @@ class TextToText:
         encoded = encode(self.tokenizers.source, texts)
         if cut := sum(len(ids) >= longest for ids in encoded):
             log.warning("%d source(s) cut to data.max_source_length = %d tokens", cut, longest)
+        if unknown := sum(UNK in ids for ids in encoded):
+            log.warning("%d source(s) with symbols never seen in training, read as <unk>", unknown)
         return [[*ids[: longest - 1], EOS] for ids in encoded]
 
 

@@ -13,7 +13,7 @@ from seqjax.data.corpus import Corpus, open_corpus
 from seqjax.data.loader import SubwordSampling
 from seqjax.data.tokenizer import Tokenizers, load_tokenizers, save_tokenizers, train_tokenizers
 from seqjax.data.tokens import TokenizedCorpus, tokenize
-from seqjax.duration import resolve
+from seqjax.duration import parse_duration, resolve
 from seqjax.parallel.mesh import row_parts
 from seqjax.parallel.processes import is_first
 from seqjax.tasks.text_to_text import TextToText
@@ -60,6 +60,9 @@ def prepare(
     """
     mesh = mesh_of(config, devices)
     corpus = open_corpus(config.data, "train")
+    if parse_duration(config.evaluation.every)[0]:
+        # Told before any work if it is not there.
+        open_corpus(config.data, "validation")
     tokenizers = _tokenizers(config, corpus, workdir)
     tokenized = tokenize(corpus, tokenizers, config.data, training=True)
     seed = config.seed if config.batching.seed == -1 else config.batching.seed

@@ -87,6 +87,12 @@ def test_only_a_line_feed_ends_a_line(predict):
     assert out.count("\n") == 2
 
 
+def test_what_the_tokenizer_has_never_seen_is_told(predict):
+    code, out, error = predict("我喜欢\nA lamp.\n".encode())
+    assert code == 0 and out.count("\n") == 2
+    assert "1 source(s) with symbols never seen in training, read as <unk>" in error
+
+
 def test_nothing_in_nothing_out(predict):
     assert predict(b"") == (0, "", "")
     assert predict(b"\n") == (0, "\n", "")

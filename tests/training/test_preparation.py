@@ -44,6 +44,13 @@ def test_a_warmup_longer_than_training_is_refused_once_the_corpus_is_known(confi
         prepare(configured(fields))
 
 
+def test_a_validation_split_that_is_not_there_is_told_before_any_work(configured, tmp_path):
+    with pytest.raises(UserError, match="did you mean 'validation'"):
+        prepare(configured({"data.validation": "validatoin"}), tmp_path)
+    assert not list(tmp_path.iterdir())
+    prepare(configured({"data.validation": "validatoin", "evaluation.every": "0"}), tmp_path)
+
+
 def test_without_a_folder_nothing_is_written(configured, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     prepare(configured(), None)
