@@ -1,3 +1,4 @@
+# make install set up .venv with seqjax in it, and nothing else
 # make demo    train configs/demo.py, score the test split and show ten translations
 # make test    style and every test, as continuous integration runs them
 # make format  bring the code into the house style
@@ -23,10 +24,12 @@ CREATE := $(PYTHON) -m venv --upgrade-deps .venv
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
 endif
 
-.PHONY: help demo test format clean
+.PHONY: help install demo test format clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
+
+install: .venv/installed
 
 demo: .venv/installed
 	$(BIN)/python launch.py train --config=configs/demo.py --workdir=runs/demo

@@ -53,6 +53,25 @@ def expand(config: ml_collections.ConfigDict) -> str:
 
 # Fields that saved runs may have from before, and that mean nothing any more.
 _RETIRED = ("decode.n_best",)
+# What fields are called elsewhere, and the end of what they are called here.
+_ELSEWHERE = {
+    "batch_size": "batching.sentences",
+    "max_tokens": "batching.tokens",
+    "lr": "optimizer.learning_rate",
+    "clip_norm": "optimizer.clip",
+    "warmup_steps": "schedule.warmup",
+    "seed": "seed",
+    "epochs": "train.duration",
+    "max_steps": "train.duration",
+    "vocab_size": "tokenizer.vocabulary",
+    "d_model": "width",
+    "hidden_dim": "width",
+    "hidden_size": "width",
+    "embed_dim": "embedding_width",
+    "num_heads": "heads",
+    "num_layers": "layers",
+    "beam": "decode.beam_size",
+}
 # So many fields of a section are told to who has named another one.
 _FEW = 12
 
@@ -71,13 +90,24 @@ def require_known(path: str, value: Any = None) -> None:
 
 def _hint(path: str, known: Mapping[str, Any]) -> str:
     """Says which known paths may be meant, or which the section has where none looks like it."""
-    nearest = _nearest_paths(path, known)
     section, _, name = path.rpartition(".")
-    elsewhere = [field for field in nearest if field.rpartition(".")[2] == name]
-    own = [field for field in known if section and field.rpartition(".")[0] == section]
-    if 0 < len(own) <= _FEW and not elsewhere and not set(own) & set(nearest):
-        return f"; expected one of {', '.join(own)}"
+    nearest = _called_elsewhere(section, name, known)
+    if not nearest:
+        nearest = _nearest_paths(path, known)
+        elsewhere = [field for field in nearest if field.rpartition(".")[2] == name]
+        own = [field for field in known if section and field.rpartition(".")[0] == section]
+        if 0 < len(own) <= _FEW and not elsewhere and not set(own) & set(nearest):
+            return f"; expected one of {', '.join(own)}"
     return f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
+
+
+def _called_elsewhere(section: str, name: str, known: Mapping[str, Any]) -> list[str]:
+    """Returns the known paths that other frameworks' name stands for, in the section if it can."""
+    meant = _ELSEWHERE.get(name)
+    if f"{section}.{meant}" in known:
+        return [f"{section}.{meant}"]
+    found = [field for field in known if meant and f".{field}".endswith(f".{meant}")]
+    return sorted(found, key=len)
 
 
 def _nearest_paths(path: str, known: Mapping[str, Any]) -> list[str]:

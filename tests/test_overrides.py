@@ -87,6 +87,17 @@ def test_other_arguments_are_left_in_their_order():
         ("--config.evaluation.metrics=(1, 2)", "expected a tuple of texts such as 'bleu,chrf'"),
         ("--config.evaluation.metrics=('bleu'", "expected a tuple of texts such as 'bleu,chrf'"),
         ("--config.seed", "--config.seed: expected a value, --config.seed=VALUE"),
+        ("--config.batch_size=64", "no such field; did you mean 'batching.sentences'?"),
+        ("--config.train.seed=1", "no such field; did you mean 'seed' or 'batching.seed'?"),
+        ("--config.optimizer.lr=1", "no such field; did you mean 'optimizer.learning_rate'?"),
+        (
+            "--config.model.decoder.hidden_size=64",
+            "no such field; did you mean 'model.decoder.width'?",
+        ),
+        (
+            "--config.model.num_layers=6",
+            "no such field; did you mean 'model.decoder.layers' or 'model.encoder.layers'?",
+        ),
         ("--config.sed", "sed: the config has no such field; did you mean 'seed'?"),
     ],
 )
