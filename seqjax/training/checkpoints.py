@@ -1,11 +1,13 @@
 """Checkpoints of a run: written in the background, the newest and the best kept."""
 
 import contextlib
+import functools
 import json
 import logging
 import math
 import os
 import re
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,6 +142,7 @@ class Checkpoints:
             (`Unavailable`, where that may pass): a training is not begun anew for that, nor is a
             checkpoint set aside.
         """
+        _hush_late_reads()
         damaged: list[tuple[int, str]] = []
         for step in reversed(self.steps()):
             if last is not None and step > last:
@@ -206,6 +209,7 @@ class Checkpoints:
                 f"decode.average is {average}, but {self.directory} keeps {len(steps)} checkpoints"
                 f" up to step {step}: lower it, or train with a larger checkpoint.keep_latest"
             )
+        _hush_late_reads()
         total = None
         for s in steps:
             try:
@@ -213,10 +217,12 @@ class Checkpoints:
                     s, args=ocp.args.Composite(**{item: ocp.args.StandardRestore(_abstract(like))})
                 )[item]
             except Exception as error:
+                others = ", ".join(str(other) for other in self.steps() if other != s)
+                choose = f"choose another with --config.decode.checkpoint, among {others}"
                 raise told(
                     _underlying(error),
                     f"checkpoint {self._name(s)} can't be read: {_line(error)};"
-                    f" choose another with --config.decode.checkpoint, among {self._steps()}",
+                    f" {choose if others else 'there is no other'}",
                 ) from error
             total = params if total is None else jax.tree.map(jax.numpy.add, total, params)
         return jax.tree.map(lambda x: x / len(steps), total), step
@@ -308,9 +314,25 @@ def _underlying(error: Exception) -> Exception:
     return error
 
 
+@functools.cache
+def _hush_late_reads() -> None:
+    """Keeps quiet what is told of reads that end after Orbax has given up a broken checkpoint.
+
+    TensorStore hands their failures to an event loop that is closed by then, with a traceback each.
+    """
+    before = sys.unraisablehook
+
+    def hook(event):
+        late = isinstance(event.exc_value, RuntimeError) and event.object is None
+        if not late or str(event.exc_value) != "Event loop is closed":
+            before(event)
+
+    sys.unraisablehook = hook
+
+
 def _abstract(tree: Any) -> Any:
     return jax.tree.map(ocp.utils.to_shape_dtype_struct, tree)
 
 
 def _line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip()
