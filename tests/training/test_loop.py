@@ -110,7 +110,11 @@ def test_another_metric_to_watch_starts_from_scratch(whole, configured, tmp_path
 
 
 def test_what_is_wrong_with_the_validation_shows_before_any_update(configured, tmp_path):
-    config, prepared = configured({"data.validation": "nowhere"})
+    with pytest.raises(UserError, match="nowhere"):
+        configured({"data.validation": "nowhere"})
+    # Also of what was there when the batches were planned.
+    config, prepared = configured({"data.validation": "test_long"})
+    prepared.task.config.data.validation = "nowhere"
     with pytest.raises(UserError, match="nowhere"):
         Training.of_one(config, prepared, tmp_path)
 
