@@ -286,12 +286,12 @@ def _backward(cell, kept, gradients):
     return gradient.astype(kernel.dtype), adjustment_gradient, input_gradients, None, state_gradient
 
 
+_recur.defvjp(_forward, _backward)
+
+
 def _multiply_transposed(x_BxG: jax.Array, kernel_HxG: jax.Array) -> jax.Array:
     contract = (((1,), (1,)), ((), ()))
     return jax.lax.dot_general(x_BxG, kernel_HxG, contract, preferred_element_type=jnp.float32)
-
-
-_recur.defvjp(_forward, _backward)
 
 
 def _orthogonal_blocks(blocks: int) -> nn.initializers.Initializer:

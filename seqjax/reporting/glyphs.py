@@ -11,10 +11,7 @@ _USUAL, _BOXES = "DejaVu Sans", "Last Resort"
 
 def legible(text: str) -> str:
     """Returns a text with the code in place of each letter that no font has: U+1112."""
-    return "".join(
-        letter if letter != "\t" and font_with(letter) else f"U+{ord(letter):04X}"
-        for letter in text
-    )
+    return "".join(letter if font_with(letter) else f"U+{ord(letter):04X}" for letter in text)
 
 
 def families(texts: Iterable[str]) -> list[str]:

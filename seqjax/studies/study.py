@@ -17,7 +17,7 @@ from seqjax.fields import conform, differing, flatten
 from seqjax.overrides import apply_overrides
 from seqjax.studies.grid import differences
 from seqjax.studies.trial import Trial
-from seqjax.validation import validate
+from seqjax.validation import METRICS, TRANSLATION_METRICS, validate
 
 Overrides = Sequence[tuple[str, str]]
 
@@ -39,8 +39,6 @@ COLUMNS = (
     "decoding_seconds",
     "output_tokens_per_second",
 )
-# Those of them that are averages over tokens, which every evaluation measures.
-_OF_TOKENS = ("loss", "perplexity", "accuracy")
 # A trial's name is that of its folder.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # These lie beside those folders; some file systems do not tell capitals apart.
@@ -173,15 +171,15 @@ class Study:
                 if other != name and other.lower() == name.lower():
                     raise UserError(f"trials {name!r} and {other!r}: may be one folder; rename one")
         check_report(self)
-        metrics = set.intersection(*(set(c.evaluation.metrics) for c in self.trials.values()))
-        if self.objective and self.objective not in (*_OF_TOKENS, *metrics):
-            known = ", ".join((*_OF_TOKENS, *sorted(metrics)))
+        measured = self._measured()
+        if self.objective not in ("", *measured):
             raise UserError(
-                f"study {self.name!r}: objective = {self.objective!r}: expected one of {known}"
+                f"study {self.name!r}: objective = {self.objective!r}: expected one of"
+                f" {', '.join(measured)}"
             )
         if not self.objective:
             # A frozen dataclass has no other way to complete itself.
-            object.__setattr__(self, "objective", self._telling(metrics))
+            object.__setattr__(self, "objective", self._telling(measured))
 
     @property
     def names(self) -> list[str]:
@@ -193,14 +191,18 @@ class Study:
         """Whether a larger value of the objective is the better one."""
         return best_is_higher(self.objective)
 
-    def _telling(self, metrics: set[str]) -> str:
-        """Returns the first column that tells how good a trial is, of what all trials measure."""
+    def _measured(self) -> list[str]:
+        """Returns the metrics that all trials have; those of tokens every evaluation measures."""
+        common = set.intersection(*(set(c.evaluation.metrics) for c in self.trials.values()))
+        return [name for name in METRICS if name not in TRANSLATION_METRICS or name in common]
+
+    def _telling(self, measured: Sequence[str]) -> str:
+        """Returns the first column that tells how good a trial is."""
+        found = [column for column in self.columns if column in measured]
         fields = differing(list(self.trials.values()))
-        of_texts = [column for column in self.columns if column in metrics]
-        if of_texts and any(field.startswith("tokenizer.") for field in fields):
-            return of_texts[0]
-        measured = metrics.union(_OF_TOKENS)
-        return next((column for column in self.columns if column in measured), "loss")
+        if any(field.startswith("tokenizer.") for field in fields):
+            found = [column for column in found if column in TRANSLATION_METRICS] or found
+        return found[0] if found else "loss"
 
     def variant(self, name: str) -> ml_collections.ConfigDict:
         """Returns the config of a trial.

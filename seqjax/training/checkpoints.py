@@ -48,6 +48,7 @@ class Checkpoints:
         # The step whose state a training goes on from.
         self._restored = -1
         self.sign = 1.0 if best_is_higher(self.metric) else -1.0
+        _hush_late_reads()
         if read_only and not self.directory.is_dir():
             raise UserError(f"no checkpoint in {self.directory}: train first")
         if is_first():
@@ -142,7 +143,6 @@ class Checkpoints:
             (`Unavailable`, where that may pass): a training is not begun anew for that, nor is a
             checkpoint set aside.
         """
-        _hush_late_reads()
         damaged: list[tuple[int, str]] = []
         for step in reversed(self.steps()):
             if last is not None and step > last:
@@ -209,7 +209,6 @@ class Checkpoints:
                 f"decode.average is {average}, but {self.directory} keeps {len(steps)} checkpoints"
                 f" up to step {step}: lower it, or train with a larger checkpoint.keep_latest"
             )
-        _hush_late_reads()
         total = None
         for s in steps:
             try:
@@ -217,7 +216,7 @@ class Checkpoints:
                     s, args=ocp.args.Composite(**{item: ocp.args.StandardRestore(_abstract(like))})
                 )[item]
             except Exception as error:
-                others = ", ".join(str(other) for other in self.steps() if other != s)
+                others = self._steps(but=s)
                 choose = f"choose another with --config.decode.checkpoint, among {others}"
                 raise told(
                     _underlying(error),
@@ -250,8 +249,8 @@ class Checkpoints:
         """Returns the saved steps, oldest first."""
         return sorted(self.manager.all_steps())
 
-    def _steps(self) -> str:
-        return ", ".join(str(step) for step in self.steps())
+    def _steps(self, but: int | None = None) -> str:
+        return ", ".join(str(step) for step in self.steps() if step != but)
 
     def _name(self, step: int) -> str:
         return str(self.directory / str(step))

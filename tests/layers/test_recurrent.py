@@ -181,6 +181,21 @@ def test_the_derivative_of_the_whole_is_that_of_the_steps(cell, normalize, fille
     )
 
 
+def test_a_cell_counts_on_in_bfloat16():
+    """Gates that are open add tanh(1) sigmoid(-3) = 0.0361 at each of 400 positions."""
+    layer = RecurrentLayer(1, "lstm", dtype=jnp.bfloat16)
+    variables = {
+        "params": {
+            "inputs": {"kernel": jnp.zeros((1, 4)), "bias": jnp.float32([-3, 20, 1, 0])},
+            "recurrent": jnp.zeros((1, 4)),
+        }
+    }
+    inputs, mask = jnp.zeros((1, 400, 1)), jnp.ones((1, 400), bool)
+    outputs, (_, cell) = layer.apply(variables, inputs, mask)
+    assert (outputs.dtype, cell.dtype) == (jnp.bfloat16, jnp.float32)
+    assert float(cell[0, 0]) == pytest.approx(400 * 0.0361, rel=0.01)
+
+
 @pytest.mark.parametrize("cell, biases", [("lstm", [-6, 6, 1, 0]), ("gru", [0, 6, 1])])
 def test_a_cell_remembers_on_in_bfloat16(cell, biases):
     """A gate that keeps sigmoid(6) of what there is: 1 - sigmoid(6)^T of tanh(1) after T."""

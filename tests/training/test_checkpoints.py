@@ -230,8 +230,6 @@ def test_reading_leaves_a_checkpoint_alone_that_is_being_written(tmp_path):
     assert not partial.exists()
 
 
-# What was being read meanwhile finds nobody who waits for it.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_disk_that_fails_is_not_taken_for_damage(tmp_path):
     """Here by links to themselves: any error of the system but that there is no file."""
     save(tmp_path, [0.5, 0.4], keep_latest=2)
