@@ -165,7 +165,7 @@ def _memory(facts: dict[str, Any]) -> list[str]:
 
 
 def _time(facts: dict[str, Any]) -> list[str]:
-    from seqjax.reporting.progress import duration
+    from seqjax.stages import write_seconds
 
     time = facts["time"]
     origin = "as this run reached" if time["share_is_measured"] else "assumed"
@@ -180,7 +180,11 @@ def _time(facts: dict[str, Any]) -> list[str]:
         ),
         ("share of peak", _percent(time["share"]), origin),
         ("a step", f"{1000 * time['seconds_per_step']:.3g} ms", "on average"),
-        ("time to finish", duration(time["seconds"]), "without compiling, evaluating and saving"),
+        (
+            "time to finish",
+            write_seconds(time["seconds"]),
+            "without compiling, evaluating and saving",
+        ),
         ("device hours", f"{time['device_hours']:,.2f}", "hours of one device, as they are paid"),
     ]
     return ["TIME", *_table(rows, "<><")]

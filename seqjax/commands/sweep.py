@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from seqjax.errors import UserError
 from seqjax.files import run_path
+from seqjax.stages import say
 from seqjax.studies.gpu_shares import gpu_shares
-from seqjax.studies.processes import Launcher, say
+from seqjax.studies.processes import Launcher
 from seqjax.studies.results import TABLE
 from seqjax.studies.search import Search
 from seqjax.studies.study import chosen

@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import json
 import signal
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from seqjax.errors import UserError
 from seqjax.fields import save
 from seqjax.files import run_path
 from seqjax.parallel.processes import is_first
+from seqjax.stages import say
 from seqjax.training.members import check_members
 from seqjax.training.saved import has_checkpoint
 
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
     with _claimed({workdir: config}):
         prepared = prepare(config, workdir)
         _write_down(config, workdir)
-        _say(_summary(prepared))
+        say(_summary(prepared))
         return _finish(Training.of_one(config, prepared, workdir), workdir, "")
 
 
@@ -106,8 +106,8 @@ def run_together(
             if not has_checkpoint(workdir / name):
                 save_tokenizers(prepared.tokenizers, workdir / name / "tokenizer")
             _write_down(config, workdir / name, members=population.way)
-        _say(_summary(prepared))
-        _say(f"{len(configs)} runs as one program: {', '.join(configs)}{reason}")
+        say(_summary(prepared))
+        say(f"{len(configs)} runs as one program: {', '.join(configs)}{reason}")
         training = Training.of_several(configs, population, prepared, workdir)
         code = _finish(training, workdir, f" --together={','.join(configs)}")
     failed = {run.name: run.failure for run in training.runs if run.failure}
@@ -168,19 +168,14 @@ def _finish(training: "Training", workdir: Path, together: str) -> int:
     reason = training.run()
     step = training.step
     if reason in signal.Signals.__members__:
-        _say(f"{reason}: saved step {step}; continue with")
+        say(f"{reason}: saved step {step}; continue with")
         again = f" --config=...{together}" if together else ""
-        _say(f"  python launch.py train --workdir={workdir}{again}")
+        say(f"  python launch.py train --workdir={workdir}{again}")
         return 128 + signal.Signals[reason]
     before = "nothing to do, " if step == first else ""
-    _say(f"{before}{reason} at step {step}; evaluate it with")
-    _say(f"  python launch.py evaluate --workdir={workdir} --split=test{together}")
+    say(f"{before}{reason} at step {step}; evaluate it with")
+    say(f"  python launch.py evaluate --workdir={workdir} --split=test{together}")
     return 0
-
-
-def _say(line: str) -> None:
-    if is_first():
-        print(line, file=sys.stderr, flush=True)
 
 
 def _summary(prepared: "Prepared") -> str:

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from seqjax.errors import Unavailable, UserError
+from seqjax.stages import silence
 
 # Seconds that processes wait for each other at the start.
 _PATIENCE = 300
@@ -145,6 +146,8 @@ def _join(processes: Processes) -> None:
         raise Unavailable(
             f"the processes could not join within {_PATIENCE} s: {str(error).splitlines()[0]}"
         ) from error
+    if not is_first():
+        silence()
 
 
 def _check_coordinator(processes: Processes) -> None:

@@ -9,6 +9,7 @@ from typing import TextIO
 
 from seqjax.parallel.processes import is_first
 from seqjax.reporting.terminal import start_live
+from seqjax.stages import write_seconds
 
 # A terminal is redrawn at most so often.
 _REDRAW_SECONDS = 0.1
@@ -101,9 +102,9 @@ class Progress:
             percent = 100 * self._metrics["peak_share"]
             facts.append(f"{percent:.{0 if percent >= 10 else 1}f} % of peak")
         if self._step >= self._total:
-            facts.append(f"took {duration(time.monotonic() - self._started)}")
+            facts.append(f"took {write_seconds(time.monotonic() - self._started)}")
         elif (pace := self._pace.seconds_per_step()) is not None:
-            facts.append(f"{duration(pace * (self._total - self._step))} left")
+            facts.append(f"{write_seconds(pace * (self._total - self._step))} left")
         return facts
 
     def _draw(self) -> None:
@@ -156,22 +157,6 @@ class Pace:
         limit = _OUTLIER * statistics.median(time / steps for steps, time in self._intervals)
         usual = [(steps, time) for steps, time in self._intervals if time <= limit * steps]
         return sum(time for _, time in usual) / sum(steps for steps, _ in usual)
-
-
-def duration(seconds: float) -> str:
-    """Writes a duration in two units at most: '8 s', '2 min 10 s', '59 min', '3 h 12 min'."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 600:
-        return f"{whole // 60} min {whole % 60} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min"
-    return f"{hours // 24} d {hours % 24} h"
 
 
 def _rate(value: float) -> str:

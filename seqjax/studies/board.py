@@ -8,7 +8,7 @@ from typing import NamedTuple, TextIO
 
 from seqjax.files import GrowingFile, in_bucket
 from seqjax.reporting.terminal import start_live
-from seqjax.studies.processes import say
+from seqjax.stages import say
 
 _LOG = "log.txt"
 

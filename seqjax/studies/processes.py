@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import seqjax
+from seqjax.stages import say
 
 # How seqjax and Python end the tale of a failure; JAX says more after that.
 _ERROR = re.compile(r"seqjax: error: |[A-Za-z_][\w.]*(Error|Exception)\b")
@@ -41,11 +42,6 @@ class Outcome(NamedTuple):
     output: str
     complaint: str
     signal: int = 0
-
-
-def say(line: str) -> None:
-    """Prints a line on standard error."""
-    print(line, file=sys.stderr, flush=True)
 
 
 class Launcher:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from seqjax.errors import Unavailable, UserError
 from seqjax.files import in_bucket
-from seqjax.studies.processes import say
+from seqjax.stages import say
 
 if TYPE_CHECKING:
     import optuna

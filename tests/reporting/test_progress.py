@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from seqjax.reporting.progress import Pace, Progress, duration
+from seqjax.reporting.progress import Pace, Progress
 
 METRICS = {"loss": 3.2144, "tokens_per_second": 5312.4, "peak_share": 0.412, "accuracy": 0.5}
 
@@ -163,20 +163,3 @@ def test_pace_is_unknown_before_two_notes():
     assert pace.seconds_per_step() is None
     pace.add(100, 11.0)
     assert pace.seconds_per_step() == pytest.approx(0.2)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.2, "0 s"),
-        (59.4, "59 s"),
-        (59.6, "1 min 0 s"),
-        (130, "2 min 10 s"),
-        (599.7, "10 min"),
-        (3599, "1 h 0 min"),
-        (11520, "3 h 12 min"),
-        (172_800, "2 d 0 h"),
-    ],
-)
-def test_durations_are_short(seconds, text):
-    assert duration(seconds) == text
