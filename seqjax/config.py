@@ -6,8 +6,8 @@ single fields (`--config.model.encoder.layers=4`).
 
 Durations (`train.duration`, `schedule.warmup`, `*.every`) are strings: a bare
 number or `'500 steps'` counts updates, `'2.5 epochs'` passes over the training
-corpus, `'4M tokens'` target tokens, and `'10%'` a share of the whole training.
-`'0'` means never (`seqjax.duration`).
+corpus, `'4M tokens'` target tokens, `'30 minutes'` time, and `'10%'` a share of the
+whole training. `'0'` means never (`seqjax.duration`).
 
 `seqjax.fields` has the fields by their paths and saves them, `seqjax.config_files`
 runs the files, `seqjax.overrides` reads the command line, and `seqjax.validation`

@@ -8,12 +8,19 @@ from ml_collections import ConfigDict
 
 
 class Rule(NamedTuple):
-    """What one field may hold."""
+    """What one field may hold.
+
+    Attributes:
+      accepts: whether a value is right.
+      expected: the values that are.
+      known: the names among which the nearest is looked for, if the value is one of a few.
+      reason: what is expected in place of one wrong value, if that says more; else `''`.
+    """
 
     accepts: Callable[[Any], bool]
     expected: str
-    # The names to look for the nearest in, where the value is one of a few.
     known: tuple[str, ...] = ()
+    reason: Callable[[Any], str] = lambda value: ""
 
 
 class Relation(NamedTuple):

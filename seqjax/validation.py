@@ -10,7 +10,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from seqjax import duration
+from seqjax.duration import expected_duration, parse_duration, wrong_duration
 from seqjax.errors import UserError, did_you_mean
 from seqjax.fields import conform, flatten, require_known
 from seqjax.files import in_bucket
@@ -37,21 +37,6 @@ _SACREBLEU_TOKENIZERS = (
     ("none", "zh", "13a", "intl", "char", "ja-mecab", "ko-mecab")
     + ("spm", "flores101", "flores200", "spBLEU-1K")
 )  # fmt: skip
-
-
-def _is_duration(text: str) -> bool:
-    try:
-        return bool(duration.parse_duration(text))
-    except UserError:
-        return False
-
-
-def _is_length(text: str) -> bool:
-    """True for a duration that training can last for: some steps, epochs or tokens."""
-    if not _is_duration(text):
-        return False
-    number, unit = duration.parse_duration(text)
-    return number > 0 and unit != "%"
 
 
 def _is_place(name: str) -> bool:
@@ -100,7 +85,24 @@ def _named_group(config: ConfigDict) -> str:
 
 _CORPORA = ("synthetic:translation", "text", "tsv", "jsonl", "pattern")
 _TOKENIZERS = ("unigram", "bpe", "word", "character", "byte", "space", "decomposed")
-_DURATION = where(_is_duration, duration.EXPECTED)
+
+
+def _duration(*units: str, never: bool = True) -> Rule:
+    """Returns the rule of a duration in one of some units, which may be 0 or not."""
+
+    def wrong(text: str) -> str:
+        found = wrong_duration(text, units)
+        # A number out of bounds says more than the units do.
+        return "" if found == expected_duration(units) else found
+
+    return Rule(
+        lambda text: not wrong_duration(text, units) and (never or not _is_never(text)),
+        expected_duration(units) + ("" if never else ", more than 0"),
+        reason=wrong,
+    )
+
+
+_EVERY = _duration("steps", "epochs", "tokens", "%", "seconds")
 
 RULES: dict[str, Rule] = {
     "task": one_of("text_to_text"),
@@ -149,14 +151,13 @@ RULES: dict[str, Rule] = {
     "optimizer.accumulate": at_least(1),
     "optimizer.moving_average": PROBABILITY,
     "schedule.kind": one_of("constant", "inverse_sqrt", "cosine", "linear"),
-    "schedule.warmup": _DURATION,
+    # By how much the learning rate grows in an update must not depend on the machine.
+    "schedule.warmup": _duration("steps", "epochs", "tokens", "%"),
     "schedule.final": between(0, 1),
-    "train.duration": where(
-        _is_length, "more than 0 steps, epochs or tokens, such as '2000 steps', not a share"
-    ),
+    "train.duration": _duration("steps", "epochs", "tokens", "seconds", never=False),
     "train.stop_metric": one_of("", *METRICS),
     "train.patience": at_least(1),
-    "evaluation.every": _DURATION,
+    "evaluation.every": _EVERY,
     "evaluation.translate": ANYTHING,
     "evaluation.limit": ALL_OR_SOME,
     "evaluation.lowercase": ANYTHING,
@@ -179,27 +180,27 @@ RULES: dict[str, Rule] = {
         ("best", "latest"),
     ),
     "decode.average": at_least(1),
-    "checkpoint.every": _DURATION,
+    "checkpoint.every": _EVERY,
     "checkpoint.keep_latest": at_least(1),
     "checkpoint.keep_best": at_least(0),
     "checkpoint.best_metric": one_of(*METRICS),
     "parallel.data": ALL_OR_SOME,
     "parallel.fsdp": ALL_OR_SOME,
     "parallel.model": ALL_OR_SOME,
-    "reporting.every": _DURATION,
+    "reporting.every": _EVERY,
     "reporting.tensorboard": ANYTHING,
     "reporting.wandb_project": ANYTHING,
 }
 
 
 def _is_never(text: str) -> bool:
-    return duration.parse_duration(text)[0] == 0
+    return parse_duration(text)[0] == 0
 
 
 def _warmup_fits(config: ConfigDict) -> bool:
     """False where the warm-up is longer than training, as far as the units can be compared."""
-    warmup, warmup_unit = duration.parse_duration(config.schedule.warmup)
-    total, total_unit = duration.parse_duration(config.train.duration)
+    warmup, warmup_unit = parse_duration(config.schedule.warmup)
+    total, total_unit = parse_duration(config.train.duration)
     return warmup_unit != total_unit or warmup <= total
 
 
@@ -344,7 +345,9 @@ def _check_rule(field: str, value: Any) -> None:
     if not rule.accepts(value):
         unknown = [item for item in _items(value) if item not in rule.known]
         hint = did_you_mean(unknown[0], rule.known) if unknown and rule.known else ""
-        raise UserError(f"{field} = {value!r}: expected {rule.expected}{hint}")
+        raise UserError(
+            f"{field} = {value!r}: expected {rule.reason(value) or rule.expected}{hint}"
+        )
 
 
 def _items(value: Any) -> tuple[Any, ...]:

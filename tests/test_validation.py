@@ -117,7 +117,12 @@ def _edges():
     yield "data.pattern", "(a)", "(" * 5000 + "a" + ")" * 5000
     yield "train.duration", "1 token", "0"
     yield "train.duration", "2.5 epochs", "10%"
-    yield "evaluation.every", "0", "often"
+    yield "train.duration", "3 minutes", "0 s"
+    yield "schedule.warmup", "2 epochs", "3 minutes"
+    for field in ("evaluation.every", "checkpoint.every", "reporting.every"):
+        yield field, "0", "often"
+        yield field, "10%", ""
+        yield field, "90 s", "m"
     yield "evaluation.metrics", (), ("bleu", "bleu")
     yield "model.dtype", "bfloat16", "float16"
 
@@ -128,6 +133,18 @@ def test_ranges_end_where_they_should(field, inside, outside):
     assert not RULES[field].accepts(outside)
     error = _error(_changed(**{field: outside}))
     assert error.startswith(f"{field} = {outside!r}: expected {RULES[field].expected}")
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["train.duration", "schedule.warmup", "evaluation.every", "checkpoint.every"]
+    + ["reporting.every"],
+)
+@pytest.mark.parametrize("text", ["3G steps", "1e300 steps", "1e400"])
+def test_every_duration_is_bounded_by_what_can_be_counted(field, text):
+    assert _error(_changed(**{field: text})) == (
+        f"{field} = {text!r}: expected at most 2,147,483,647 steps"
+    )
 
 
 @pytest.mark.parametrize(

@@ -101,13 +101,13 @@ def _tokenizers(config, corpus, workdir) -> Tokenizers:
 
 def _durations(config: ml_collections.ConfigDict, plan: TrainingPlan) -> Durations:
     epoch = (plan.steps_per_epoch, plan.tokens_per_epoch)
-    total = resolve(config.train.duration, *epoch)
+    total = resolve("train.duration", config.train.duration, *epoch)
     durations = Durations(
         total=total,
-        warmup=resolve(config.schedule.warmup, *epoch, total),
-        evaluate=resolve(config.evaluation.every, *epoch, total),
-        save=resolve(config.checkpoint.every, *epoch, total),
-        report=resolve(config.reporting.every, *epoch, total),
+        warmup=resolve("schedule.warmup", config.schedule.warmup, *epoch, total),
+        evaluate=resolve("evaluation.every", config.evaluation.every, *epoch, total),
+        save=resolve("checkpoint.every", config.checkpoint.every, *epoch, total),
+        report=resolve("reporting.every", config.reporting.every, *epoch, total),
     )
     check_resolved(durations.total, durations.warmup)
     return durations
