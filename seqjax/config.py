@@ -52,7 +52,8 @@ def _data() -> ml_collections.ConfigDict:
     data.source = "en"
     # Target language, likewise.
     data.target = "de"
-    # File of a split: 'text' fills in {split} and {language}, the others {split}.
+    # File of a split: 'text' fills in {split} and {language}, the others {split}; without {split}
+    # if data.split_by divides one file.
     data.files = "{split}.{language}"
     # Regular expression for each whole line of corpus 'pattern', whose named groups are the sides:
     # 'IN: (?P<command>.*) OUT: (?P<actions>.*)' with data.source='command', data.target='actions'.
@@ -63,6 +64,15 @@ def _data() -> ml_collections.ConfigDict:
     data.validation = "validation"
     # Name of the split that `evaluate` takes by default; `--split` may name any other.
     data.test = "test"
+    # Divide one file (data.files without {split}) into train, validation and test: by 'line', or by
+    # 'source', so that pairs with the same source fall into the same split. '': a file for each.
+    data.split_by = ""
+    # Seed of that division.
+    data.split_seed = 0
+    # Share of the pairs that becomes the validation split.
+    data.validation_share = 0.05
+    # Share of the pairs that becomes the test split.
+    data.test_share = 0.05
     # Number of examples of the synthetic training split.
     data.synthetic_size = 100_000
     # Use only the first so many training examples; -1 takes all.
@@ -75,6 +85,15 @@ def _data() -> ml_collections.ConfigDict:
     data.over_length = "drop"
     # Training pairs with an empty side: 'drop' or 'keep'.
     data.empty = "drop"
+    # Training pairs whose longer side has more than so many times the tokens of the shorter one are
+    # dropped; 0 keeps them.
+    data.max_length_ratio = 0.0
+    # Drop training pairs that occurred before, equal on both sides.
+    data.drop_duplicates = False
+    # Drop training pairs whose source occurs in the validation or test split.
+    data.drop_overlap = False
+    # Drop training pairs whose sides are equal.
+    data.drop_identical = False
     # Folder of the tokenized corpora, on this machine.
     data.cache = "~/.cache/seqjax"
     return data
@@ -96,6 +115,9 @@ def _tokenizer() -> ml_collections.ConfigDict:
     tokenizer.minimum_frequency = 1
     # Lower-case both sides before anything else.
     tokenizer.lowercase = False
+    # Unicode normalization of both sides: 'none', 'NFC' (an accented letter is the same text whether
+    # written as one character or as two), or 'NFKC' (also ligatures, full-width forms, ...).
+    tokenizer.normalization = "none"
     # Subword regularization: BPE-dropout probability, or unigram smoothing alpha; 0 is off.
     tokenizer.sampling = 0.0
     return tokenizer

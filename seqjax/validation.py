@@ -4,6 +4,7 @@
 fields that are right by themselves do not fit together. A new field needs a rule.
 """
 
+import math
 import re
 import string
 from typing import Any
@@ -65,6 +66,10 @@ def _are_files(template: str) -> bool:
     return bool(template) and names is not None and names <= {"split", "language"}
 
 
+def _is_length_ratio(ratio: float) -> bool:
+    return ratio == 0 or 1 <= ratio < math.inf
+
+
 def _is_pattern(text: str) -> bool:
     try:
         return bool(re.compile(text))
@@ -83,7 +88,8 @@ def _named_group(config: ConfigDict) -> str:
     return f"a named group of data.pattern = {config.data.pattern!r}, which has {known}"
 
 
-_CORPORA = ("synthetic:translation", "text", "tsv", "jsonl", "pattern")
+_FILES = ("text", "tsv", "jsonl", "pattern")
+_CORPORA = ("synthetic:translation", *_FILES)
 _TOKENIZERS = ("unigram", "bpe", "word", "character", "byte", "space", "decomposed")
 
 
@@ -116,6 +122,10 @@ RULES: dict[str, Rule] = {
     "data.train": FILLED,
     "data.validation": FILLED,
     "data.test": FILLED,
+    "data.split_by": one_of("", "line", "source"),
+    "data.split_seed": between(0, 2**32 - 1),
+    "data.validation_share": PROBABILITY,
+    "data.test_share": PROBABILITY,
     "data.synthetic_size": at_least(1),
     "data.limit": ALL_OR_SOME,
     # One token and the end of the sentence.
@@ -123,6 +133,10 @@ RULES: dict[str, Rule] = {
     "data.max_target_length": at_least(2),
     "data.over_length": one_of("drop", "cut"),
     "data.empty": one_of("drop", "keep"),
+    "data.max_length_ratio": where(_is_length_ratio, "at least 1, or 0 for any"),
+    "data.drop_duplicates": ANYTHING,
+    "data.drop_overlap": ANYTHING,
+    "data.drop_identical": ANYTHING,
     "data.cache": where(_is_here, "a folder of this machine"),
     "tokenizer.kind": one_of(*_TOKENIZERS),
     "tokenizer.target_kind": one_of("", *_TOKENIZERS),
@@ -131,6 +145,7 @@ RULES: dict[str, Rule] = {
     "tokenizer.joint": ANYTHING,
     "tokenizer.minimum_frequency": at_least(1),
     "tokenizer.lowercase": ANYTHING,
+    "tokenizer.normalization": one_of("none", "NFC", "NFKC"),
     "tokenizer.sampling": PROBABILITY,
     "batching.seed": between(-1, 2**32 - 1),
     "batching.kind": one_of("tokens", "sentences"),
@@ -219,7 +234,7 @@ RELATIONS: tuple[Relation, ...] = (
     *MODEL_RELATIONS,
     Relation(
         "data.directory",
-        lambda c: c.data.directory or c.data.corpus not in ("text", "tsv", "jsonl", "pattern"),
+        lambda c: c.data.directory or c.data.corpus not in _FILES,
         "the folder of the files, since data.corpus = '{data.corpus}'",
     ),
     Relation(
@@ -229,6 +244,30 @@ RELATIONS: tuple[Relation, ...] = (
             or {c.data.source, c.data.target} == {"en", "de"}
         ),
         "'en' and data.target = 'de' or the reverse, since data.corpus = '{data.corpus}'",
+    ),
+    Relation(
+        "data.split_by",
+        lambda c: not c.data.split_by or c.data.corpus in _FILES,
+        "'', since data.corpus = '{data.corpus}' has splits of its own",
+    ),
+    Relation(
+        "data.files",
+        lambda c: (
+            c.data.corpus not in _FILES
+            or c.data.split_by != ""
+            or "split" in _placeholders(c.data.files)
+        ),
+        "a file name with {{split}}, or data.split_by = 'line' or 'source' to divide one file",
+    ),
+    Relation(
+        "data.files",
+        lambda c: not c.data.split_by or "split" not in _placeholders(c.data.files),
+        "a file name without {{split}}, since data.split_by = '{data.split_by}' divides one file",
+    ),
+    Relation(
+        "data.validation_share",
+        lambda c: not c.data.split_by or c.data.validation_share + c.data.test_share < 1,
+        "less than 1 with data.test_share = {data.test_share}, so that some is left to train on",
     ),
     Relation(
         "data.files",

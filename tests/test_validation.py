@@ -124,6 +124,11 @@ def _edges():
         yield field, "10%", ""
         yield field, "90 s", "m"
     yield "evaluation.metrics", (), ("bleu", "bleu")
+    yield "data.max_length_ratio", 0.0, 0.5
+    yield "data.max_length_ratio", 1.0, _INF
+    yield "data.validation_share", 0.0, 1.0
+    yield "data.test_share", 0.999, -0.1
+    yield "data.split_seed", 2**32 - 1, -1
     yield "model.dtype", "bfloat16", "float16"
 
 
@@ -321,6 +326,21 @@ def test_unknown_names_are_told_with_the_known_ones_and_the_nearest(field, value
             )
         ),
         ({"data__corpus": "tsv"}, "data.directory = '': expected the folder of the files"),
+        (
+            {"data__corpus": "tsv", "data__directory": "a", "data__files": "deu.txt"},
+            "data.files = 'deu.txt': expected a file name with {split}, or data.split_by = 'line'"
+            " or 'source' to divide one file",
+        ),
+        (
+            {"data__corpus": "text", "data__directory": "a", "data__split_by": "line"},
+            "data.files = '{split}.{language}': expected a file name without {split}, since",
+        ),
+        ({"data__split_by": "line"}, "data.split_by = 'line': expected '', since data.corpus"),
+        (
+            {"data__corpus": "tsv", "data__directory": "a", "data__files": "deu.txt"}
+            | {"data__split_by": "source", "data__validation_share": 0.5, "data__test_share": 0.5},
+            "data.validation_share = 0.5: expected less than 1 with data.test_share = 0.5, so",
+        ),
         ({"data__source": "fr"}, "data.source = 'fr': expected 'en' and data.target = 'de'"),
         (
             {"data__corpus": "text", "data__directory": "a", "data__files": "{split}"},
