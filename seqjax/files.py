@@ -1,12 +1,15 @@
 """Files and folders of this machine, and of buckets where one may be named instead."""
 
 import concurrent.futures
+import logging
 import os
 import time
 import uuid
 from pathlib import Path
 
 from seqjax.errors import UserError
+
+log = logging.getLogger(__name__)
 
 # What a path in a bucket begins with; the extra that brings the package for it is called so, too.
 _BUCKETS = ("gs", "s3")
@@ -102,6 +105,24 @@ def replace_file(path: str | os.PathLike[str], content: str | bytes) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_side_file(path: Path, content: str | bytes) -> bool:
+    """Writes a file that stands beside a result, making its folder; returns whether it could.
+
+    A failure is a warning: a folder that cannot be written must not cost the result.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, content)
+    except Exception as error:
+        # What a bucket's library raises is not always an OSError.
+        if not in_bucket(path) and not isinstance(error, OSError):
+            raise
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        log.warning("%s: not written (%s)", path, reason)
+        return False
+    return True
 
 
 class GrowingFile:

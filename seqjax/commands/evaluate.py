@@ -4,16 +4,18 @@ import argparse
 import hashlib
 import json
 import os
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import ml_collections
 
 from seqjax.errors import UserError
-from seqjax.fields import load
+from seqjax.fields import flatten, load
 from seqjax.files import run_path
 from seqjax.parallel.processes import is_first
+from seqjax.reporting.evaluations import corpus_facts, rounded, write_evaluation
+from seqjax.reporting.predictions import file_stem, one_line, write_predictions
+from seqjax.stages import say
 from seqjax.studies.grid import differences, label
 from seqjax.training.members import program
 
@@ -60,8 +62,7 @@ def run_ensemble(
 
     folders = [run_path(arguments.workdir) / name for name in configs]
     members = list(configs.values())
-    ensemble = load_ensemble(folders, members)
-    return _run_one(arguments, members[0], ensemble, ensemble=list(configs))
+    return _run_one(arguments, members[0], load_ensemble(folders, members), list(configs))
 
 
 def run_together(
@@ -72,16 +73,19 @@ def run_together(
     from seqjax.training.trained import load_trained, tokenizer_files
 
     evaluators: dict[Any, Evaluator] = {}
-    facts = {}
-    for name, config in configs.items():
-        folder = os.path.join(arguments.workdir, name)
-        trained = load_trained(folder, config)
-        known = program(config), *sorted(tokenizer_files(folder).items())
-        if known not in evaluators:
-            evaluators[known] = Evaluator(trained.task, trained.mesh, arguments.split)
-        facts[name] = _facts(arguments, folder, config, trained, evaluators[known])
-    if is_first():
-        _print(facts)
+    facts: dict[str, Any] = {}
+    try:
+        for name, config in configs.items():
+            folder = os.path.join(arguments.workdir, name)
+            trained = load_trained(folder, config)
+            known = program(config), *sorted(tokenizer_files(folder).items())
+            if known not in evaluators:
+                evaluators[known] = Evaluator(trained.task, trained.mesh, arguments.split)
+            facts[name] = _evaluate(arguments, folder, config, trained, evaluators[known])
+    finally:
+        # What was found before a failure is not lost with it.
+        if facts:
+            _print(facts)
     return 0
 
 
@@ -89,41 +93,32 @@ def _run_one(
     arguments: argparse.Namespace,
     config: ml_collections.ConfigDict,
     trained: "Trained",
-    **more: Any,
+    members: Sequence[str] = (),
 ) -> int:
     from seqjax.evaluation.evaluator import Evaluator
 
     evaluator = Evaluator(trained.task, trained.mesh, arguments.split)
-    facts = _facts(arguments, arguments.workdir, config, trained, evaluator)
-    if is_first():
-        _print(facts | more)
+    _print(_evaluate(arguments, arguments.workdir, config, trained, evaluator, members))
     return 0
 
 
 def _print(facts: Mapping[str, Any]) -> None:
-    print(json.dumps(facts, indent=2, ensure_ascii=False))
+    if is_first():
+        print(json.dumps(facts, indent=2, ensure_ascii=False), flush=True)
 
 
-def _facts(
+def _evaluate(
     arguments: argparse.Namespace,
     workdir: str,
     config: ml_collections.ConfigDict,
     trained: "Trained",
     evaluator: "Evaluator",
+    members: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Evaluates, keeps and shows translations; returns what is known of them."""
-    from seqjax.reporting.predictions import write_predictions
+    """Evaluates; keeps the evaluation and its hypotheses; returns the facts to print."""
     from seqjax.training.state import parameter_count
 
     result = evaluator(trained.params)
-    # Ensembles in one folder are told apart by their members.
-    members = (arguments.ensemble or "").encode()
-    name = f"-{hashlib.sha256(members).hexdigest()[:8]}" if members else ""
-    split = f"{arguments.split}{name}{_changes(config, workdir)}"
-    path = write_predictions(workdir, split, trained.step, result.hypotheses)
-    if is_first():
-        _show(result, arguments.show)
-        print(f"hypotheses: {path}", file=sys.stderr)
     facts = {
         "workdir": str(run_path(workdir)),
         "split": arguments.split,
@@ -135,18 +130,63 @@ def _facts(
         "parameters": parameter_count(trained.params),
         "output_tokens": result.output_tokens,
         "decoding_seconds": round(result.decoding_seconds, 3),
+        **result.metrics,
     }
-    return facts | result.metrics
+    if members:
+        facts["ensemble"] = list(members)
+    if is_first():
+        _show(result, arguments.show)
+        _keep(workdir, config, trained, result, facts)
+    return rounded(facts)
 
 
-def _changes(config: ml_collections.ConfigDict, workdir: str) -> str:
-    """Tells what is searched and scored otherwise than the run's config says, '' for nothing."""
+def _keep(
+    workdir: str,
+    config: ml_collections.ConfigDict,
+    trained: "Trained",
+    result: "Evaluation",
+    facts: Mapping[str, Any],
+) -> None:
+    """Writes the hypotheses and the evaluation; a folder that cannot be written is a warning."""
+    changes = _changes(config, workdir)
+    # Ensembles in one folder are told apart by their members.
+    digest = hashlib.sha256(",".join(facts.get("ensemble", ())).encode()).hexdigest()[:8]
+    parts = [facts["split"], digest if "ensemble" in facts else "", label(changes)]
+    name = "-".join(filter(None, parts))
+    path = write_predictions(workdir, name, trained.step, result.hypotheses)
+    record = {
+        "split": facts["split"],
+        "step": trained.step,
+        "checkpoints": trained.checkpoints,
+        "changes": changes,
+        "settings": {
+            field: value
+            for field, value in flatten(config).items()
+            if field.startswith(("decode.", "evaluation."))
+        },
+        "corpus": corpus_facts(result.sources, result.references),
+        "predictions": f"predictions/{path.name}" if path else "",
+        "result": facts,
+    }
+    if path:
+        say(f"hypotheses: {path}")
+    stem = file_stem(name, trained.step)
+    if kept := write_evaluation(workdir, stem, record):
+        say(f"evaluation: {kept}")
+
+
+# Fields that change which examples are scored, how they are searched or how they are scored.
+_SCORED = ("decode.", "evaluation.", "data.")
+_UNSCORED = ("data.cache", "decode.tokens", "decode.shapes")
+
+
+def _changes(config: ml_collections.ConfigDict, workdir: str) -> dict[str, Any]:
+    """Returns the fields that differ from the run's config and may change the result."""
     path = run_path(workdir) / "config.json"
     if not path.is_file():  # An ensemble's folder is no run.
-        return ""
+        return {}
     _, here = differences([load(path, missing="default"), config])
-    changed = {f: value for f, value in here.items() if f.startswith(("decode.", "evaluation."))}
-    return f"-{label(changed)}" if changed else ""
+    return {f: v for f, v in here.items() if f.startswith(_SCORED) and f not in _UNSCORED}
 
 
 def _count(text: str) -> int:
@@ -156,10 +196,8 @@ def _count(text: str) -> int:
 
 
 def _show(result: "Evaluation", count: int) -> None:
-    from seqjax.reporting.predictions import one_line
-
     triples = zip(result.sources, result.references, result.hypotheses, strict=True)
     for source, reference, hypothesis in list(triples)[:count]:
         for name, text in (("source", source), ("reference", reference), ("output", hypothesis)):
-            print(f"{name:>9}  {one_line(text)}", file=sys.stderr)
-        print(file=sys.stderr)
+            say(f"{name:>9}  {one_line(text)}")
+        say("")

@@ -3,25 +3,29 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from seqjax.files import as_path
+from seqjax.files import as_path, write_side_file
 from seqjax.parallel.processes import is_first
 
 
 def write_predictions(
     workdir: str | Path, split: str, step: int, hypotheses: Sequence[str]
 ) -> Path | None:
-    """Writes one hypothesis a line to `predictions/<split>-<step>.txt`, in corpus order.
+    """Writes one hypothesis a line to `predictions/SPLIT-STEP.txt`, in corpus order.
 
     Line breaks inside a hypothesis become spaces, so that line i stays example i. Only the first
-    process writes; the others get None.
+    process writes. Returns the path; None in the other processes and after a failure, which is a
+    warning: the metrics must not be lost with the file.
     """
     if not is_first():
         return None
-    path = as_path(workdir) / "predictions" / f"{split.replace('/', '_')}-{step}.txt"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = as_path(workdir) / "predictions" / f"{file_stem(split, step)}.txt"
     lines = [one_line(text) + "\n" for text in hypotheses]
-    path.write_bytes("".join(lines).encode())
-    return path
+    return path if write_side_file(path, "".join(lines)) else None
+
+
+def file_stem(split: str, step: int) -> str:
+    """Returns what the files of an evaluation are called, without a suffix."""
+    return f"{split.replace('/', '_')}-{step}"
 
 
 def one_line(text: str) -> str:

@@ -202,13 +202,7 @@ class Checkpoints:
         Raises:
           UserError: there is no such checkpoint, or too few to average, or it can't be read.
         """
-        step = self._find(which)
-        steps = [s for s in self.steps() if s <= step][-average:]
-        if len(steps) < average:
-            raise UserError(
-                f"decode.average is {average}, but {self.directory} keeps {len(steps)} checkpoints"
-                f" up to step {step}: lower it, or train with a larger checkpoint.keep_latest"
-            )
+        steps = self.chosen(which, average)
         total = None
         for s in steps:
             try:
@@ -224,7 +218,26 @@ class Checkpoints:
                     f" {choose if others else 'there is no other'}",
                 ) from error
             total = params if total is None else jax.tree.map(jax.numpy.add, total, params)
-        return jax.tree.map(lambda x: x / len(steps), total), step
+        return jax.tree.map(lambda x: x / len(steps), total), steps[-1]
+
+    def chosen(self, which: str, average: int) -> list[int]:
+        """Returns the steps that `restore_params` averages, oldest first.
+
+        Raises:
+          UserError: there is no such checkpoint, or there are too few to average.
+        """
+        step = self._find(which)
+        steps = [s for s in self.steps() if s <= step][-average:]
+        if len(steps) < average:
+            raise UserError(
+                f"decode.average is {average}, but {self.directory} keeps {len(steps)} checkpoints"
+                f" up to step {step}: lower it, or train with a larger checkpoint.keep_latest"
+            )
+        return steps
+
+    def metrics(self, step: int) -> dict[str, float]:
+        """Returns the validation metrics saved with a step, none if it was not evaluated."""
+        return dict(self.manager.metrics(step) or {})
 
     def _find(self, which: str) -> int:
         steps = self.steps()

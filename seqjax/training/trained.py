@@ -1,6 +1,7 @@
 """A trained model, from its run directory alone."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,29 +14,46 @@ from seqjax.errors import UserError
 from seqjax.fields import flatten, load
 from seqjax.files import run_path
 from seqjax.parallel.sharding import parameter_shardings, placed
+from seqjax.stages import say, stage
 from seqjax.tasks.ensemble import Ensemble
 from seqjax.tasks.text_to_text import TextToText
 from seqjax.training.checkpoints import Checkpoints
 from seqjax.training.devices import mesh_of
 
+log = logging.getLogger(__name__)
+
+# Averaged checkpoints that are further apart than this share of the training are reported: the
+# five of Vaswani et al. (2017) came from the last 6 % of it.
+_APART = 0.2
 # Fields that a trained model is made of: after training they are facts.
 _FIXED = ("task", "tokenizer.", "model.", "optimizer.moving_average")
 
 
 class Trained(NamedTuple):
-    """A task with parameters, the step they are from, and the devices that hold them."""
+    """A trained task.
+
+    Attributes:
+      task: the task.
+      params: its parameters; one tree for each member of an ensemble.
+      step: of the newest checkpoint that they are from.
+      mesh: the devices that hold them.
+      checkpoints: the steps that were read from each run directory, oldest first; several are
+        averaged.
+    """
 
     task: TextToText
     params: dict | tuple[dict, ...]
     step: int
     mesh: Mesh
+    checkpoints: Mapping[str, Sequence[int]]
 
 
 def load_trained(workdir: str | Path, config: ml_collections.ConfigDict) -> Trained:
     """Loads the checkpoint that `config.decode` names from a run directory.
 
     Raises:
-      UserError: there is no such checkpoint, or an override changes what the model is made of.
+      UserError: there is no such checkpoint, or an override changes a field that is fixed after
+        training.
     """
     workdir = run_path(workdir)
     # Without dropout a loop over layers changes nothing.
@@ -43,14 +61,39 @@ def load_trained(workdir: str | Path, config: ml_collections.ConfigDict) -> Trai
     mesh = mesh_of(config)
     tokenizers = load_tokenizers(workdir / "tokenizer")
     task = TextToText(config, tokenizers)
-    shapes = jax.eval_shape(task.init, jax.random.key(0))
-    like = placed(shapes, parameter_shardings(mesh, shapes))
-    checkpoints = Checkpoints(workdir, config.checkpoint, read_only=True)
-    item = "average" if config.optimizer.moving_average else "params"
-    which, count = config.decode.checkpoint, config.decode.average
-    params, step = checkpoints.restore_params(which, count, like, item)
-    checkpoints.close()
-    return Trained(task, params, step, mesh)
+    with stage(f"loading {workdir}"):
+        shapes = jax.eval_shape(task.init, jax.random.key(0))
+        like = placed(shapes, parameter_shardings(mesh, shapes))
+        checkpoints = Checkpoints(workdir, config.checkpoint, read_only=True)
+        item = "average" if config.optimizer.moving_average else "params"
+        steps = checkpoints.chosen(config.decode.checkpoint, config.decode.average)
+        if len(steps) > 1:
+            _report_average(workdir, checkpoints, steps)
+        params, step = checkpoints.restore_params(str(steps[-1]), len(steps), like, item)
+        checkpoints.close()
+    return Trained(task, params, step, mesh, {str(workdir): steps})
+
+
+def _report_average(workdir: Path, checkpoints: Checkpoints, steps: Sequence[int]) -> None:
+    """Prints which checkpoints are averaged and how each of them did in validation."""
+    metric = checkpoints.metric
+    values = [checkpoints.metrics(step).get(metric) for step in steps]
+    parts = [
+        f"{step} (not evaluated)" if value is None else f"{step} ({metric} {value:.4g})"
+        for step, value in zip(steps, values, strict=True)
+    ]
+    say(f"{workdir}: averaging the checkpoints of steps {', '.join(parts)}")
+    apart = (steps[-1] - steps[0]) / steps[-1] if steps[-1] else 0.0
+    if apart > _APART:
+        log.warning(
+            "decode.average = %d: the steps from %d to %d are %.0f %% of the training; an average"
+            " of checkpoints so far apart is often worse than the best of them (save more often"
+            " with checkpoint.every, and keep more with checkpoint.keep_latest)",
+            len(steps),
+            steps[0],
+            steps[-1],
+            100 * apart,
+        )
 
 
 def load_ensemble(
@@ -58,20 +101,21 @@ def load_ensemble(
 ) -> Trained:
     """Loads several runs as one model, which searches as the first config says.
 
-    Its step is the last one of theirs.
+    Its step is the largest of its members'.
 
     Raises:
-      UserError: as `load_trained`, or two runs have other tokenizers.
+      UserError: as `load_trained`, or two runs have different tokenizers.
     """
     members = []
     longest = min(config.data.max_source_length for config in configs)
     for workdir, config in zip(workdirs, configs, strict=True):
         if tokenizer_files(workdir) != tokenizer_files(workdirs[0]):
             raise UserError(
-                f"{workdir} has other tokenizers than {workdirs[0]}: the runs of an ensemble share"
-                " theirs"
+                f"{workdir} has other tokenizers than {workdirs[0]}: expected members of an"
+                " ensemble to share them"
             )
         # They are searched as one, on the same devices, from sources that all of them can read.
+        config = config.copy_and_resolve_references()
         config.decode, config.parallel = configs[0].decode, configs[0].parallel
         config.data.max_source_length = longest
         members.append(load_trained(workdir, config))
@@ -80,6 +124,7 @@ def load_ensemble(
         tuple(member.params for member in members),
         max(member.step for member in members),
         members[0].mesh,
+        {run: steps for member in members for run, steps in member.checkpoints.items()},
     )
 
 

@@ -1,11 +1,16 @@
+import hashlib
 import json
 import math
 import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from seqjax.commands.command_line import main
 from seqjax.data.tokenizer import load_tokenizers
+from seqjax.fields import flatten, load
+from seqjax.reporting.evaluations import read_evaluations
 
 
 @pytest.fixture
@@ -44,7 +49,8 @@ def test_metrics_of_a_split_are_json_and_nothing_else(evaluate, trained, saved):
     tokens = [len(tokenizer.encode(line)) for line in lines[:-1]]
     # Each with its end of sentence.
     assert found["output_tokens"] == sum(tokens) + 40
-    assert error == f"hypotheses: {path}\n"
+    kept = trained / "evaluations" / f"test-{found['step']}.json"
+    assert error == f"hypotheses: {path}\nevaluation: {kept}\n"
 
 
 def test_an_override_reaches_the_search(evaluate, trained):
@@ -52,7 +58,7 @@ def test_an_override_reaches_the_search(evaluate, trained):
     greedy = json.loads(out)
     # What was found by the run's own config is not overwritten.
     path = trained / "predictions" / f"validation-beam_size-1-{greedy['step']}.txt"
-    assert error == f"hypotheses: {path}\n" and path.is_file()
+    assert error.startswith(f"hypotheses: {path}\n") and path.is_file()
     assert code == 0 and greedy["beam_size"] == 1
     beam = json.loads(evaluate("--split=validation")[1])
     assert greedy["loss"] == beam["loss"]
@@ -94,6 +100,65 @@ def test_translations_are_shown_on_request(evaluate, trained):
     assert lines[2] == f"   output  {first}"
 
 
+def test_an_evaluation_is_kept_with_all_that_it_depends_on(evaluate, trained):
+    code, out, _ = evaluate("--split=other", "--config.decode.beam_size=2")
+    assert code == 0
+    printed = json.loads(out)
+    step = printed["step"]
+    path = trained / "evaluations" / f"other-beam_size-2-{step}.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    assert list(record) == [
+        "date",
+        "seqjax",
+        "split",
+        "step",
+        "checkpoints",
+        "changes",
+        "settings",
+        "corpus",
+        "predictions",
+        "result",
+    ]
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(record["date"])) < timedelta(minutes=10)
+    assert record["split"] == "other" and record["step"] == step
+    assert record["checkpoints"] == {str(trained): [step]}
+    assert record["changes"] == {"decode.beam_size": 2}
+    config = flatten(load(trained / "config.json"))
+    expected = {k: v for k, v in config.items() if k.startswith(("decode.", "evaluation."))}
+    settings = {k: tuple(v) if isinstance(v, list) else v for k, v in record["settings"].items()}
+    assert settings == expected | {"decode.beam_size": 2}
+    corpus = Path(config["data.directory"])
+    digests = [hashlib.sha256((corpus / f"other.{side}").read_bytes()) for side in ("en", "de")]
+    assert record["corpus"] == {
+        "examples": 8,
+        "sources": digests[0].hexdigest(),
+        "references": digests[1].hexdigest(),
+    }
+    assert record["predictions"] == f"predictions/other-beam_size-2-{step}.txt"
+    # All digits in the file, five that count in the terminal.
+    for name, value in record["result"].items():
+        assert printed[name] == (float(f"{value:.5g}") if isinstance(value, float) else value)
+    assert record["result"]["loss"] != printed["loss"]
+    assert record in read_evaluations(trained)
+
+
+@pytest.mark.parametrize("folder", ["predictions", "evaluations"])
+def test_a_folder_that_cannot_be_written_costs_no_numbers(folder, evaluate, trained, tmp_path):
+    """As a colleague's run, a read-only mount or a full disk; root may write anywhere."""
+    for name in ("config.json", "tokenizer", "checkpoints"):
+        (tmp_path / name).symlink_to(trained / name)
+    (tmp_path / folder).write_text("no folder")
+    code, out, error = evaluate("--split=other", workdir=tmp_path)
+    assert code == 0 and json.loads(out)["examples"] == 8
+    others = {"predictions": "evaluation: ", "evaluations": "hypotheses: "}
+    lines = sorted(error.splitlines())
+    assert lines[0].startswith(others[folder]) and len(lines) == 2
+    assert lines[1].startswith(f"seqjax: warning: {tmp_path / folder}/other-")
+    assert lines[1].endswith(": not written (File exists)")
+    record = read_evaluations(tmp_path)
+    assert [entry["predictions"] for entry in record] == ([""] if folder == "predictions" else [])
+
+
 @pytest.fixture
 def several(trained, tmp_path):
     """A folder of two runs: b is a, but has learned for half of the time."""
@@ -118,6 +183,15 @@ def test_runs_are_scored_together_as_each_alone(evaluate, several):
     assert found["a"]["loss"] != found["b"]["loss"]
 
 
+def test_what_was_scored_before_a_failure_is_printed(evaluate, several):
+    for folder in (several / "b" / "checkpoints" / "75").iterdir():
+        if folder.is_dir():
+            shutil.rmtree(folder)
+    code, out, error = evaluate(*_LATEST, "--together=a,b", workdir=several)
+    assert code == 2 and "seqjax: error: " in error
+    assert list(json.loads(out)) == ["a"]
+
+
 def test_runs_are_scored_as_one_model(evaluate, several):
     losses = [json.loads(evaluate(*_LATEST, workdir=several / name)[1])["loss"] for name in "ab"]
     code, out, error = evaluate(*_LATEST, "--ensemble=a,b", workdir=several)
@@ -126,7 +200,11 @@ def test_runs_are_scored_as_one_model(evaluate, several):
     # The logarithm is concave: a mean probability is better than the mean of the losses.
     assert found["loss"] < sum(losses) / 2 and found["loss"] not in losses
     (path,) = (several / "predictions").glob("other-????????-150.txt")
-    assert error == f"hypotheses: {path}\n"
+    (kept,) = (several / "evaluations").glob("other-????????-150.json")
+    assert error == f"hypotheses: {path}\nevaluation: {kept}\n"
+    record = json.loads(kept.read_text())
+    assert record["checkpoints"] == {str(several / "a"): [150], str(several / "b"): [75]}
+    assert record["result"]["ensemble"] == ["a", "b"] and record["changes"] == {}
 
 
 def test_an_ensemble_is_on_the_devices_of_its_first_member(evaluate, several):
