@@ -115,8 +115,8 @@ def _tokenizer() -> ml_collections.ConfigDict:
     tokenizer.minimum_frequency = 1
     # Lower-case both sides before anything else.
     tokenizer.lowercase = False
-    # Unicode normalization of both sides: 'none', 'NFC' (an accented letter is the same text whether
-    # written as one character or as two), or 'NFKC' (also ligatures, full-width forms, ...).
+    # Unicode normalization of both sides: 'none', 'NFC' (an accented letter is the same text,
+    # whether one character or two), or 'NFKC' (so are ligatures, full-width forms, ...).
     tokenizer.normalization = "none"
     # Subword regularization: BPE-dropout probability, or unigram smoothing alpha; 0 is off.
     tokenizer.sampling = 0.0
