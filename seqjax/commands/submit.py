@@ -23,7 +23,7 @@ from seqjax.studies.search import Search
 from seqjax.studies.study_files import load_study
 from seqjax.studies.trial_group import check_vectorize
 from seqjax.submission import cloud, kubernetes, local, slurm, tpu
-from seqjax.submission.job import Job, Submission
+from seqjax.submission.job import Job, Submission, has_password
 from seqjax.validation import validate
 
 HELP = (
@@ -43,7 +43,13 @@ _SCHEDULERS = {
 _ELSEWHERE = (tpu, cloud, kubernetes)
 # Those that may be asked for any GPU.
 _ANY_GPU = (slurm, kubernetes)
+_PASSWORD = (
+    "these files hold the password of --storage; without one in the URL, PGPASSWORD or ~/.pgpass of"
+    " the machines that run the job is used"
+)
 _TIME_LIMIT = re.compile(r"\d+:[0-5]\d:[0-5]\d", re.ASCII)
+# Bytes of the command line that are no UTF-8.
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _ZONE = re.compile(r"[a-z]+-[a-z]+\d+-[a-z]", re.ASCII)
 
 
@@ -143,14 +149,17 @@ def run(arguments: argparse.Namespace, overrides: Sequence[tuple[str, str]]) -> 
     print(f"# submitted by\n{submission.command}")
     if submission.otherwise:
         print(f"# or by hand\n{submission.otherwise}")
-    if submission.note:
-        print(f"# note: {submission.note}")
+    notes = [submission.note, _PASSWORD if has_password(job.storage) else ""]
+    for note in filter(None, notes):
+        print(f"# note: {note}")
     sys.stdout.flush()
     if arguments.dry_run:
         return 0
     job.folder.mkdir(parents=True, exist_ok=True)
     for name, content in submission.files.items():
         replace_file(job.folder / name, content)
+        if has_password(job.storage):
+            (job.folder / name).chmod(0o600)
     return _submit(submission)
 
 
@@ -202,6 +211,7 @@ def _job(
     """Returns the job once the config, or that of every trial, is known to be right."""
     workdir = arguments.workdir
     check_run_path(workdir)
+    _check_text(arguments, overrides)
     here, program = _code(arguments.on, scheduler)
     options = [f"--config.{field}={text}" for field, text in overrides]
     trials: tuple[str, ...] = ()
@@ -259,6 +269,16 @@ def _job(
         image=arguments.image,
         volume=arguments.volume,
     )
+
+
+def _check_text(arguments: argparse.Namespace, overrides: Sequence[tuple[str, str]]) -> None:
+    """Raises UserError for bytes that are no UTF-8, which no file of a job could hold."""
+    given = {f"--{name}": value for name, value in vars(arguments).items()}
+    given |= {f"--config.{field}": value for field, value in overrides}
+    for option, value in given.items():
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and _SURROGATE.search(text):
+                raise UserError(f"{option}={os.fsencode(text)!r}: expected UTF-8")
 
 
 def _corpora(

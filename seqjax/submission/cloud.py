@@ -23,7 +23,7 @@ def submission(job: Job) -> Submission:
     require_storage(job)
     require_corpora(job)
     count = job.devices_per_node
-    resources = [f"accelerators: {job.devices.kind.upper()}:{count}"] if count else []
+    resources = {"accelerators": f"{job.devices.kind.upper()}:{count}"} if count else {}
     join = []
     if job.nodes > 1:
         join = [

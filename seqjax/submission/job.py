@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import shlex
+import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -11,9 +12,10 @@ from seqjax.errors import UserError
 from seqjax.files import in_bucket
 from seqjax.parallel.catalog import Devices
 
-# What a shell reports of a process that SIGTERM stopped, and `train` once it has saved.
-STOPPED = 143
-# What `train` leaves with for a mistake of the user: to try again would not help.
+# Exit codes of `train` after which the same command goes on: what may pass later, such as a partner
+# or a disk that is away, and SIGTERM, once it has saved.
+AGAIN = (75, 143)
+# Its exit code for a user's mistake, which no second try mends.
 MISTAKE = 2
 # Where process 0 is found by the others.
 PORT = 8476
@@ -174,6 +176,15 @@ def require_storage(job: Job) -> None:
             f"--storage={job.storage}: expected a database such as postgresql://user@host/name,"
             f" since SQLite can't keep one in the bucket of --workdir={job.workdir}"
         )
+
+
+def has_password(url: str) -> bool:
+    """Returns whether the URL of a database holds a password."""
+    try:
+        return bool(urllib.parse.urlsplit(url).password)
+    except ValueError:
+        # What stands before an '@' may be one.
+        return "@" in url
 
 
 def text(*lines: str) -> str:

@@ -4,16 +4,16 @@ https://kubernetes.io/docs/tasks/job/job-with-pod-to-pod-communication/: of a jo
 have the subdomain NAME the first one is found at NAME-0.NAME.
 """
 
-import json
 import re
 import shlex
+from typing import Any
 
 from seqjax.errors import UserError
 from seqjax.parallel.catalog import ANY_GPU
 from seqjax.submission.job import (
+    AGAIN,
     MISTAKE,
     PORT,
-    STOPPED,
     Job,
     Submission,
     is_below,
@@ -21,7 +21,9 @@ from seqjax.submission.job import (
     require_corpora,
     require_one_node,
     require_storage,
+    text,
 )
+from seqjax.submission.manifest import manifest
 
 OPTIONS = ("devices", "nodes", "time_limit", "option", "image", "volume")
 
@@ -29,8 +31,17 @@ OPTIONS = ("devices", "nodes", "time_limit", "option", "image", "volume")
 # for an error.
 _GRACE = 120
 _RETRIES = 3
+_RULES = [
+    {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [MISTAKE]}},
+    {"action": "Ignore", "onExitCodes": {"operator": "In", "values": list(AGAIN)}},
+    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+]
+_COMMENT = f"""\
+Exit code {MISTAKE} is a mistake, which ends the job. {AGAIN[0]} (a partner or a disk is away),
+{AGAIN[1]} (stopped, and saved) and lost nodes begin a pod anew, as often as it takes; any other
+failure counts toward backoffLimit. Kubernetes reads $$ as $."""
 _LABEL = re.compile(r"([\w./-]+)=([\w.-]*)", re.ASCII)
-_VOLUME = re.compile(r"([a-z0-9][a-z0-9.-]*):(/.+)")
+_VOLUME = re.compile(r"([a-z0-9][a-z0-9.-]*):(/[^:]+)")
 
 
 def submission(job: Job) -> Submission:
@@ -53,13 +64,16 @@ def submission(job: Job) -> Submission:
     parts = [_job(job, claim, mounted)]
     if job.nodes > 1:
         parts = [_service(job), *parts]
-    path = shlex.quote(str(job.folder / "job.yaml"))
-    # To apply a Job that has ended runs nothing. One that still runs saves before it is gone.
+    file = job.folder / "job.yaml"
+    # `kubectl apply` of a Job that has ended runs nothing. One that still runs saves first. Read
+    # from standard input, since --filename takes a comma for the end of a path.
+    path = shlex.quote(str(file))
     command = (
-        f"kubectl delete --ignore-not-found --cascade=foreground --filename={path}"
-        f" && kubectl create --filename={path}"
+        f"kubectl delete --ignore-not-found --cascade=foreground --filename=- < {path}"
+        f" && kubectl create --filename=- < {path}"
     )
-    return Submission({"job.yaml": "---\n".join(parts)}, command, program="kubectl")
+    files = {file.name: manifest(*parts, comment=_COMMENT)}
+    return Submission(files, command, program="kubectl")
 
 
 def _check_gpus(job: Job) -> None:
@@ -83,94 +97,84 @@ def _volume(job: Job) -> tuple[str, str]:
     match = _VOLUME.fullmatch(job.volume)
     if not match:
         raise UserError(
-            f"--volume={job.volume}: expected CLAIM:/PATH, a persistent volume claim and where its"
-            " content is to be seen"
+            f"--volume={job.volume}: expected CLAIM:/PATH, a persistent volume claim and the folder"
+            " it is mounted at, without a colon"
         )
     return match[1], match[2]
 
 
-def _service(job: Job) -> str:
-    return f"""\
-apiVersion: v1
-kind: Service
-metadata:
-  name: {job.name}
-spec:
-  clusterIP: None
-  publishNotReadyAddresses: true
-  selector:
-    job-name: {job.name}
-"""
+def _service(job: Job) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": job.name},
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": {"job-name": job.name},
+        },
+    }
 
 
-def _job(job: Job, claim: str, mounted: str) -> str:
+def _job(job: Job, claim: str, mounted: str) -> dict[str, Any]:
     """Returns the Job itself: as many pods as machines, each with its number."""
-    together = job.nodes > 1
+    spec: dict[str, Any] = {
+        "completionMode": "Indexed",
+        "completions": job.nodes,
+        "parallelism": job.nodes,
+        "backoffLimit": _RETRIES * job.nodes,
+    }
+    if job.time_limit:
+        spec["activeDeadlineSeconds"] = _seconds(job.time_limit)
+    # A new pod waits until the old one is gone: two would write one run directory.
+    spec["podReplacementPolicy"] = "Failed"
+    spec["podFailurePolicy"] = {"rules": _RULES}
+    spec["template"] = {"spec": _pod(job, claim, mounted)}
+    metadata = {"name": job.name}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
+
+
+def _pod(job: Job, claim: str, mounted: str) -> dict[str, Any]:
+    """Returns a pod: one container, the memory that GPUs exchange data by, and the claim."""
+    pod: dict[str, Any] = {"restartPolicy": "Never", "terminationGracePeriodSeconds": _GRACE}
+    if job.nodes > 1:
+        pod["subdomain"] = job.name
+    if job.options:
+        pod["nodeSelector"] = dict(option.split("=") for option in job.options)
+    container: dict[str, Any] = {
+        "name": "seqjax",
+        "image": job.image,
+        "command": ["bash", "-c"],
+        "args": [_literal(_script(job))],
+    }
+    if gpus := job.devices_per_node:
+        container["resources"] = {"limits": {"nvidia.com/gpu": gpus}}
+    container["volumeMounts"] = [{"name": "memory", "mountPath": "/dev/shm"}]
+    volumes: list[dict[str, Any]] = [{"name": "memory", "emptyDir": {"medium": "Memory"}}]
+    if claim:
+        container["volumeMounts"].append({"name": "runs", "mountPath": mounted})
+        volumes.append({"name": "runs", "persistentVolumeClaim": {"claimName": claim}})
+    return pod | {"containers": [container], "volumes": volumes}
+
+
+def _script(job: Job) -> str:
+    """Returns the shell's lines that a container runs."""
     command = job.command()
-    if together:
+    if job.nodes > 1:
         command += (
             f' --processes={job.nodes} --process="$JOB_COMPLETION_INDEX"'
             f" --coordinator={job.name}-0.{job.name}:{PORT}"
         )
-    pod = ["restartPolicy: Never", f"terminationGracePeriodSeconds: {_GRACE}"]
-    if together:
-        pod.append(f"subdomain: {job.name}")
-    if job.options:
-        labels = dict(option.split("=") for option in job.options)
-        pod.append(f"nodeSelector: {json.dumps(labels)}")
-    head = f"""\
-apiVersion: batch/v1
-kind: Job
-metadata:
-  name: {job.name}
-spec:
-  completionMode: Indexed
-  completions: {job.nodes}
-  parallelism: {job.nodes}
-  backoffLimit: {_RETRIES * job.nodes}
-"""
-    limit = f"  activeDeadlineSeconds: {_seconds(job.time_limit)}\n" if job.time_limit else ""
-    return f"""{head}{limit}  podFailurePolicy:
-    rules:
-      # A mistake in the config; to try again would not help.
-      - action: FailJob
-        onExitCodes: {{operator: In, values: [{MISTAKE}]}}
-      # Told to stop, and saved: the next pod goes on from there.
-      - action: Ignore
-        onExitCodes: {{operator: In, values: [{STOPPED}]}}
-      - action: Ignore
-        onPodConditions: [{{type: DisruptionTarget}}]
-  template:
-    spec:
-{_indented(pod, 6)}      containers:
-        - name: seqjax
-          image: {json.dumps(job.image)}
-          # In the shell's place, so that SIGTERM reaches the training.
-          command: [bash, -c]
-          args:
-            - |
-{_indented([*job.exports, f"exec {command}"], 14)}{_resources(job)}{_volumes(claim, mounted)}"""
+    # In the shell's place, so that SIGTERM reaches the training.
+    return text(*job.exports, f"exec {command}")
 
 
-def _resources(job: Job) -> str:
-    gpus = job.devices_per_node
-    return f"          resources:\n            limits: {{nvidia.com/gpu: {gpus}}}\n" if gpus else ""
+def _literal(argument: str) -> str:
+    """Returns a container's argument that the kubelet hands on as it is.
 
-
-def _volumes(claim: str, mounted: str) -> str:
-    """Returns what is mounted: memory that GPUs exchange data by, and the claim."""
-    mounts = ["- {name: memory, mountPath: /dev/shm}"]
-    volumes = ["- {name: memory, emptyDir: {medium: Memory}}"]
-    if claim:
-        mounts.append(f"- {{name: runs, mountPath: {json.dumps(mounted)}}}")
-        volumes.append(f"- {{name: runs, persistentVolumeClaim: {{claimName: {claim}}}}}")
-    return (
-        f"          volumeMounts:\n{_indented(mounts, 12)}      volumes:\n{_indented(volumes, 8)}"
-    )
-
-
-def _indented(lines: list[str], width: int) -> str:
-    return "".join(f"{' ' * width}{line}\n" for text in lines for line in text.split("\n"))
+    It replaces `$(NAME)` by a variable of the container, and `$$` by `$`.
+    """
+    return argument.replace("$", "$$")
 
 
 def _seconds(time_limit: str) -> int:

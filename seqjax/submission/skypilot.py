@@ -3,15 +3,17 @@
 https://docs.skypilot.co/en/latest/reference/yaml-spec.html
 """
 
-import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from seqjax.errors import UserError
-from seqjax.submission.job import STOPPED, Job, Submission, text
+from seqjax.submission.job import AGAIN, Job, Submission, text
+from seqjax.submission.manifest import manifest
 
 # What runs a verb where the code was copied to.
 _PROGRAM = (".venv/bin/python", "launch.py")
+_COMMENT = f"Exit codes {AGAIN[0]} and {AGAIN[1]}: saved; the same command goes on from there."
 _KEY = "WANDB_API_KEY"
 # The extras for buckets and databases, called like the beginnings of their addresses.
 _ADDRESSES = ("gs", "s3", "postgresql")
@@ -53,35 +55,33 @@ def run(job: Job, *more: str) -> str:
 
 
 def submission(
-    job: Job, resources: Sequence[str], setup: Sequence[str], command: Sequence[str]
+    job: Job, resources: Mapping[str, Any], setup: Sequence[str], command: Sequence[str]
 ) -> Submission:
     """Returns the task and the command that launches it.
 
     Args:
       job: what runs.
-      resources: the lines that say what it runs on.
+      resources: what it runs on.
       setup: the shell's lines that make a machine ready.
       command: those that run the job, on each machine.
     """
-    task = text(
-        f"name: {job.name}",
-        f"num_nodes: {job.nodes}",
-        # A quoted text of JSON is one of YAML, too.
-        f"workdir: {json.dumps(str(job.here))}",
-        "resources:",
-        *(f"  {line}" for line in resources),
-        f"  use_spot: {'false' if job.on_demand else 'true'}",
-        "  job_recovery:",
-        # A training that was told to stop has saved, and goes on from there.
-        f"    recover_on_exit_codes: [{STOPPED}]",
-        "setup: |",
-        *(f"  {line}" for line in setup),
-        "run: |",
-        *(f"  {line}" for line in "\n".join(command).split("\n")),
-    )
-    path = shlex.quote(str(job.folder / "task.yaml"))
+    task = {
+        "name": job.name,
+        "num_nodes": job.nodes,
+        "workdir": str(job.here),
+        "resources": {
+            **resources,
+            "use_spot": not job.on_demand,
+            "job_recovery": {"recover_on_exit_codes": list(AGAIN)},
+        },
+        "setup": text(*setup),
+        "run": text(*command),
+    }
     # The key of Weights & Biases is that of the shell it is submitted from, and stands in no file.
     key = f"--env {_KEY} " if job.wandb else ""
     note = f"a run reports to Weights & Biases: {_KEY} has to be set" if job.wandb else ""
-    launch = f"sky jobs launch --yes --detach-run {key}{path}"
-    return Submission({"task.yaml": task}, launch, program="sky", note=note)
+    # In the folder: SkyPilot splits a path as a shell does, and fails at an apostrophe in it.
+    folder = shlex.quote(str(job.folder))
+    launch = f"(cd {folder} && sky jobs launch --yes --detach-run {key}task.yaml)"
+    files = {"task.yaml": manifest(task, comment=_COMMENT)}
+    return Submission(files, launch, program="sky", note=note)

@@ -4,12 +4,13 @@ What is stopped by the time limit or by a job that goes before it has saved, and
 code 143: it is queued again, and the same command goes on.
 """
 
+import re
 import shlex
 
 from seqjax.errors import UserError
 from seqjax.parallel.catalog import ANY_GPU
 from seqjax.submission.job import (
-    STOPPED,
+    AGAIN,
     Job,
     Submission,
     refuse_tpus,
@@ -36,8 +37,13 @@ def submission(job: Job) -> Submission:
     require_one_node(job)
     require_storage(job)
     for option in job.options:
-        if not option.startswith("-") or len(option.split("\n")) > 1:
+        if not option.startswith("-") or "\n" in option:
             raise UserError(f"--option={option}: expected an option of sbatch, --partition=gpu")
+    if set("\n\\") & set(str(job.folder)):
+        raise UserError(
+            f"--output={job.folder}: expected a folder without a backslash or a line break in its"
+            " path, which sbatch reads for itself"
+        )
     if not job.trials and job.workers < 2:
         command = job.command() if job.is_study else job.command("--processes=auto")
         script = _script(job, "%j", command)
@@ -80,7 +86,8 @@ def _script(
     gpus = job.devices_per_node
     options = [
         f"--job-name={job.name}",
-        f"--output={shlex.quote(str(job.folder / log))}.log",
+        # Of a percent sign and a letter sbatch makes a number or a name.
+        _word(f"--output={str(job.folder).replace('%', '%%')}/{log}.log"),
         # A job that was queued again goes on in the same log.
         "--open-mode=append",
         f"--nodes={job.nodes}",
@@ -89,12 +96,13 @@ def _script(
         *([f"--time={job.time_limit}"] if job.time_limit else []),
         "--requeue",
         f"--signal=TERM@{_NOTICE}",
-        *job.options,
+        *map(_words, job.options),
     ]
     visible = []
     if gpus:
         # JAX gives a task of SLURM one GPU unless it is told.
         visible = [f"export JAX_LOCAL_DEVICE_IDS={','.join(map(str, range(gpus)))}"]
+    again = " || ".join(f'[ "$code" = {code} ]' for code in AGAIN)
     return text(
         "#!/usr/bin/env bash",
         *(f"#SBATCH {option}" for option in options),
@@ -103,13 +111,14 @@ def _script(
         "",
         f"cd {shlex.quote(str(job.here))} || exit",
         *visible,
+        *job.exports,
         *(before or []),
         # Since SLURM 22.05 srun is not told by sbatch how many CPUs a task has. Signals go to what
         # it starts, not to this script.
         f"srun ${{SLURM_CPUS_PER_TASK:+--cpus-per-task=$SLURM_CPUS_PER_TASK}} {command}",
         "code=$?",
-        f"# {STOPPED}: told to stop, and saved; the same command goes on from there.",
-        f'if [ "$code" = {STOPPED} ]; then',
+        f"# {AGAIN[0]} and {AGAIN[1]}: saved; the same command goes on from there.",
+        f"if {again}; then",
         '  scontrol requeue "$SLURM_JOB_ID"',
         "fi",
         'exit "$code"',
@@ -119,3 +128,22 @@ def _script(
 def _gpus(job: Job, count: int) -> str:
     """Returns how SLURM is asked for GPUs; types are named as the cluster names them."""
     return str(count) if job.devices.kind == ANY_GPU else f"{job.devices.kind}:{count}"
+
+
+def _words(option: str) -> str:
+    """Returns an option given as `--name=value`, or as `--name value`, in a line of #SBATCH."""
+    name, space, value = option.partition(" ")
+    if space and "=" not in name:
+        return f"{name} {_word(value.strip())}"
+    return _word(option)
+
+
+def _word(argument: str) -> str:
+    """Returns an argument as sbatch reads it in a line of #SBATCH.
+
+    That is no shell: in double quotes a backslash, a quote and, before SLURM 14, '#' are escaped.
+    """
+    if re.fullmatch(r"[\w%+,./:=@-]+", argument, re.ASCII):
+        return argument
+    escaped = re.sub(r'([\\"#])', r"\\\1", argument)
+    return f'"{escaped}"'

@@ -5,7 +5,7 @@ import shlex
 from seqjax.errors import UserError
 from seqjax.submission import skypilot
 from seqjax.submission.job import (
-    STOPPED,
+    AGAIN,
     Job,
     Submission,
     require_bucket,
@@ -61,12 +61,11 @@ def submission(job: Job) -> Submission:
         )
     command = skypilot.run(job) if job.is_study else skypilot.run(job, "--processes=auto")
     install = skypilot.install(skypilot.extras(job, "tpu"))
-    resources = [
-        f"infra: {_infra(job.zone)}",
-        f"accelerators: tpu-{kind}",
-        "accelerator_args:",
-        f"  runtime_version: {runtime}",
-    ]
+    resources = {
+        "infra": _infra(job.zone),
+        "accelerators": f"tpu-{kind}",
+        "accelerator_args": {"runtime_version": runtime},
+    }
     found = skypilot.submission(job, resources, install, [*job.exports, command])
     recipe = _recipe(job, kind, runtime, install, command)
     path = shlex.quote(str(job.folder / "gcloud.sh"))
@@ -103,6 +102,17 @@ def _recipe(job: Job, kind: str, runtime: str, install: list[str], command: str)
     A spot pod that was taken away is made again, and the run goes on from its last checkpoint.
     """
     zone = job.zone or "${ZONE:?the zone of the TPUs, as in us-east5-a}"
+    script = text(
+        "set -e",
+        *_ALONE,
+        "mkdir -p seqjax; tar -xzf code.tgz -C seqjax; cd seqjax",
+        *install,
+        *job.exports,
+        "echo $$ > ../job.pid",
+        f"exec {command}",
+    )
+    end = _free_word("END", script)
+    again = " && ".join(f'[ "$code" != {code} ]' for code in AGAIN)
     return text(
         "#!/usr/bin/env bash",
         "# Runs on this machine until the job is over; started again, it goes on.",
@@ -114,15 +124,8 @@ def _recipe(job: Job, kind: str, runtime: str, install: list[str], command: str)
         '  local verb=$1; shift; gcloud compute tpus tpu-vm "$verb" "$@" --zone="$ZONE"',
         "}",
         "state() { on_tpu describe \"$NAME\" --format='value(state)' 2>/dev/null; }",
-        "read -r -d '' RUN <<'END'",
-        "set -e",
-        *_ALONE,
-        "mkdir -p seqjax; tar -xzf code.tgz -C seqjax; cd seqjax",
-        *install,
-        *job.exports,
-        "echo $$ > ../job.pid",
-        f"exec {command}",
-        "END",
+        f"read -r -d '' RUN <<'{end}'",
+        script + end,
         *_packed(job),
         "while true; do",
         '  if [ "$(state)" != READY ]; then',
@@ -140,8 +143,8 @@ def _recipe(job: Job, kind: str, runtime: str, install: list[str], command: str)
         "  code=$?",
         "  # A pod that is taken away says so only after a while.",
         '  sleep "$PAUSE"',
-        f"  # {STOPPED}: told to stop, and saved; the same command goes on from there.",
-        f'  if [ "$code" != {STOPPED} ] && [ "$(state)" = READY ]; then',
+        f"  # {AGAIN[0]} and {AGAIN[1]}: saved; the same command goes on from there.",
+        f'  if {again} && [ "$(state)" = READY ]; then',
         '    echo "the job failed ($code); the pod is still there:" >&2',
         '    echo "  gcloud compute tpus tpu-vm delete $NAME --zone=$ZONE" >&2',
         '    exit "$code"',
@@ -149,3 +152,10 @@ def _recipe(job: Job, kind: str, runtime: str, install: list[str], command: str)
         "done",
         'on_tpu delete "$NAME" --quiet',
     )
+
+
+def _free_word(word: str, script: str) -> str:
+    """Returns a word that is no line of a script, to end a here-document with."""
+    while word in script.split("\n"):
+        word += "_"
+    return word

@@ -74,7 +74,7 @@ def test_machines_elsewhere_get_the_checkout(submit, nothing_installed, tmp_path
     task = (folder / "task.yaml").read_text()
     assert f'workdir: "{_ROOT}"\n' in task and "name: seqjax-demo-1-aaf2aa\n" in task
     assert "launch.py train --config=configs/demo.py --workdir=gs://bucket/runs/Demo_1/" in task
-    assert error.startswith("sky is not installed here: run where it is: sky jobs launch ")
+    assert error.startswith(f"sky is not installed here: run where it is: (cd {folder} && sky ")
     assert error.endswith(f", or here: bash {folder / 'gcloud.sh'}\n")
     assert f"# or by hand\nbash {folder / 'gcloud.sh'}\n" in out
 
@@ -193,6 +193,23 @@ def test_mistakes_are_one_line_before_any_file(submit, tmp_path, options, told):
     assert (code, out) == (2, "")
     assert error.startswith("seqjax: error: ") and error.count("\n") == 1 and told in error
     assert not list(tmp_path.iterdir())
+
+
+def test_a_password_is_for_nobody_else(submit, nothing_installed, tmp_path):
+    options = ["--on=slurm", _SEARCH, "--workdir=runs/x", "--workers=2"]
+    code, out, _ = submit(*options, "--storage=postgresql://me:pa$$word@host/x")
+    assert code == 0 and "# note: these files hold the password of --storage" in out
+    files = list((tmp_path / "runs" / "x" / "submit").iterdir())
+    assert files and {path.stat().st_mode & 0o777 for path in files} == {0o600}
+    out = submit(*options, "--storage=postgresql://me@host/x", "--dry_run")[1]
+    assert "# note: these files hold the password" not in out
+
+
+def test_what_no_file_can_hold_is_refused(submit):
+    broken = os.fsdecode(b"--workdir=runs/\xff")
+    code, out, error = submit("--on=local", _DEMO, broken)
+    assert (code, out) == (2, "")
+    assert error == "seqjax: error: --workdir=b'runs/\\xff': expected UTF-8\n"
 
 
 @pytest.mark.slow

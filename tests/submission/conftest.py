@@ -1,3 +1,4 @@
+import re
 import subprocess
 from pathlib import Path
 
@@ -56,3 +57,22 @@ def same_as_golden(update_goldens):
                 assert (done.returncode, done.stderr) == (0, ""), file
 
     return compare
+
+
+@pytest.fixture(scope="session")
+def kubelet():
+    """Returns a function that gives the command of a container as the kubelet runs it.
+
+    `$(NAME)` is the variable of a container that has it, else what it is; `$$` is `$`.
+    """
+
+    def command(container):
+        variables = {entry["name"]: entry["value"] for entry in container.get("env", ())}
+
+        def read(match):
+            return "$" if match[0] == "$$" else variables.get(match[1], match[0])
+
+        words = [*container["command"], *container["args"]]
+        return [re.sub(r"\$\$|\$\(([^)]*)\)", read, word) for word in words]
+
+    return command

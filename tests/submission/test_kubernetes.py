@@ -27,8 +27,8 @@ def test_a_job_that_has_ended_is_begun_anew(job):
     """What `kubectl apply` leaves as it is; the pods of the old one are waited for."""
     command = kubernetes.submission(job(**_ASKED)).command
     assert re.fullmatch(
-        r"kubectl delete --ignore-not-found --cascade=foreground --filename=(\S+)"
-        r" && kubectl create --filename=\1",
+        r"kubectl delete --ignore-not-found --cascade=foreground --filename=- < (\S+)"
+        r" && kubectl create --filename=- < \1",
         command,
     )
 
@@ -58,14 +58,27 @@ def test_the_pods_find_each_other(job):
     assert pod["restartPolicy"] == "Never" and len(spec["podFailurePolicy"]["rules"]) == 3
 
 
-def test_each_pod_gives_its_own_number(job):
+def test_lost_partners_and_stops_do_not_count_as_failures(job):
+    spec = _parts(kubernetes.submission(job(**_ASKED)))["Job"]["spec"]
+    mistake, again, lost = spec["podFailurePolicy"]["rules"]
+    assert mistake == {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [2]}}
+    assert again == {"action": "Ignore", "onExitCodes": {"operator": "In", "values": [75, 143]}}
+    assert lost == {
+        "action": "Ignore",
+        "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+    }
+    # Whatever else happens counts, for each pod.
+    assert spec["backoffLimit"] == 6 and spec["podReplacementPolicy"] == "Failed"
+
+
+def test_each_pod_gives_its_own_number(job, kubelet):
     """The container's command, run with a program that prints its arguments."""
     asked = job(**_ASKED, program=("printf", "%s\\n"))
     (container,) = _parts(kubernetes.submission(asked))["Job"]["spec"]["template"]["spec"][
         "containers"
     ]
     done = subprocess.run(
-        [*container["command"], *container["args"]],
+        kubelet(container),
         env={"PATH": os.environ["PATH"], "JOB_COMPLETION_INDEX": "1"},
         capture_output=True,
         text=True,
@@ -96,6 +109,7 @@ def test_one_pod_needs_no_others(job):
         ({"options": ("--a",)}, "--option=--a: --on=kubernetes expects a label of nodes"),
         ({"image": ""}, "--image=: expected a container image"),
         ({"volume": "runs"}, "--volume=runs: expected CLAIM:/PATH"),
+        ({"volume": "runs:/a:b"}, "--volume=runs:/a:b: expected CLAIM:/PATH"),
         ({"volume": ""}, "--workdir=/runs/demo: expected a bucket such as"),
         ({"workdir": "/runs2/demo"}, "--workdir=/runs2/demo: expected a bucket such as"),
         ({"study": True}, "--nodes=2: expected 1"),

@@ -25,7 +25,7 @@ def test_a_task_has_what_it_needs(job, name):
     task = yaml.safe_load(_task(job, name))
     assert (task["name"], task["workdir"]) == ("seqjax-demo", "/home/me/seqjax")
     assert task["resources"]["use_spot"] is True
-    assert task["resources"]["job_recovery"] == {"recover_on_exit_codes": [143]}
+    assert task["resources"]["job_recovery"] == {"recover_on_exit_codes": [75, 143]}
     assert "uv pip install" in task["setup"]
     # The shell's quotes survive YAML.
     assert "'--workdir=gs://bucket/it'\"'\"'s'" in task["run"]
@@ -49,7 +49,7 @@ def test_skypilot_reads_it(job, name, tmp_path, monkeypatch):
     assert (task.name, task.num_nodes) == ("seqjax-demo", asked.get("nodes", 1))
     (resources,) = task.resources
     assert resources.use_spot
-    assert resources.job_recovery["recover_on_exit_codes"] == [143]
+    assert resources.job_recovery["recover_on_exit_codes"] == [75, 143]
     found = resources.accelerators and {k.lower(): v for k, v in resources.accelerators.items()}
     wanted = {
         "tpu": {"tpu-v5litepod-16": 1},

@@ -46,8 +46,8 @@ while true; do
   code=$?
   # A pod that is taken away says so only after a while.
   sleep "$PAUSE"
-  # 143: told to stop, and saved; the same command goes on from there.
-  if [ "$code" != 143 ] && [ "$(state)" = READY ]; then
+  # 75 and 143: saved; the same command goes on from there.
+  if [ "$code" != 75 ] && [ "$code" != 143 ] && [ "$(state)" = READY ]; then
     echo "the job failed ($code); the pod is still there:" >&2
     echo "  gcloud compute tpus tpu-vm delete $NAME --zone=$ZONE" >&2
     exit "$code"
