@@ -213,6 +213,8 @@ def _stack() -> ml_collections.ConfigDict:
 
     # Recurrent: layer normalization of the products in the cells.
     stack.cell_normalization = False
+    # LSTM: initial bias of the forget gates; 1 lets a new model remember (Jozefowicz et al., 2015).
+    stack.forget_bias = 1.0
     # Recurrent: add each layer's input to its output, from the second layer on.
     stack.residual = False
     # Recurrent: the same dropout at all positions of a sentence (Gal and Ghahramani, 2016; theirs

@@ -53,6 +53,8 @@ def expand(config: ml_collections.ConfigDict) -> str:
 
 # Fields that saved runs may have from before, and that mean nothing any more.
 _RETIRED = ("decode.n_best",)
+# Fields added to a stack of a kind later, with their values in runs from before: not the defaults.
+_BEFORE = {"lstm": {"forget_bias": 0.0}}
 # What fields are called elsewhere, and the end of what they are called here.
 _ELSEWHERE = {
     "batch_size": "batching.sentences",
@@ -157,6 +159,15 @@ def conform(flat: Mapping[str, Any], missing: str = "error") -> ml_collections.C
     return config
 
 
+def _before(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the fields of `_BEFORE` that a saved config is about."""
+    return {
+        f"{stack}.{name}": value
+        for stack in ("model.encoder", "model.decoder")
+        for name, value in _BEFORE.get(flat.get(f"{stack}.kind"), {}).items()
+    }
+
+
 def save(config: ml_collections.ConfigDict, path: str | os.PathLike[str]) -> None:
     """Writes a config as JSON with sorted names; an existing file is replaced in one move."""
     replace_file(path, json.dumps(config.to_dict(), indent=2, sort_keys=True) + "\n")
@@ -173,7 +184,8 @@ def load(path: str | os.PathLike[str], missing: str = "warn") -> ml_collections.
         if not isinstance(saved, dict):
             raise ValueError("expected an object")
         flat = flatten(ml_collections.ConfigDict(saved))
-        return conform({path: flat[path] for path in flat if path not in _RETIRED}, missing)
+        flat = {path: flat[path] for path in flat if path not in _RETIRED}
+        return conform(_before(flat) | flat, missing)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; expected the config.json of a run") from None
     except ValueError as error:

@@ -41,6 +41,7 @@ _STACK_RULES = {
     "kernel": at_least(1),
     "max_dilation": where(lambda value: value >= 1 and value.bit_count() == 1, "1, 2, 4, 8, ..."),
     "cell_normalization": ANYTHING,
+    "forget_bias": where(lambda value: abs(value) <= 100, "a number from -100 to 100"),
     "residual": ANYTHING,
     "variational": ANYTHING,
     "rematerialize": ANYTHING,

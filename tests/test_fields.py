@@ -58,6 +58,25 @@ def test_config_of_an_older_version_takes_the_default_and_says_so(folder, caplog
     assert len(caplog.records) == 1
 
 
+def test_lstms_of_an_older_version_started_with_forget_gates_half_open(folder, caplog):
+    """A saved run says how it was initialized; other families take the default."""
+    path = folder / "config.json"
+    config = default_config()
+    config.model.encoder.kind = "lstm"
+    save(config, path)
+    text = path.read_text()
+    assert text.count('"forget_bias": 1.0,') == 2
+    assert load(path).model.encoder.forget_bias == 1.0
+    path.write_text(text.replace('"forget_bias": 1.0,', ""))
+    loaded = load(path)
+    assert loaded.model.encoder.forget_bias == 0.0
+    assert loaded.model.decoder.forget_bias == 1.0
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "missing fields take their defaults: model.decoder.forget_bias = 1.0"
+    )
+
+
 def test_a_field_that_means_nothing_any_more_does_not_bar_an_older_run(folder):
     path = folder / "config.json"
     save(default_config(), path)

@@ -107,6 +107,8 @@ def _edges():
     yield "decode.min_length", 0, -1
     yield "model.encoder.max_dilation", 1, 0
     yield "model.decoder.max_dilation", 8, 6
+    yield "model.encoder.forget_bias", -100.0, -101.0
+    yield "model.decoder.forget_bias", 100.0, 1e300
     yield "decode.checkpoint", "8000", "-1"
     yield "decode.checkpoint", "latest", "last"
     yield "data.corpus", "tfds:wmt16_translate", "tfds:"

@@ -31,6 +31,7 @@ class _Stack(nn.Module):
     cell_normalization: bool = False
     residual: bool = False
     variational: bool = False
+    forget_bias: float = 1.0
     implementation: str = "scan"
     dtype: jnp.dtype = jnp.float32
 
@@ -42,6 +43,7 @@ class _Stack(nn.Module):
                 reverse,
                 self.cell_normalization,
                 self.dtype,
+                self.forget_bias,
                 IMPLEMENTATIONS[self.implementation],
             )
             for _ in range(self.layers)

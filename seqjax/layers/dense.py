@@ -20,12 +20,14 @@ class Dense(nn.Module):
       dtype: numbers of the computation; W and b are float32.
       result: numbers of the result, by default those of the computation.
       bias: whether b is there.
+      bias_init: initializer of b, zeros by default.
     """
 
     features: int
     dtype: jnp.dtype = jnp.float32
     result: jnp.dtype | None = None
     bias: bool = True
+    bias_init: nn.initializers.Initializer = nn.initializers.zeros
 
     @nn.compact
     def weights(self, inputs: int) -> tuple[jax.Array, jax.Array | None]:
@@ -34,7 +36,7 @@ class Dense(nn.Module):
         kernel = self.param("kernel", init, (inputs, self.features), jnp.float32)
         if not self.bias:
             return kernel, None
-        return kernel, self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+        return kernel, self.param("bias", self.bias_init, (self.features,), jnp.float32)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps [..., I] to [..., O]."""

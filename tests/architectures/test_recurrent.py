@@ -215,6 +215,29 @@ def test_residual_layers_pass_their_inputs_on_and_drop_nothing_of_them(filled):
     assert (np.asarray(states(model, params, False))[0] != 0).all()
 
 
+@pytest.mark.parametrize("normalized", [False, True])
+@pytest.mark.parametrize("kind", CELLS)
+def test_each_stack_starts_with_its_own_forget_bias(kind, normalized):
+    """In every layer and direction; the cells of other kinds have none."""
+    config = default_config().model
+    for stack in (config.encoder, config.decoder):
+        stack.update(kind=kind, layers=2, width=8, cell_normalization=normalized)
+    config.decoder.update(attention="additive", attention_order="attend_first", forget_bias=0.5)
+    model = build(config, 13, 13)
+    source, target = np.ones((1, 1), np.int32), np.zeros((1, 0), np.int32)
+    params = model.init(jax.random.key(0), source, target)["params"]
+    for name, layers, forget in (("encoder", 4, 1.0), ("decoder", 2, 0.5)):
+        stack = {k: v for k, v in params[name].items() if k.startswith(("ahead", "back", "stack"))}
+        biases = [layer["inputs"]["bias"] for layer in stack.values()]
+        assert len(biases) == layers
+        for bias in biases:
+            gates = np.asarray(bias).reshape(-1, 8)
+            expected = np.zeros_like(gates)
+            if kind == "lstm":
+                expected[1] = forget
+            np.testing.assert_array_equal(gates, expected)
+
+
 def test_a_backward_encoder_ends_at_the_first_word(filled):
     model, variables = make(filled, direction="backward")
     summary = model.apply(variables, SOURCE, method="encode").summary

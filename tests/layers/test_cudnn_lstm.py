@@ -33,6 +33,17 @@ def test_weights_lie_where_the_library_finds_them(params):
     assert not np.any(zeros)
 
 
+def test_starts_with_the_parameters_of_the_scan(lstm_operation):
+    x, mask = np.zeros((ROWS, TIME, INPUTS), np.float32), np.ones((ROWS, TIME), bool)
+    by_cudnn, by_scan = (
+        RecurrentLayer(HIDDEN, "lstm", implementation=how).init(jax.random.key(0), x, mask)
+        for how in (functools.partial(run_cudnn, operation=lstm_operation), None)
+    )
+    jax.tree.map(np.testing.assert_array_equal, by_cudnn, by_scan)
+    bias = np.asarray(by_cudnn["params"]["inputs"]["bias"]).reshape(4, HIDDEN)
+    np.testing.assert_array_equal(bias, np.array([[0], [1], [0], [0]]) * np.ones(HIDDEN))
+
+
 @pytest.mark.parametrize(
     ("lengths", "starts"),
     [([6, 1, 4, 2], False), ([3, 0, 6, 0], True)],

@@ -5,6 +5,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from seqjax.layers.recurrent import CELLS, RecurrentLayer
@@ -268,6 +269,71 @@ def test_normalized_cells_are_as_they_are_written(cell, equations, filled):
     products = x @ params["inputs"]["kernel"], state[0] @ params["recurrent"]
     for ours, theirs in zip(found, equations(*products, state, params), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_only_the_forget_gates_of_an_lstm_start_with_a_bias(cell, normalize):
+    x, mask = np.zeros((1, 2, 4), np.float32), np.ones((1, 2), bool)
+
+    def start(**fields):
+        layer = RecurrentLayer(HIDDEN, cell, normalize=normalize, **fields)
+        return layer.init(jax.random.key(0), x, mask)["params"]
+
+    params, other = start(), start(forget_bias=-2.0)
+    gates = {"elman": [0.0], "lstm": [0.0, 1.0, 0.0, 0.0], "gru": [0.0, 0.0, 0.0]}[cell]
+    np.testing.assert_array_equal(params["inputs"].pop("bias"), np.repeat(gates, HIDDEN))
+    gates = [-2.0 * gate for gate in gates]
+    np.testing.assert_array_equal(other["inputs"].pop("bias"), np.repeat(gates, HIDDEN))
+    # Whatever it is, all other parameters start where they start.
+    jax.tree.map(np.testing.assert_array_equal, params, other)
+
+
+def test_the_block_that_starts_at_one_is_what_a_cell_keeps():
+    """Without inputs and outputs c = sigmoid(b_f) c', (c' = 1): 0.7311 at b_f = 1."""
+    layer = RecurrentLayer(HIDDEN, "lstm")
+    x, mask = np.zeros((1, 3, 4), np.float32), np.ones((1, 3), bool)
+    state = (jnp.zeros((1, HIDDEN)), jnp.ones((1, HIDDEN)))
+    params = layer.init(jax.random.key(0), x, mask)["params"]
+    params["recurrent"] *= 0
+    _, (_, cell) = layer.apply({"params": params}, x, mask, state)
+    np.testing.assert_allclose(cell, np.full((1, HIDDEN), 0.731059**3), rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("forget_bias, least, most", [(0.0, 0.0, 0.2), (1.0, 0.8, 1.0)])
+def test_a_forget_bias_lets_an_lstm_recall_the_first_of_40_tokens(forget_bias, least, most):
+    """Of 8 kinds, with Adam at 0.01: after 300 updates at chance, or nearly always right."""
+    size, rows, time, kinds, updates = 32, 64, 40, 8, 300
+    layer, optimizer = RecurrentLayer(size, "lstm", forget_bias=forget_bias), optax.adam(0.01)
+    mask = jnp.ones((rows, time), bool)
+    first, second, third = jax.random.split(jax.random.key(0), 3)
+    params = {
+        "lstm": layer.init(first, jnp.zeros((rows, time, kinds)), mask)["params"],
+        "output": jax.random.normal(second, (size, kinds)) * size**-0.5,
+    }
+
+    def loss(params, tokens):
+        inputs = jax.nn.one_hot(tokens, kinds)
+        _, (hidden, _) = layer.apply({"params": params["lstm"]}, inputs, mask)
+        logits, wanted = hidden @ params["output"], tokens[:, 0]
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, wanted)
+        return losses.mean(), (logits.argmax(-1) == wanted).mean()
+
+    @jax.jit
+    def train(params):
+        def update(carry, key):
+            params, state = carry
+            tokens = jax.random.randint(key, (rows, time), 0, kinds)
+            gradients, right = jax.grad(loss, has_aux=True)(params, tokens)
+            changes, state = optimizer.update(gradients, state)
+            return (optax.apply_updates(params, changes), state), right
+
+        start = params, optimizer.init(params)
+        return jax.lax.scan(update, start, jax.random.split(third, updates))[1]
+
+    right = np.asarray(train(params))[-50:].mean()
+    assert least <= right <= most
 
 
 def test_each_gate_starts_with_an_orthogonal_matrix():
