@@ -125,8 +125,24 @@ def write_side_file(path: Path, content: str | bytes) -> bool:
     return True
 
 
+def rewrite_file(path: Path, before: bytes, after: bytes) -> None:
+    """Gives a file that has one content another; if that is its beginning, cuts off the rest.
+
+    A full disk has room for that, and none for a second copy.
+    """
+    if before == after:
+        return
+    if before.startswith(after) and not in_bucket(path):
+        os.truncate(path, len(after))
+    else:
+        replace_file(path, after)
+
+
 class GrowingFile:
     """A file that lines are added to, each of which its readers meet at once.
+
+    What a full disk did not take is tried again by the next `write` and by `close`, so that no line
+    is ever written in part.
 
     Nothing can be added to an object of a bucket: it is replaced in the background, every ten
     seconds at most, and when the file is closed. So much a kill may lose of it.
@@ -134,7 +150,8 @@ class GrowingFile:
 
     def __init__(self, path: Path):
         self._path = path
-        self._file = None if in_bucket(path) else path.open("a", encoding="utf-8")
+        self._file = None if in_bucket(path) else path.open("ab", buffering=0)
+        self._unwritten = b""
         if self._file is None:
             self._content = path.read_bytes() if path.exists() else b""
             self._writer = concurrent.futures.ThreadPoolExecutor(1)
@@ -142,24 +159,33 @@ class GrowingFile:
             self._written.set_result(None)
             self._last = 0.0
 
-    def write(self, line: str) -> None:
+    def write(self, line: str | bytes) -> None:
         """Adds a line, given with its end."""
+        line = line.encode() if isinstance(line, str) else line
         if self._file is not None:
-            self._file.write(line)
-            self._file.flush()
+            self._unwritten += line
+            self._write()
             return
-        self._content += line.encode()
+        self._content += line
         if self._written.done() and time.monotonic() > self._last + _SECONDS:
             self._upload()
 
     def close(self) -> None:
         """Returns when all has been written."""
         if self._file is not None:
-            self._file.close()
+            try:
+                self._write()
+            finally:
+                self._file.close()
             return
         with self._writer:
             self._upload()
         self._written.result()
+
+    def _write(self) -> None:
+        # A disk that is nearly full takes a part, without an error.
+        while self._unwritten and not self._file.closed:
+            self._unwritten = self._unwritten[self._file.write(self._unwritten) :]
 
     def _upload(self) -> None:
         # What failed in the background is told here.

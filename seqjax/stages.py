@@ -32,7 +32,9 @@ def say(line: str) -> None:
     """Prints a line to standard error, if this process has one and is the one that speaks."""
     # Looked up each time: a progress bar takes the place of standard error while it is shown.
     if sys.stderr is not None and not _silent:
-        print(line, file=sys.stderr, flush=True)
+        # Work goes on although nobody can be told: the disk with the log is full.
+        with contextlib.suppress(OSError):
+            print(line, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

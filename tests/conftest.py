@@ -170,6 +170,31 @@ def folder(request: pytest.FixtureRequest) -> Path:
     return request.getfixturevalue("tmp_path" if request.param == "here" else "bucket")
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path):
+    """A folder with room for 64 KiB, where the system lets a test make one."""
+    folder = tmp_path / "small_disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("a small file system can be mounted by root only")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def fill():
+    """Returns a function that has a `GrowingFile` meet a full disk: `/dev/full`."""
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+
+    def fill(file):
+        file._file.close()
+        file._file = open("/dev/full", "ab", buffering=0)
+
+    return fill
+
+
 # One layer of each side, one device, one batch shape; 80 sentence pairs make five batches an epoch.
 _TINY_STACK = {"layers": 1, "width": 16, "heads": 2, "feed_forward": 32, "dropout": 0.1}
 _TINY = {

@@ -6,7 +6,15 @@ import pytest
 
 from seqjax import files
 from seqjax.errors import UserError
-from seqjax.files import GrowingFile, absolute, as_path, in_bucket, replace_file, run_path
+from seqjax.files import (
+    GrowingFile,
+    absolute,
+    as_path,
+    in_bucket,
+    replace_file,
+    rewrite_file,
+    run_path,
+)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +90,13 @@ def test_files_are_replaced_there_too(folder):
     assert [entry.name for entry in path.parent.iterdir()] == ["b.json"]
 
 
+@pytest.mark.parametrize("after", [b"", b"a\n", b"a\nb\n", b"b\n", b"a\nb\nc\n"])
+def test_a_file_gets_another_content(folder, after):
+    replace_file(folder / "lines", b"a\nb\n")
+    rewrite_file(folder / "lines", b"a\nb\n", after)
+    assert (folder / "lines").read_bytes() == after
+
+
 def test_a_file_grows(folder):
     path = folder / "lines"
     replace_file(path, "a\n")
@@ -91,6 +106,20 @@ def test_a_file_grows(folder):
             file.write(line)
         file.close()
     assert path.read_bytes() == "a\nb\né\n".encode()
+
+
+def test_a_line_that_a_full_disk_cuts_is_completed_later(tmp_path, fill):
+    file = GrowingFile(tmp_path / "lines")
+    file.write("a\n")
+    before = open(tmp_path / "lines", "ab", buffering=0)
+    fill(file)
+    with pytest.raises(OSError, match="No space left"):
+        file.write("b\n")
+    with pytest.raises(OSError, match="No space left"):
+        file.write("c\n")
+    file._file = before
+    file.close()
+    assert (tmp_path / "lines").read_text() == "a\nb\nc\n"
 
 
 def test_an_object_is_written_now_and_then(bucket, monkeypatch):

@@ -14,6 +14,7 @@ from seqjax.errors import UserError
 from seqjax.fields import save
 from seqjax.files import run_path
 from seqjax.parallel.processes import is_first
+from seqjax.reporting.weights_and_biases import require_wandb
 from seqjax.stages import say
 from seqjax.training.members import check_members
 from seqjax.training.saved import has_checkpoint
@@ -77,6 +78,7 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
 
     if arguments.members:
         raise UserError("--members goes with --together")
+    require_wandb(config.reporting.wandb_project)
     workdir = run_path(arguments.workdir)
     with _claimed({workdir: config}):
         prepared = prepare(config, workdir)
@@ -99,6 +101,8 @@ def run_together(
     from seqjax.training.preparation import prepare
 
     check_members(list(configs.values()))
+    for config in configs.values():
+        require_wandb(config.reporting.wandb_project)
     workdir = run_path(arguments.workdir)
     with _claimed({workdir / name: config for name, config in configs.items()}):
         first = next(iter(configs))

@@ -1,6 +1,7 @@
 """How far a run is and how fast it goes: a bar on a terminal, plain lines elsewhere."""
 
 import collections
+import contextlib
 import statistics
 import sys
 import time
@@ -31,7 +32,8 @@ class Progress:
             progress.update(step, {"loss": 3.2, "tokens_per_second": 5312.0, "peak_share": 0.41})
             progress.message("checkpoint saved")
 
-    With several processes only the first one shows anything.
+    With several processes only the first one shows anything. Where a line cannot be written, since
+    the disk is full or the terminal is gone, it is dropped: training continues.
 
     Attributes:
       name: of the run, where it is one of several.
@@ -48,6 +50,8 @@ class Progress:
         self._started = time.monotonic()
         self._drawn = -_REDRAW_SECONDS
         self._pace = Pace()
+        # Daemons have no standard error.
+        self._silent = self._silent or self._stream is None
         self._live = None if self._silent else start_live(self._stream)
 
     def update(self, step: int, metrics: Mapping[str, float] | None = None) -> None:
@@ -65,7 +69,8 @@ class Progress:
             self._metrics = dict(metrics)
         if self._live is not None:
             if now - self._drawn >= _REDRAW_SECONDS or step >= self._total:
-                self._draw()
+                with contextlib.suppress(OSError):
+                    self._draw()
         elif metrics is not None and not self._silent:
             where = f"{self.name}: " if self.name else ""
             self._print("  ".join([f"{where}step {self._step}/{self._total}", *self._facts()]))
@@ -73,15 +78,18 @@ class Progress:
     def message(self, text: str) -> None:
         """Prints a line of its own, above the bar if there is one."""
         if self._live is not None:
-            self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            with contextlib.suppress(OSError):
+                self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
         elif not self._silent:
             self._print(text)
 
     def close(self) -> None:
         """Leaves the last state of the bar on the screen; may be called twice."""
         if self._live is not None:
-            self._draw()
-            self._live.stop()
+            with contextlib.suppress(OSError):
+                self._draw()
+            with contextlib.suppress(OSError):
+                self._live.stop()
             self._live = None
             self._silent = True
 
@@ -130,7 +138,8 @@ class Progress:
         self._live.update(line, refresh=True)
 
     def _print(self, text: str) -> None:
-        print(text, file=self._stream, flush=True)
+        with contextlib.suppress(OSError):
+            print(text, file=self._stream, flush=True)
 
 
 class Pace:

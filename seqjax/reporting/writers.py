@@ -1,22 +1,24 @@
 """Where the numbers of a run go: metrics.jsonl always, TensorBoard and W&B when asked for."""
 
+import contextlib
 import json
+import logging
 import math
 import os
-import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from seqjax.errors import UserError
-from seqjax.files import GrowingFile, absolute, as_path, in_bucket, replace_file
+from seqjax.errors import UserError, told
+from seqjax.files import GrowingFile, as_path, rewrite_file
 from seqjax.parallel.processes import is_first
 from seqjax.reporting import metrics_log
+from seqjax.reporting.event_files import EventFile
+from seqjax.reporting.weights_and_biases import WandbRun, require_wandb
 
-# What a killed run may lose of its TensorBoard events.
-_FLUSH_SECONDS = 5
+log = logging.getLogger(__name__)
 
 
 class MetricWriter:
@@ -25,9 +27,15 @@ class MetricWriter:
     `metrics.jsonl` holds one JSON object a line, 'step' first. Numbers that JSON cannot express
     are the strings "nan", "inf" and "-inf", which `float()` reads back. Strings (signatures) go to
     `metrics.jsonl` and W&B only. A run killed right after `write` keeps its line, except in a
-    bucket; TensorBoard's events follow within seconds.
+    bucket.
+
+    TensorBoard and W&B are extras: if one fails, that is one warning, and training continues
+    without it. `metrics.jsonl` is the record: if it fails, training is to save and stop.
 
     With several processes only the first one writes; the others' writers do nothing.
+
+    Attributes:
+      failure: why `metrics.jsonl` cannot be written, None if it can.
     """
 
     def __init__(
@@ -36,6 +44,7 @@ class MetricWriter:
         reporting: ConfigDict,
         first_step: int,
         run_config: Mapping[str, Any],
+        unwritten: str = "",
     ):
         """Opens the files.
 
@@ -43,24 +52,34 @@ class MetricWriter:
           workdir: run directory; it is created if need be.
           reporting: the `reporting` part of the config.
           first_step: updates done so far. What an interrupted run wrote about later steps is
-            forgotten, since those steps are run again.
+            removed, since those steps are run again.
           run_config: the whole config as plain values, shown by W&B.
+          unwritten: lines that an earlier session could not write.
 
         Raises:
-          UserError: W&B is asked for but not installed.
+          UserError: W&B is asked for and not installed, or has no API key.
         """
-        self._lines = self._events = self._wandb = None
+        self.failure: Exception | None = None
+        self._unwritten: list[str] = []
+        self._lines: GrowingFile | None = None
+        self._extras: dict[str, EventFile | WandbRun] = {}
         if not is_first():
             return
         workdir = as_path(workdir)
         workdir.mkdir(parents=True, exist_ok=True)
-        if reporting.wandb_project:
-            self._wandb = _start_wandb(workdir, reporting.wandb_project, run_config)
-        path = workdir / metrics_log.FILE
-        _forget_later_steps(path, first_step)
-        self._lines = GrowingFile(path)
+        self._path = workdir / metrics_log.FILE
+        kept = _forget_later_steps(self._path, first_step)
+        self._lines = GrowingFile(self._path)
+        for line in unwritten.splitlines(keepends=True):
+            # It may have been written after all, when the file was closed.
+            if line.encode() not in kept:
+                self._add(line)
         if reporting.tensorboard:
-            self._events = _open_events(workdir / "tensorboard", first_step)
+            folder = workdir / "tensorboard"
+            self._open(f"{folder}", lambda: EventFile(folder, first_step))
+        if project := reporting.wandb_project:
+            require_wandb(project)
+            self._open("Weights & Biases", lambda: WandbRun(workdir, project, run_config))
 
     def write(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Writes scalars (Python, NumPy or JAX numbers, or strings) measured after `step` updates.
@@ -72,29 +91,76 @@ class MetricWriter:
             return
         values = {name: _plain(name, value) for name, value in metrics.items()}
         line = {"step": int(step)} | {name: _json_value(value) for name, value in values.items()}
-        self._lines.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
-        if self._events is not None:
-            for name, value in values.items():
-                if not isinstance(value, str):
-                    self._events.add_scalar(name, value, global_step=int(step))
-        if self._wandb is not None:
-            self._wandb.log({"step": int(step)} | values)
+        self._add(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
+        self._try(lambda extra: extra.write(int(step), values))
+
+    @property
+    def unwritten(self) -> str:
+        """The lines that could not be written; the next session is to be given them."""
+        return "".join(self._unwritten)
+
+    def check(self) -> None:
+        """Raises UserError (`Unavailable` if it may pass) if `metrics.jsonl` cannot be written."""
+        if self.failure is not None:
+            reason = getattr(self.failure, "strerror", None) or self.failure
+            message = f"{self._path}: {reason}; what it lacks is kept with the saved step"
+            raise told(self.failure, message) from self.failure
 
     def close(self) -> None:
         """Closes everything; may be called twice."""
-        if self._lines is not None:
-            self._lines.close()
-        if self._events is not None:
-            self._events.close()
-        if self._wandb is not None:
-            self._wandb.finish()
-        self._lines = self._events = self._wandb = None
+        self._try(lambda extra: extra.close())
+        self._extras = {}
+        lines, self._lines = self._lines, None
+        if lines is not None:
+            try:
+                lines.close()
+            except Exception:
+                # Known already, and written in the next session.
+                if self.failure is None:
+                    raise
 
     def __enter__(self) -> "MetricWriter":
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def _add(self, line: str) -> None:
+        """Writes a line; once that has failed, keeps it."""
+        if self.failure is None:
+            try:
+                self._lines.write(line)
+                return
+            # Not only OSError: the packages for buckets have exceptions of their own.
+            except Exception as error:
+                self.failure = error
+        self._unwritten.append(line)
+
+    def _open(self, name: str, make: Callable[[], "EventFile | WandbRun"]) -> None:
+        try:
+            self._extras[name] = make()
+        except UserError:
+            raise
+        except Exception as error:
+            _warn(name, error)
+
+    def _try(self, do: Callable[["EventFile | WandbRun"], None]) -> None:
+        """Does something with each extra; one that fails is left out from then on."""
+        for name, extra in list(self._extras.items()):
+            try:
+                do(extra)
+            except Exception as error:
+                _warn(name, error)
+                del self._extras[name]
+                with contextlib.suppress(Exception):
+                    extra.close()
+
+
+def _warn(name: str, error: Exception) -> None:
+    reason = getattr(error, "strerror", None) or error or type(error).__name__
+    log.warning(
+        "%s: %s; training continues without it, %s has every metric", name, reason, metrics_log.FILE
+    )
 
 
 def _plain(name: str, value: Any) -> int | float | str:
@@ -111,60 +177,17 @@ def _json_value(value: int | float | str) -> int | float | str:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _forget_later_steps(path: Path, first_step: int) -> None:
+def _forget_later_steps(path: Path, first_step: int) -> set[bytes]:
+    """Removes the lines of steps after `first_step` and broken ones; returns those that stay."""
     if not path.exists():
-        return
+        return set()
     before = path.read_bytes()
     lines = before.splitlines(keepends=True)
-    after = b"".join(line.rstrip(b"\r\n") + b"\n" for line in lines if _keeps(line, first_step))
-    if after != before:
-        replace_file(path, after)
+    kept = [line.rstrip(b"\r\n") + b"\n" for line in lines if _keeps(line, first_step)]
+    rewrite_file(path, before, b"".join(kept))
+    return set(kept)
 
 
 def _keeps(line: bytes, first_step: int) -> bool:
     entry = metrics_log.parse_line(line)
     return entry is not None and entry["step"] <= first_step
-
-
-def _open_events(directory: Path, first_step: int):
-    # Imported here: it takes a third of a second and may be switched off.
-    from tensorboardX import SummaryWriter
-
-    # tensorboardX names files by the second, so that a quick restart would overwrite one.
-    suffix = f".{len(list(directory.glob('*')))}"
-    # TensorBoard hides what it has read from purge_step on.
-    return SummaryWriter(
-        str(directory),
-        purge_step=first_step + 1,
-        filename_suffix=suffix,
-        flush_secs=_FLUSH_SECONDS,
-        max_queue=1000,
-    )
-
-
-def _start_wandb(workdir: Path, project: str, run_config: Mapping[str, Any]):
-    try:
-        import wandb
-    except ImportError as error:
-        raise UserError(
-            f"reporting.wandb_project = {project!r} needs the package wandb:"
-            " pip install 'seqjax[wandb]', or leave it empty"
-        ) from error
-
-    id_file = workdir / "wandb_id.txt"
-    if not id_file.exists():
-        id_file.write_text(uuid.uuid4().hex[:8] + "\n")
-    run = wandb.init(
-        project=project,
-        id=id_file.read_text().strip(),
-        resume="allow",
-        name=absolute(workdir).name,
-        dir=None if in_bucket(workdir) else str(workdir),
-        config=dict(run_config),
-        # A resumed run may differ in fields such as the duration.
-        allow_val_change=True,
-    )
-    # W&B's own counter cannot go back to the step of a checkpoint; ours is a metric like others.
-    run.define_metric("step")
-    run.define_metric("*", step_metric="step")
-    return run

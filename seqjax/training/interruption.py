@@ -46,6 +46,10 @@ class Interruption:
             return self._signal
         return "SIGTERM" if all_leave(step) else ""
 
+    def ask(self) -> None:
+        """Ends training as a SIGTERM does."""
+        self._remember(signal.SIGTERM, None)
+
     def check(self) -> None:
         """Raises Interrupted where training is to end; several processes ask `after` only."""
         if self._signal and jax.process_count() == 1:

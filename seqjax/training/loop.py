@@ -149,6 +149,8 @@ class Training:
                 self.active = self._not_stopped()
                 self._show()
                 if reason:
+                    for run in self.runs:
+                        run.check_record()
                     return reason
                 step += 1
                 self._step(step, next(batches))
@@ -218,6 +220,8 @@ class Training:
             return _COMPLETE
         if not self._not_stopped().any():
             return _EARLY if any(run.stops_early for run in self.runs) else _DIVERGED
+        if any(run.unrecorded for run in self._going()):
+            interruption.ask()
         return interruption.after(step)
 
     def _evaluate(self, step: int, interruption: Interruption) -> dict[Run, dict[str, float]]:

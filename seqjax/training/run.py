@@ -28,8 +28,8 @@ class Run:
     The clock holds what must outlive a stop besides arrays: `evaluated`, the last step that was
     evaluated; `watched`, the metric that early stopping watches, `best`, its best value, and
     `worse`, evaluations since then; `plan`, the fingerprint of the batches, and `corpus`, that of
-    what stands in them; `schedule`, what the learning rate depends on; and what the meter has
-    counted.
+    what stands in them; `schedule`, what the learning rate depends on; `unwritten`, lines of
+    metrics that the disk did not take; and what the meter has counted.
 
     Attributes:
       name: what it is called in messages, '' where it is the only one.
@@ -107,7 +107,13 @@ class Run:
         """Begins to write, after so many steps."""
         self._progress = progress
         config = self.config
-        self._writer = MetricWriter(self.workdir, config.reporting, step, config.to_dict())
+        self._writer = MetricWriter(
+            self.workdir,
+            config.reporting,
+            step,
+            config.to_dict(),
+            self.clock.get("unwritten", ""),
+        )
         prepared = self._prepared
         self.meter = Meter(
             self._writer,
@@ -123,6 +129,16 @@ class Run:
         if self._writer:
             self._writer.close()
         self.checkpoints.close()
+
+    @property
+    def unrecorded(self) -> bool:
+        """Whether its metrics cannot be written: it is to be saved, and to stop."""
+        return self._writer.failure is not None
+
+    def check_record(self) -> None:
+        """Raises UserError if its metrics could not be written."""
+        if self._writer:
+            self._writer.check()
 
     def recall_failure(self) -> None:
         """Learns whether the run, as one of several, was taken out before a stop."""
@@ -163,7 +179,7 @@ class Run:
         A step that is saved is saved again only where it has been evaluated since.
         """
         self.meter.pause()
-        self.clock |= self.meter.counts()
+        self.clock |= self.meter.counts() | {"unwritten": self._writer.unwritten}
         if metrics or step not in self.checkpoints.steps():
             self.checkpoints.save(state, dict(self.clock), metrics)
 

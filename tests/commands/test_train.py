@@ -1,3 +1,4 @@
+import importlib.util
 import shutil
 import signal
 from pathlib import Path
@@ -197,3 +198,11 @@ def test_a_corpus_that_is_not_there_is_one_line_and_leaves_no_config(train, tmp_
     assert code == 2
     assert error.startswith("seqjax: error: ") and error.count("\n") == 1
     assert not (train.workdir / "config.json").exists()
+
+
+def test_a_missing_wandb_is_reported_before_any_work(train):
+    if importlib.util.find_spec("wandb"):
+        pytest.skip("wandb is installed")
+    code, error = train({"reporting.wandb_project": "p"})
+    assert code == 2 and error.count("\n") == 1 and "pip install 'seqjax[wandb]'" in error
+    assert not train.workdir.exists()

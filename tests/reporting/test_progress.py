@@ -1,5 +1,6 @@
 """The bar on a real pseudo-terminal and the lines elsewhere."""
 
+import contextlib
 import io
 import os
 import re
@@ -43,6 +44,42 @@ def test_lines_are_flushed(tmp_path):
     with path.open("w") as stream:
         Progress(10, 0, stream).update(1, {"loss": 1.0})
         assert path.read_text() == "step 1/10  loss 1.000\n"
+
+
+def test_a_log_on_a_full_disk_does_not_stop_the_work():
+    if not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full here")
+    # Unbuffered below: what is not written is not tried again at the end.
+    raw = open("/dev/full", "wb", buffering=0)
+    stream = io.TextIOWrapper(raw, write_through=True)
+    with Progress(10, 0, stream) as progress:
+        progress.update(1, METRICS)
+        progress.message("saved")
+    raw.close()
+
+
+def test_a_process_without_standard_error(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    with Progress(10, 0) as progress:
+        progress.update(1, METRICS)
+        progress.message("saved")
+
+
+def test_a_terminal_that_is_gone_does_not_stop_the_work(monkeypatch):
+    pty = pytest.importorskip("pty", reason="pseudo-terminals are a Unix thing")
+    monkeypatch.setenv("TERM", "xterm")
+    master, slave = pty.openpty()
+    stream = os.fdopen(slave, "w", encoding="utf-8")
+    with Progress(10, 0, stream) as progress:
+        progress.update(1, METRICS)
+        os.close(master)
+        with pytest.raises(OSError):
+            print("a line", file=stream, flush=True)
+        time.sleep(0.11)
+        progress.update(2, METRICS)
+        progress.message("saved")
+    with contextlib.suppress(OSError):
+        stream.close()
 
 
 class Terminal:

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 
 from seqjax.config import default_config
-from seqjax.errors import UserError
+from seqjax.errors import Unavailable, UserError
+from seqjax.reporting.event_files import read_records
 from seqjax.reporting.writers import MetricWriter
 
 
-def open_writer(workdir, first_step=0, **fields):
+def open_writer(workdir, first_step=0, unwritten="", **fields):
     reporting = default_config().reporting
     reporting.update(fields)
-    return MetricWriter(workdir, reporting, first_step, {"seed": 0})
+    return MetricWriter(workdir, reporting, first_step, {"seed": 0}, unwritten)
 
 
 def read_lines(workdir):
@@ -25,7 +26,7 @@ def read_lines(workdir):
 
 
 def read_events(workdir):
-    """Returns what TensorBoard would show: (tag, step, value), purged events left out."""
+    """Returns what is in the event files: (tag, step, value)."""
     from tensorboardX.proto.event_pb2 import Event
 
     shown = []
@@ -35,8 +36,6 @@ def read_events(workdir):
             (length,) = struct.unpack("<Q", data[:8])
             event = Event.FromString(data[12 : 12 + length])
             data = data[16 + length :]
-            if event.HasField("session_log"):
-                shown = [entry for entry in shown if entry[1] < event.step]
             shown += [(value.tag, event.step, value.simple_value) for value in event.summary.value]
     return shown
 
@@ -77,6 +76,128 @@ def test_a_resumed_run_forgets_steps_that_are_run_again(tmp_path):
     assert [(line["step"], line["loss"]) for line in read_lines(tmp_path)] == expected
     assert read_events(tmp_path) == [("loss", step, loss) for step, loss in expected]
     assert not list(tmp_path.glob("metrics.jsonl.*"))
+
+
+def test_an_open_tensorboard_learns_which_steps_to_hide(tmp_path):
+    from tensorboardX.proto.event_pb2 import Event
+
+    for first_step in (0, 20):
+        open_writer(tmp_path, first_step).close()
+    starts = []
+    for path in sorted((tmp_path / "tensorboard").iterdir()):
+        for record, step in read_records(path.read_bytes()):
+            if Event.FromString(record[12:-4]).HasField("session_log"):
+                starts.append(step)
+    assert starts == [1, 21]
+
+
+@pytest.mark.parametrize("cut", [1, 15, 30])
+def test_a_half_written_last_event_is_removed(tmp_path, cut):
+    with open_writer(tmp_path) as writer:
+        writer.write(10, {"loss": 1.0})
+        writer.write(11, {"loss": 2.0})
+    (path,) = (tmp_path / "tensorboard").iterdir()
+    path.write_bytes(path.read_bytes()[:-cut])
+    with open_writer(tmp_path, first_step=20) as writer:
+        writer.write(30, {"loss": 3.0})
+    assert read_events(tmp_path) == [("loss", 10, 1.0), ("loss", 30, 3.0)]
+
+
+def test_a_full_disk_under_the_events_costs_the_curves_only(tmp_path, small_disk, caplog):
+    (tmp_path / "tensorboard").symlink_to(small_disk)
+    with open_writer(tmp_path) as writer:
+        for step in range(2000):
+            writer.write(step, {"train/loss": 1.0})
+        assert writer.failure is None
+    assert len(read_lines(tmp_path)) == 2000
+    (warning,) = caplog.messages
+    assert warning.startswith(f"{tmp_path / 'tensorboard'}: No space left on device; training")
+    # What did fit can be read, also in the next session.
+    open_writer(tmp_path, first_step=100).close()
+    (path, *_) = sorted(small_disk.iterdir())
+    assert [step for _, step in read_records(path.read_bytes())][-1] == 100
+
+
+def test_events_on_a_device_that_is_full(tmp_path, fill, caplog):
+    with open_writer(tmp_path) as writer:
+        (events,) = writer._extras.values()
+        fill(events._file)
+        for step in range(5):
+            writer.write(step, {"train/loss": 1.0})
+    assert len(read_lines(tmp_path)) == 5
+    assert len(caplog.messages) == 1 and "No space left on device" in caplog.text
+
+
+def test_a_folder_of_events_that_cannot_be_made(tmp_path, caplog):
+    (tmp_path / "tensorboard").write_text("a file of the user's")
+    with open_writer(tmp_path) as writer:
+        writer.write(1, {"train/loss": 1.0})
+    assert len(read_lines(tmp_path)) == 1
+    assert len(caplog.messages) == 1 and "File exists" in caplog.text
+    assert (tmp_path / "tensorboard").read_text() == "a file of the user's"
+
+
+class _Failing:
+    """An extra writer whose service is away from the second line on."""
+
+    lines = 0
+
+    def write(self, step, values):
+        self.lines += 1
+        if self.lines > 1:
+            raise ConnectionResetError("the service is away")
+
+    def close(self):
+        raise ConnectionResetError("the service is away")
+
+
+def test_a_service_that_fails_is_left_out(tmp_path, caplog):
+    with open_writer(tmp_path) as writer:
+        failing = writer._extras["a service"] = _Failing()
+        for step in range(5):
+            writer.write(step, {"train/loss": float(step)})
+    assert failing.lines == 2
+    assert [step for _, step, _ in read_events(tmp_path)] == [0, 1, 2, 3, 4]
+    assert len(caplog.messages) == 1 and "a service: the service is away" in caplog.text
+
+
+@pytest.mark.parametrize("returns", [False, True], ids=["still full", "room again"])
+def test_lines_that_the_disk_does_not_take_are_kept_for_the_next_session(tmp_path, fill, returns):
+    writer = open_writer(tmp_path, tensorboard=False)
+    writer.write(1, {"a": "ä"})
+    before = writer._lines._file
+    writer._lines._file = open(tmp_path / "other", "ab", buffering=0)
+    fill(writer._lines)
+    for step in (2, 3):
+        writer.write(step, {})
+    with pytest.raises(Unavailable, match=r"metrics\.jsonl: No space left on device"):
+        writer.check()
+    if returns:
+        writer._lines._file = before
+    writer.close()
+    unwritten = writer.unwritten
+    with open_writer(tmp_path, first_step=3, unwritten=unwritten, tensorboard=False) as writer:
+        writer.write(4, {})
+        writer.check()
+        assert writer.unwritten == ""
+    assert [line["step"] for line in read_lines(tmp_path)] == [1, 2, 3, 4]
+
+
+def test_a_disk_that_fills_up_in_the_middle_of_a_line_and_has_room_again(small_disk):
+    (small_disk / "of others").write_bytes(bytes(20000))
+    writer = open_writer(small_disk / "run", tensorboard=False)
+    step = 0
+    while writer.failure is None:
+        step += 1
+        writer.write(step, {"text": "x" * 999})
+    writer.close()
+    assert not (small_disk / "run" / "metrics.jsonl").read_bytes().endswith(b"\n")
+    # A session that begins on the full disk removes the rest of that line all the same.
+    open_writer(small_disk / "run", step - 5, tensorboard=False).close()
+    (small_disk / "of others").unlink()
+    open_writer(small_disk / "run", step, unwritten=writer.unwritten, tensorboard=False).close()
+    steps = [line["step"] for line in read_lines(small_disk / "run")]
+    assert steps == [*range(1, step - 4), step]
 
 
 def test_a_resumed_run_in_a_bucket_forgets_them_too(bucket):

@@ -8,7 +8,7 @@ import pytest
 
 from seqjax.config import default_config
 from seqjax.data.tokens import TokenizedCorpus
-from seqjax.errors import UserError
+from seqjax.errors import Unavailable, UserError
 from seqjax.overrides import apply_overrides, split_overrides
 from seqjax.training.checkpoints import Checkpoints
 from seqjax.training.loop import Training
@@ -338,3 +338,31 @@ def test_the_state_lives_on_the_devices_of_the_mesh(configured, tmp_path):
     config, prepared = configured({"parallel.data": 2})
     state = Training.of_one(config, prepared, tmp_path).state
     assert {len(leaf.devices()) for leaf in jax.tree.leaves(state)} == {2}
+
+
+def test_metrics_that_cannot_be_written_end_a_training_that_is_saved(
+    configured, whole, tmp_path, saved, reported, fill
+):
+    config, prepared = configured()
+
+    class Full(Watched):
+        def _step(self, step, batch):
+            if step == 7:
+                fill(self.runs[0]._writer._lines)
+            super()._step(step, batch)
+
+    # Step 8 is evaluated.
+    with pytest.raises(Unavailable, match=r"metrics\.jsonl: No space left on device"):
+        Full.of_one(config, prepared, tmp_path).run()
+    assert _steps(tmp_path, config)[-1] == 8
+    assert Watched.of_one(config, prepared, tmp_path).run() == "complete"
+    assert reported(tmp_path) == reported(whole[0])
+    assert saved(tmp_path, 13) == saved(whole[0], 13)
+
+
+def test_a_training_goes_on_without_a_folder_for_its_events(configured, tmp_path, caplog):
+    config, prepared = configured({"reporting.tensorboard": True})
+    (tmp_path / "tensorboard").write_text("")
+    assert Watched.of_one(config, prepared, tmp_path).run() == "complete"
+    (warning,) = (r.message for r in caplog.records if r.name.startswith("seqjax"))
+    assert "File exists" in warning

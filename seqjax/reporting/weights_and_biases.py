@@ -1,0 +1,59 @@
+"""A run of Weights & Biases, continued under the same id when the training is."""
+
+import importlib.util
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from seqjax.errors import UserError
+from seqjax.files import absolute, in_bucket
+
+
+def require_wandb(project: str) -> None:
+    """Raises UserError if metrics are to go to a project and wandb is not installed."""
+    if project and importlib.util.find_spec("wandb") is None:
+        raise UserError(
+            f"reporting.wandb_project = {project!r}: needs an extra package:"
+            " pip install 'seqjax[wandb]', or leave it empty"
+        )
+
+
+class WandbRun:
+    """Metrics of a run in a project of W&B."""
+
+    def __init__(self, workdir: Path, project: str, run_config: Mapping[str, Any]):
+        """Begins or continues the run.
+
+        Raises:
+          UserError: there is no valid API key.
+        """
+        import wandb
+
+        id_file = workdir / "wandb_id.txt"
+        if not id_file.exists():
+            id_file.write_text(uuid.uuid4().hex[:8] + "\n")
+        try:
+            self._run = wandb.init(
+                project=project,
+                id=id_file.read_text().strip(),
+                resume="allow",
+                name=absolute(workdir).name,
+                dir=None if in_bucket(workdir) else str(workdir),
+                config=dict(run_config),
+                # A resumed run may differ in fields such as the duration.
+                allow_val_change=True,
+            )
+        except (wandb.errors.UsageError, wandb.errors.AuthenticationError) as error:
+            raise UserError(f"reporting.wandb_project = {project!r}: {error}") from error
+        # W&B's own counter cannot go back to the step of a checkpoint; ours is one more metric.
+        self._run.define_metric("step")
+        self._run.define_metric("*", step_metric="step")
+
+    def write(self, step: int, values: Mapping[str, int | float | str]) -> None:
+        """Adds numbers and strings by name."""
+        self._run.log({"step": step} | dict(values))
+
+    def close(self) -> None:
+        """Waits until all is sent."""
+        self._run.finish()
