@@ -16,10 +16,12 @@ checks what the values may be.
 
 import ml_collections
 
+from seqjax.values import Section
+
 
 def default_config() -> ml_collections.ConfigDict:
     """Returns every field with its default: embedded translation task, small Transformer."""
-    config = ml_collections.ConfigDict()
+    config = Section()
     # What a batch means: 'text_to_text'.
     config.task = "text_to_text"
     # Seed of initialization and dropout, and of the batches where `batching.seed` is -1.
@@ -41,7 +43,7 @@ def default_config() -> ml_collections.ConfigDict:
 
 
 def _data() -> ml_collections.ConfigDict:
-    data = ml_collections.ConfigDict()
+    data = Section()
     # Source of sentence pairs: 'synthetic:translation', 'text', 'tsv', 'jsonl', 'pattern' or
     # 'tfds:NAME'.
     data.corpus = "synthetic:translation"
@@ -100,7 +102,7 @@ def _data() -> ml_collections.ConfigDict:
 
 
 def _tokenizer() -> ml_collections.ConfigDict:
-    tokenizer = ml_collections.ConfigDict()
+    tokenizer = Section()
     # 'unigram' or 'bpe' (SentencePiece), 'word', 'character', 'byte', 'space' (what stands between
     # spaces: phonemes, actions, texts that are tokenized already) or 'decomposed' (characters, an
     # accented one as letter and accent, a Hangul syllable as its letters).
@@ -124,7 +126,7 @@ def _tokenizer() -> ml_collections.ConfigDict:
 
 
 def _batching() -> ml_collections.ConfigDict:
-    batching = ml_collections.ConfigDict()
+    batching = Section()
     # Seed of the order of batches and of subword sampling; -1 takes `seed`.
     batching.seed = -1
     # What bounds a batch: 'tokens' (padded tokens of the longer side) or 'sentences'.
@@ -141,7 +143,7 @@ def _batching() -> ml_collections.ConfigDict:
 
 
 def _model() -> ml_collections.ConfigDict:
-    model = ml_collections.ConfigDict()
+    model = Section()
     # Source and target share one embedding table (needs a joint tokenizer).
     model.share_embeddings = True
     # The output projection is the transposed target embedding.
@@ -158,7 +160,7 @@ def _model() -> ml_collections.ConfigDict:
 
 
 def _stack() -> ml_collections.ConfigDict:
-    stack = ml_collections.ConfigDict()
+    stack = Section()
     # Family: 'elman', 'lstm', 'gru', 'convolutional' or 'transformer'. What one family has of its
     # own means nothing to the others.
     stack.kind = "transformer"
@@ -259,14 +261,14 @@ def _decoder() -> ml_collections.ConfigDict:
 
 
 def _loss() -> ml_collections.ConfigDict:
-    loss = ml_collections.ConfigDict()
+    loss = Section()
     # Share of probability that label smoothing spreads evenly over the vocabulary.
     loss.label_smoothing = 0.1
     return loss
 
 
 def _optimizer() -> ml_collections.ConfigDict:
-    optimizer = ml_collections.ConfigDict()
+    optimizer = Section()
     # 'adam', 'adamw', 'adafactor' or 'sgd'.
     optimizer.kind = "adam"
     # Peak learning rate, reached at the end of warm-up.
@@ -293,7 +295,7 @@ def _optimizer() -> ml_collections.ConfigDict:
 
 
 def _schedule() -> ml_collections.ConfigDict:
-    schedule = ml_collections.ConfigDict()
+    schedule = Section()
     # After warm-up: 'constant', 'inverse_sqrt', 'cosine' or 'linear'.
     schedule.kind = "inverse_sqrt"
     # Linear warm-up from zero (a duration).
@@ -304,7 +306,7 @@ def _schedule() -> ml_collections.ConfigDict:
 
 
 def _train() -> ml_collections.ConfigDict:
-    train = ml_collections.ConfigDict()
+    train = Section()
     # Length of training (a duration, but not a share).
     train.duration = "2000 steps"
     # Early stopping: name of a validation metric ('bleu', 'loss', ...); '' is off.
@@ -315,7 +317,7 @@ def _train() -> ml_collections.ConfigDict:
 
 
 def _evaluation() -> ml_collections.ConfigDict:
-    evaluation = ml_collections.ConfigDict()
+    evaluation = Section()
     # How often the validation split is evaluated while training (a duration).
     evaluation.every = "25%"
     # Translate the validation split and score it too; otherwise loss, perplexity and accuracy only.
@@ -333,7 +335,7 @@ def _evaluation() -> ml_collections.ConfigDict:
 
 
 def _decode() -> ml_collections.ConfigDict:
-    decode = ml_collections.ConfigDict()
+    decode = Section()
     # Hypotheses kept alive; 1 is greedy search.
     decode.beam_size = 4
     # A hypothesis of n tokens scores its log probability over 'gnmt' ((5+n)/6)^a, 'plain' n^a,
@@ -365,7 +367,7 @@ def _decode() -> ml_collections.ConfigDict:
 
 
 def _checkpoint() -> ml_collections.ConfigDict:
-    checkpoint = ml_collections.ConfigDict()
+    checkpoint = Section()
     # How often the state is saved (a duration).
     checkpoint.every = "25%"
     # Newest checkpoints kept.
@@ -378,7 +380,7 @@ def _checkpoint() -> ml_collections.ConfigDict:
 
 
 def _parallel() -> ml_collections.ConfigDict:
-    parallel = ml_collections.ConfigDict()
+    parallel = Section()
     # Devices along each axis of the mesh; one of them may be -1 and takes what the others leave.
     # Every device of `data` and `fsdp` takes some rows of a batch; those of `data` hold the
     # parameters whole, those of `fsdp` a part of each.
@@ -390,7 +392,7 @@ def _parallel() -> ml_collections.ConfigDict:
 
 
 def _reporting() -> ml_collections.ConfigDict:
-    reporting = ml_collections.ConfigDict()
+    reporting = Section()
     # How often training metrics are written (a duration).
     reporting.every = "50 steps"
     # Write TensorBoard events.

@@ -1,24 +1,26 @@
-"""Runs the Python files of experiments.
+"""Runs the Python files of experiments: `configs/` has one for each run, a study one for many.
 
-Under `configs/` lies one file for a run, with variants where it has some; a study
-has one file for many runs, its trials.
+A file is run as `python FILE` would run it: `__file__` is absolute, the files beside it can be
+imported, and its module is in `sys.modules`, though not as `__main__`.
 """
 
 import contextlib
+import hashlib
 import importlib.machinery
 import importlib.util
 import inspect
 import os
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, TypeVar
 
 import ml_collections
 
 from seqjax.errors import UserError, did_you_mean
-from seqjax.fields import conform, flatten, load
+from seqjax.fields import duplicate, load
 from seqjax.files import run_path
 
 _Variant = TypeVar("_Variant")
@@ -40,7 +42,7 @@ def update_stacks(config: ml_collections.ConfigDict, **fields: Any) -> None:
 
 
 def load_config_file(spec: str) -> ml_collections.ConfigDict:
-    """Returns what `get_config()` of a Python file returns.
+    """Returns what `get_config()` of a Python file returns, with its references and placeholders.
 
     Args:
       spec: `'configs/demo.py'`, or with a variant that get_config receives as
@@ -58,11 +60,11 @@ def load_config_file(spec: str) -> ml_collections.ConfigDict:
     takes_variant = bool(inspect.signature(get_config).parameters)
     if variant and not takes_variant:
         raise UserError(f"{path}: has no variants, {variant!r} was given")
-    with mistakes_in(path):
+    with mistakes_in(path), siblings_of(path):
         config = get_config(variant) if variant else get_config()
         if not isinstance(config, ml_collections.ConfigDict):
             raise UserError(f"get_config() returns {type(config).__name__}, expected a ConfigDict")
-        return conform(flatten(config))
+        return duplicate(config)
 
 
 def load_run_config(verb: str, spec: str | None, workdir: str) -> ml_collections.ConfigDict:
@@ -96,11 +98,63 @@ def run_file(path: str, option: str) -> ModuleType:
     if not os.path.isfile(path):
         variants = ", or FILE:VARIANT" if option == "--config" else ""
         raise UserError(f"{option}: no file {path!r}; expected a Python file{variants}")
-    loader = importlib.machinery.SourceFileLoader(Path(path).stem, path)
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
-    with mistakes_in(path):
+    file = os.path.abspath(path)
+    # A name that nothing else has: it may be called as something that is imported elsewhere.
+    name = f"{Path(file).stem}_{hashlib.sha256(file.encode()).hexdigest()[:8]}"
+    loader = _FreshLoader(name, file)
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
+    # Dataclasses, among others, look there for the module that they stand in.
+    sys.modules[name] = module
+    with mistakes_in(path), siblings_of(path):
         loader.exec_module(module)
     return module
+
+
+class _FreshLoader(importlib.machinery.SourceFileLoader):
+    """Compiles the file each time.
+
+    Cached bytecode of an older file would be taken for one of the same size and second.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
+# The folders of the files that were run.
+_FOLDERS: set[str] = set()
+
+
+@contextlib.contextmanager
+def siblings_of(path: str) -> Iterator[None]:
+    """Lets the code of a file import the files beside it, and not those beside another file."""
+    folder = os.path.dirname(os.path.realpath(path))
+    others = _FOLDERS - {folder}
+    _FOLDERS.add(folder)
+    tops = {
+        name
+        for name, module in sys.modules.items()
+        if _folder_of(module) in others
+        and (os.path.isfile(f"{folder}/{name}.py") or os.path.isdir(f"{folder}/{name}"))
+    }
+    hidden = {name: sys.modules[name] for name in sys.modules if name.partition(".")[0] in tops}
+    for name in hidden:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+        if folder not in sys.path:
+            # What it imports later is found, too, and hides nothing.
+            sys.path.append(folder)
+        sys.modules.update(hidden)
+
+
+def _folder_of(module: ModuleType) -> str:
+    """Returns the folder that a module or a package lies in, `''` if it has no file."""
+    paths = list(getattr(module, "__path__", None) or ())
+    return os.path.dirname(paths[0] if paths else getattr(module, "__file__", None) or "")
 
 
 def no_study(found: Any) -> UserError:
@@ -139,6 +193,6 @@ def _mistake(path: str, error: Exception) -> UserError:
     """Tells an exception that a config file raised, with the last line of the file involved."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)]
     files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
-    own = [line for line, file in zip(lines, files, strict=True) if file == path]
+    own = [n for n, file in zip(lines, files, strict=True) if file == os.path.abspath(path)]
     where = f"{path}:{own[-1]}" if own else path
     return UserError(f"{where}: {type(error).__name__}: {' '.join(str(error).split())}")

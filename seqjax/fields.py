@@ -4,6 +4,7 @@ A config has exactly the fields of `seqjax.config.default_config`, each of the d
 text it is a sorted line a field, as a file the JSON of its sections.
 """
 
+import copy
 import difflib
 import json
 import logging
@@ -12,10 +13,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ml_collections
+from ml_collections import config_dict
 
 from seqjax.config import default_config
 from seqjax.errors import UserError
 from seqjax.files import as_path, replace_file
+from seqjax.values import as_held
 
 _LOG = logging.getLogger(__name__)
 
@@ -24,15 +27,23 @@ TYPE_NAMES = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
-    str: "a text",
-    tuple: "a tuple of texts such as 'bleu,chrf'",
+    str: "a string",
+    tuple: "a tuple of strings such as 'bleu,chrf'",
 }
 
 
 def flatten(config: ml_collections.ConfigDict) -> dict[str, Any]:
-    """Returns every field's value by its dotted path, `{'model.encoder.heads': 4, ...}`."""
+    """Returns every field's value by its dotted path, `{'model.encoder.heads': 4, ...}`.
+
+    References are followed; a placeholder without a value is None.
+    """
     flat = {}
-    for name, value in config.items():
+    for name, value in config.items(preserve_field_references=True):
+        if isinstance(value, ml_collections.FieldReference):
+            try:
+                value = value.get()
+            except config_dict.RequiredValueError:
+                value = None
         if isinstance(value, ml_collections.ConfigDict):
             flat.update({f"{name}.{path}": inner for path, inner in flatten(value).items()})
         else:
@@ -86,7 +97,7 @@ def require_known(path: str, value: Any = None) -> None:
     inside = [field[len(path) + 1 :] for field in known if field.startswith(f"{path}.")]
     if inside:
         given = "" if value is None else f" = {value!r}"
-        raise UserError(f"{path}{given}: is a section with the fields {', '.join(inside)}")
+        raise UserError(f"{path}{given}: names a section; choose one of {', '.join(inside)}")
     raise UserError(f"{path}: the config has no such field{_hint(path, known)}")
 
 
@@ -127,9 +138,8 @@ def _nearest_paths(path: str, known: Mapping[str, Any]) -> list[str]:
 def conform(flat: Mapping[str, Any], missing: str = "error") -> ml_collections.ConfigDict:
     """Returns a config of exactly the default's fields and types, holding the values of `flat`.
 
-    Whole numbers are accepted where a number is expected, and lists (from JSON)
-    where a tuple is. Fields that `flat` lacks are an error, or take the default:
-    with `missing='warn'` that is told in the log, with `missing='default'` not.
+    Values are taken as `as_held` takes them. A field that `flat` lacks is an error, or takes its
+    default, with a warning (`missing='warn'`) or without one (`missing='default'`).
 
     Raises:
       UserError: an unknown field, a missing one, or a value of another type.
@@ -141,13 +151,12 @@ def conform(flat: Mapping[str, Any], missing: str = "error") -> ml_collections.C
         if path not in defaults:
             require_known(path, value)
         default = defaults[path]
-        if isinstance(value, list):
-            value = tuple(value)
-        if type(default) is float and type(value) is int:
-            value = float(value)
+        value = as_held(value, type(default))
         items_are_texts = type(value) is not tuple or all(type(item) is str for item in value)
         if type(value) is not type(default) or not items_are_texts:
-            raise UserError(f"{path} = {value!r}: expected {TYPE_NAMES[type(default)]}")
+            left_open = "; the config leaves it open" if value is None else ""
+            expected = f"{TYPE_NAMES[type(default)]}{left_open}"
+            raise UserError(f"{path} = {value!r}: expected {expected}")
         values[path] = value
     config.update_from_flattened_dict(values)
     absent = [path for path in defaults if path not in flat]
@@ -166,6 +175,58 @@ def _before(flat: Mapping[str, Any]) -> dict[str, Any]:
         for stack in ("model.encoder", "model.decoder")
         for name, value in _BEFORE.get(flat.get(f"{stack}.kind"), {}).items()
     }
+
+
+def duplicate(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+    """Returns a copy of a config with references of its own that follow as those of the config do.
+
+    Raises:
+      UserError: see `conform`; a placeholder without a value is none of that yet.
+    """
+    if isinstance(config, ml_collections.FrozenConfigDict):
+        config = config.as_configdict()
+    flat = flatten(config)
+    defaults = flatten(default_config())
+    conform({path: defaults.get(path) if _is_open(config, path) else flat[path] for path in flat})
+    return copy.deepcopy(config)
+
+
+def set_fields(config: ml_collections.ConfigDict, values: Mapping[str, Any]) -> None:
+    """Sets fields that a config has; those that refer to them follow.
+
+    Raises:
+      UserError: a value of another type, or fields that are tied to each other get other values.
+    """
+    for path, value in values.items():
+        section, name = _place(config, path)
+        try:
+            section[name] = value
+        except TypeError as error:
+            raise UserError(
+                f"{path} = {value!r}: expected what the config takes: {error}"
+            ) from error
+    flat = flatten(config)
+    for path, value in values.items():
+        if flat[path] != value:
+            raise UserError(
+                f"{path} = {value!r}: expected {flat[path]!r}, since a reference in the config ties"
+                " it to another field that is set, too"
+            )
+
+
+def _place(config: ml_collections.ConfigDict, path: str) -> tuple[ml_collections.ConfigDict, str]:
+    """Returns the section that has a field, and the field's name there."""
+    *sections, name = path.split(".")
+    for section in sections:
+        config = config[section]
+    return config, name
+
+
+def _is_open(config: ml_collections.ConfigDict, path: str) -> bool:
+    """Returns whether a field is a placeholder without a value."""
+    section, name = _place(config, path)
+    held = dict(section.items(preserve_field_references=True))[name]
+    return isinstance(held, ml_collections.FieldReference) and held.empty()
 
 
 def save(config: ml_collections.ConfigDict, path: str | os.PathLike[str]) -> None:

@@ -39,7 +39,9 @@ _STACK_RULES = {
     "positions": one_of(*_POSITIONS),
     "max_positions": at_least(1),
     "kernel": at_least(1),
-    "max_dilation": where(lambda value: value >= 1 and value.bit_count() == 1, "1, 2, 4, 8, ..."),
+    "max_dilation": where(
+        lambda value: 1 <= value <= 2**30 and value.bit_count() == 1, "1, 2, 4, 8, ... up to 2^30"
+    ),
     "cell_normalization": ANYTHING,
     "forget_bias": where(lambda value: abs(value) <= 100, "a number from -100 to 100"),
     "residual": ANYTHING,

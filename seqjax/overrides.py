@@ -5,14 +5,17 @@ text is expected and no quoting is needed on the command line.
 """
 
 import ast
+import math
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import ml_collections
 
+from seqjax.config import default_config
 from seqjax.errors import UserError
-from seqjax.fields import TYPE_NAMES, flatten, require_known
+from seqjax.fields import TYPE_NAMES, conform, duplicate, flatten, require_known, set_fields
 
 _OVERRIDE = re.compile(r"--?config\.([^=]*)(=.*)?", re.DOTALL)
 
@@ -47,23 +50,66 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[tuple[str
 def apply_overrides(
     config: ml_collections.ConfigDict, overrides: Sequence[tuple[str, str]]
 ) -> None:
-    """Sets each `(path, text)` in the config, the last one of a path wins.
+    """Sets each `(path, text)` in the config; the last one of a path wins.
+
+    Fields that refer to one of them follow (`ConfigDict.get_ref`).
 
     Raises:
-      UserError: an unknown field with the nearest known one, a section, or a text
-        that is not of the field's type.
+      UserError: an unknown field, with the nearest known one; a section; a text that is not of the
+        field's type; or different values for fields that are tied to each other.
     """
+    values = {}
     for path, text in overrides:
         require_known(path, text)
-        config.update_from_flattened_dict({path: _read(path, text, flatten(config)[path])})
+        values[path] = _read(path, text)
+    set_fields(config, values)
 
 
-def _read(path: str, text: str, current: Any) -> Any:
+def overridden(
+    config: ml_collections.ConfigDict, overrides: Sequence[tuple[str, str]]
+) -> ml_collections.ConfigDict:
+    """Returns the config of a run: with overrides, and values in place of references.
+
+    The config that is given stays as it is.
+
+    Raises:
+      UserError: see `duplicate`, `apply_overrides` and `conform`.
+    """
+    config = duplicate(config)
+    apply_overrides(config, overrides)
+    return conform(flatten(config))
+
+
+def _read(path: str, text: str) -> Any:
+    kind = type(flatten(default_config())[path])
     try:
-        return _READERS[type(current)](text)
+        return _READERS[kind](text)
     except (ValueError, SyntaxError):
-        expected = TYPE_NAMES[type(current)]
+        expected = TYPE_NAMES[kind]
         raise UserError(f"{path} = {text!r}: expected {expected}") from None
+    except OverflowError as error:
+        raise UserError(f"{path} = {text!r}: expected {error}") from None
+
+
+def _read_number(text: str) -> float:
+    """Reads a number; one that no float can hold becomes neither infinity nor zero."""
+    value = float(text)
+    if math.isinf(value) and "inf" not in text.lower():
+        raise OverflowError(f"a number of 64 bits, at most {sys.float_info.max:.2g} in size")
+    if value == 0 and re.search("[1-9]", text.lower().partition("e")[0]):
+        raise OverflowError("0 or a number of 64 bits, at least 4.9e-324 in size")
+    return value
+
+
+def _read_whole_number(text: str) -> int:
+    """Reads `8`, `10_000` and `1e4`."""
+    try:
+        return int(text)
+    except ValueError:
+        value = _read_number(text)
+        if not value.is_integer():
+            raise ValueError(text) from None
+        return int(value)
 
 
 def _read_boolean(text: str) -> bool:
@@ -83,4 +129,10 @@ def _read_tuple(text: str) -> tuple[str, ...]:
     return tuple(items)
 
 
-_READERS = {bool: _read_boolean, int: int, float: float, str: str, tuple: _read_tuple}
+_READERS = {
+    bool: _read_boolean,
+    int: _read_whole_number,
+    float: _read_number,
+    str: str,
+    tuple: _read_tuple,
+}

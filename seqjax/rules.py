@@ -6,6 +6,9 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+# The largest whole number on a device.
+_MOST = 2**31 - 1
+
 
 class Rule(NamedTuple):
     """What one field may hold.
@@ -61,13 +64,30 @@ def some_of(*known: str) -> Rule:
 
 
 def at_least(low: int | float) -> Rule:
-    """Returns the rule of a finite number from `low` on."""
-    return Rule(lambda value: low <= value < math.inf, f"at least {low}")
+    """Returns the rule of a finite number from `low` on; whole ones are 32 bits wide."""
+    return Rule(
+        lambda value: low <= value < math.inf and not _is_too_wide(value),
+        f"at least {low}",
+        reason=_bound,
+    )
+
+
+def _is_too_wide(value: Any) -> bool:
+    return isinstance(value, int) and value > _MOST
+
+
+def _not_finite(value: Any) -> str:
+    return "a finite number" if isinstance(value, float) and not math.isfinite(value) else ""
+
+
+def _bound(value: Any) -> str:
+    """Returns the bound that a number is beyond, whatever the field is."""
+    return f"at most {_MOST:,}" if _is_too_wide(value) else _not_finite(value)
 
 
 def between(low: int, high: int) -> Rule:
     """Returns the rule of a number in a range, its ends included."""
-    return Rule(lambda value: low <= value <= high, f"{low} to {high}")
+    return Rule(lambda value: low <= value <= high, f"{low} to {high}", reason=_not_finite)
 
 
 def where(accepts: Callable[[Any], bool], expected: str) -> Rule:
@@ -77,6 +97,8 @@ def where(accepts: Callable[[Any], bool], expected: str) -> Rule:
 
 ANYTHING = where(lambda value: True, "anything")
 FILLED = where(bool, "a text that is not empty")
-POSITIVE = where(lambda value: 0 < value < math.inf, "a number greater than 0")
-PROBABILITY = where(lambda value: 0 <= value < 1, "0 or more and less than 1")
-ALL_OR_SOME = where(lambda value: value == -1 or value >= 1, "at least 1, or -1 for all")
+POSITIVE = Rule(lambda value: 0 < value < math.inf, "a number greater than 0", reason=_bound)
+PROBABILITY = Rule(lambda value: 0 <= value < 1, "0 or more and less than 1", reason=_bound)
+ALL_OR_SOME = Rule(
+    lambda value: value == -1 or 1 <= value <= _MOST, "at least 1, or -1 for all", reason=_bound
+)

@@ -7,6 +7,7 @@ fields that are right by themselves do not fit together. A new field needs a rul
 import math
 import re
 import string
+from collections.abc import Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -16,6 +17,7 @@ from seqjax.errors import UserError, did_you_mean
 from seqjax.fields import conform, flatten, require_known
 from seqjax.files import in_bucket
 from seqjax.model_rules import MODEL_RELATIONS, MODEL_RULES
+from seqjax.overrides import overridden
 from seqjax.rules import (
     ALL_OR_SOME,
     ANYTHING,
@@ -349,6 +351,17 @@ RELATIONS: tuple[Relation, ...] = (
         " {checkpoint.keep_latest} and checkpoint.keep_best = {checkpoint.keep_best}",
     ),
 )
+
+
+def settled(config: ConfigDict, overrides: Sequence[tuple[str, str]] = ()) -> ConfigDict:
+    """Returns `overrides.overridden(config, overrides)`, checked.
+
+    Raises:
+      UserError: see `overridden` and `validate`.
+    """
+    config = overridden(config, overrides)
+    validate(config)
+    return config
 
 
 def validate(config: ConfigDict) -> None:

@@ -65,7 +65,18 @@ def test_relations_name_fields():
     "field", [field for field, v in flatten(default_config()).items() if type(v) is float]
 )
 def test_no_number_may_be_infinite_or_none_at_all(field, value):
-    assert _error(_changed(**{field: value})).startswith(f"{field} = {value!r}: expected ")
+    assert _error(_changed(**{field: value})) == f"{field} = {value!r}: expected a finite number"
+
+
+@pytest.mark.parametrize(
+    "field", [field for field, v in flatten(default_config()).items() if type(v) is int]
+)
+def test_no_whole_number_is_wider_than_the_device_counts(field):
+    error = _error(_changed(**{field: 2**40}))
+    assert error.startswith(f"{field} = {2**40}: expected ")
+    bounded = ("seed", "batching.s", "decode.shapes", "decode.max_length_", "model")
+    if not field.startswith(bounded):
+        assert error.endswith(": expected at most 2,147,483,647")
 
 
 def _edges():
@@ -504,7 +515,10 @@ def test_what_fits_together_is_accepted(changes):
 
 
 def test_types_are_checked_where_a_config_was_set_past_its_own_checks():
-    assert _error(_changed(seed=None)) == "seed = None: expected a whole number"
+    assert (
+        _error(_changed(seed=None))
+        == "seed = None: expected a whole number; the config leaves it open"
+    )
     assert _error(_changed(seed=True)) == "seed = True: expected a whole number"
 
 

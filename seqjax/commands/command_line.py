@@ -25,10 +25,10 @@ from ml_collections import ConfigDict
 
 from seqjax.config_files import load_config_file, load_run_config
 from seqjax.errors import Unavailable, UserError, did_you_mean, passes
-from seqjax.overrides import apply_overrides, split_overrides
+from seqjax.overrides import split_overrides
 from seqjax.parallel.host_memory import restart_with_own_allocator
 from seqjax.parallel.processes import Processes, joined
-from seqjax.validation import validate
+from seqjax.validation import settled
 
 # Exit codes besides 0: a user's mistake, and what a shell reports for the two signals.
 _MISTAKE = 2
@@ -140,7 +140,7 @@ def _run(argv: list[str]) -> int:
         work = functools.partial(getattr(module, f"run_{several[0]}"), arguments, configs)
     else:
         config = load_run_config(name, getattr(arguments, "config", None), arguments.workdir)
-        work = functools.partial(module.run, arguments, _checked(config, overrides))
+        work = functools.partial(module.run, arguments, settled(config, overrides))
     if name not in _COMPUTING:
         return work()
     processes = Processes(arguments.processes, arguments.process, arguments.coordinator)
@@ -228,12 +228,6 @@ def _add_processes(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _checked(config: ConfigDict, overrides: Sequence[tuple[str, str]]) -> ConfigDict:
-    apply_overrides(config, overrides)
-    validate(config)
-    return config
-
-
 def _load_several(
     verb: str,
     options: Sequence[str],
@@ -259,4 +253,4 @@ def _load_several(
         configs = {name: load_config_file(f"{arguments.config}:{name}") for name in names}
     else:
         raise UserError("--together needs --config=FILE, whose variants it names")
-    return {name: _checked(config, overrides) for name, config in configs.items()}
+    return {name: settled(config, overrides) for name, config in configs.items()}

@@ -17,14 +17,13 @@ import seqjax
 from seqjax.config_files import load_run_config
 from seqjax.errors import UserError
 from seqjax.files import check_run_path, in_bucket, replace_file
-from seqjax.overrides import apply_overrides
 from seqjax.parallel.catalog import find_devices
 from seqjax.studies.search import Search
 from seqjax.studies.study_files import load_study
 from seqjax.studies.trial_group import check_vectorize
 from seqjax.submission import cloud, kubernetes, local, slurm, tpu
 from seqjax.submission.job import Job, Submission, has_password
-from seqjax.validation import validate
+from seqjax.validation import settled
 
 HELP = (
     "Writes the files of a job that trains a config, or sweeps a study, shows them, and submits"
@@ -232,9 +231,7 @@ def _job(
             more.append(f"--workers={arguments.workers}")
         command = ("sweep", f"--study={file}", f"--workdir={workdir}", *more, *options)
     else:
-        configs = [load_run_config("submit", arguments.config, workdir)]
-        apply_overrides(configs[0], overrides)
-        validate(configs[0])
+        configs = [settled(load_run_config("submit", arguments.config, workdir), overrides)]
         chosen = []
         if arguments.config:
             chosen = [f"--config={_inside(arguments.config, 'config', here, scheduler)}"]

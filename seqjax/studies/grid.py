@@ -21,7 +21,7 @@ import ml_collections
 
 from seqjax.config import default_config
 from seqjax.errors import UserError
-from seqjax.fields import conform, differing, flatten
+from seqjax.fields import differing, duplicate, flatten, set_fields
 from seqjax.studies.space import Domain, check_space
 from seqjax.validation import check_value
 
@@ -97,9 +97,8 @@ def trials(
         raise UserError("trials: expected at least one change")
     configs = []
     for change in changes:
-        config = conform(flatten(base))
-        checked = {field: check_value(field, value) for field, value in change.items()}
-        config.update_from_flattened_dict(checked)
+        config = duplicate(base)
+        set_fields(config, {field: check_value(field, value) for field, value in change.items()})
         configs.append(config)
     fields = list(dict.fromkeys(field for change in changes for field in change))
     return dict(zip(_names(configs, fields), configs, strict=True))

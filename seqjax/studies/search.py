@@ -11,13 +11,14 @@ from seqjax.config import default_config
 from seqjax.duration import parse_duration
 from seqjax.errors import UserError, did_you_mean
 from seqjax.evaluation.metrics import best_is_higher
-from seqjax.fields import conform, flatten
-from seqjax.overrides import apply_overrides
+from seqjax.fields import flatten
+from seqjax.overrides import apply_overrides, overridden
 from seqjax.studies.grid import Change, product, sample
 from seqjax.studies.space import Domain, check_space
 from seqjax.studies.study import Job, Overrides, as_options, check_report
 from seqjax.studies.trial import Trial
-from seqjax.validation import RULES, validate
+from seqjax.validation import RULES, settled, validate
+from seqjax.values import plain
 
 _SAMPLERS = ("tpe", "random", "grid")
 _PRUNERS = ("none", "median", "hyperband")
@@ -73,6 +74,9 @@ class Search:
             _check_word(field, getattr(self, field), known)
         _check_word("direction", self.direction, ("", *_DIRECTIONS))
         least = 0 if self.sampler == "grid" else 1
+        for field in ("trials", "startup", "seed"):
+            # A frozen dataclass has no other way to complete itself.
+            object.__setattr__(self, field, plain(getattr(self, field)))
         if type(self.trials) is not int or self.trials < least:
             raise UserError(f"trials = {self.trials!r}: expected a whole number, at least {least}")
         if type(self.startup) is not int or self.startup < 1:
@@ -137,9 +141,7 @@ class Search:
         for field, text in overrides:
             if field in self.space:
                 raise UserError(f"--config.{field}={text}: this field is searched")
-        config = conform(flatten(self.base))
-        apply_overrides(config, overrides)
-        validate(config)
+        config = settled(self.base, overrides)
         if parse_duration(config.evaluation.every)[0] == 0:
             raise UserError(
                 f"evaluation.every = {config.evaluation.every!r}: expected more than 0, since the"
@@ -155,16 +157,15 @@ class Search:
 
     def jobs(self, path: str, overrides: Overrides) -> dict[str, Job]:
         """Returns the trials that are known; see `AnyStudy`."""
-        config = self.config(overrides)
+        self.config(overrides)
         pairs = zip(self.names, self.points(), strict=False)
-        return {name: self.job(path, name, point, config, overrides) for name, point in pairs}
+        return {name: self.job(path, name, point, overrides) for name, point in pairs}
 
     def job(
         self,
         path: str,
         name: str,
         point: Mapping[str, Any],
-        config: ml_collections.ConfigDict,
         overrides: Overrides,
     ) -> Job:
         """Returns the trial at a point; whether its values fit together shows when it runs.
@@ -173,13 +174,12 @@ class Search:
           path: the study's file.
           name: that of the trial.
           point: the value of each field in the space.
-          config: what `config(overrides)` returned.
           overrides: those of the command line.
         """
-        changed = conform(flatten(config))
-        changed.update_from_flattened_dict(conform_point(point))
-        options = as_options([(field, str(value)) for field, value in point.items()])
-        return Job(name, changed, path, (*options, *as_options(overrides)), dict(point))
+        searched = [(field, str(value)) for field, value in point.items()]
+        changed = overridden(self.base, [*searched, *overrides])
+        options = as_options([*searched, *overrides])
+        return Job(name, changed, path, options, dict(point))
 
     def value(self, trial: Trial) -> float | None:
         """Returns the best value of the objective while the trial was trained."""
@@ -199,12 +199,6 @@ class Search:
             "space": {field: str(domain) for field, domain in self.space.items()},
             "config": flatten(self.config(overrides)),
         }
-
-
-def conform_point(point: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the values of fields as a config holds them."""
-    whole = flatten(conform(point, missing="default"))
-    return {field: whole[field] for field in point}
 
 
 def _check_word(field: str, word: str, known: tuple[str, ...]) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from seqjax.errors import UserError
 from seqjax.validation import check_value
+from seqjax.values import plain
 
 if TYPE_CHECKING:
     import optuna
@@ -186,22 +187,22 @@ class Choice:
 
 def uniform(low: float, high: float) -> Reals:
     """Returns the numbers from low to high."""
-    return Reals(low, high)
+    return Reals(plain(low), plain(high))
 
 
 def log_uniform(low: float, high: float) -> Reals:
     """Returns the numbers from low to high whose logarithms are uniform: learning rates."""
-    return Reals(low, high, log=True)
+    return Reals(plain(low), plain(high), log=True)
 
 
 def integers(low: int, high: int, step: int = 1) -> Integers:
     """Returns the whole numbers from low to high, both included."""
-    return Integers(low, high, step)
+    return Integers(plain(low), plain(high), plain(step))
 
 
 def choice(*values: Any) -> Choice:
     """Returns the values given."""
-    return Choice(values)
+    return Choice(plain(values))
 
 
 def domain_of(values: Sequence[Any]) -> Domain:

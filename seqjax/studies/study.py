@@ -13,11 +13,11 @@ from seqjax.config import default_config
 from seqjax.config_files import choose_variant
 from seqjax.errors import UserError, did_you_mean
 from seqjax.evaluation.metrics import best_is_higher
-from seqjax.fields import conform, differing, flatten
+from seqjax.fields import differing
 from seqjax.overrides import apply_overrides
 from seqjax.studies.grid import differences
 from seqjax.studies.trial import Trial
-from seqjax.validation import METRICS, TRANSLATION_METRICS, validate
+from seqjax.validation import METRICS, TRANSLATION_METRICS, settled
 
 Overrides = Sequence[tuple[str, str]]
 
@@ -223,9 +223,7 @@ class Study:
         configs = {}
         for name, config in self.trials.items():
             try:
-                configs[name] = conform(flatten(config))
-                apply_overrides(configs[name], overrides)
-                validate(configs[name])
+                configs[name] = settled(config, overrides)
             except UserError as error:
                 raise UserError(f"trial {name!r}: {error}") from error
         return configs

@@ -1,6 +1,6 @@
 """Reads the files of studies."""
 
-from seqjax.config_files import mistakes_in, no_study, run_file
+from seqjax.config_files import mistakes_in, no_study, run_file, siblings_of
 from seqjax.errors import UserError
 from seqjax.studies.search import Search
 from seqjax.studies.study import Study
@@ -15,7 +15,7 @@ def load_study(path: str) -> Study | Search:
     module = run_file(path, "--study")
     if not callable(getattr(module, "get_study", None)):
         raise UserError(f"{path}: has no function get_study()")
-    with mistakes_in(path):
+    with mistakes_in(path), siblings_of(path):
         study = module.get_study()
         if not isinstance(study, Study | Search):
             raise no_study(study)

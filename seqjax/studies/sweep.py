@@ -92,7 +92,6 @@ class Sweep:
         self._lost_after = lost_after
         # The trials of a search are drawn one after the other.
         self._vectorize = "off" if isinstance(study, Search) else vectorize
-        self._base = study.config(overrides) if isinstance(study, Search) else None
         self._standings: dict[str, Standing] = {}
         self._names: Sequence[str] = study.names
         self._seats: dict[concurrent.futures.Future, list[_Seat]] = {}
@@ -359,13 +358,14 @@ class Sweep:
 
     def _know(self, name: str, point: Mapping[str, Any]) -> None:
         if name not in self.jobs:
-            job = self.study.job(self._path, name, point, self._base, self._overrides)
+            job = self.study.job(self._path, name, point, self._overrides)
             self.jobs[name] = job
 
     def _recorded(self, name: str) -> Trial:
         """Returns what is known of a trial, here or in the storage."""
         trial, standing = self.trial(name).recorded(), self._standing(name)
-        if trial.done or not standing.record or not (self._storage or self._base):
+        stored = bool(self._storage) or isinstance(self.study, Search)
+        if trial.done or not standing.record or not stored:
             return trial
         return as_trial(standing.record)
 

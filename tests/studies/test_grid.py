@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from seqjax.config import default_config
@@ -19,6 +20,24 @@ def test_a_sweep_is_a_change_for_each_value_of_the_fields_type():
     assert sweep(_RATE, [1, 0.5]) == [{_RATE: 1.0}, {_RATE: 0.5}]
     assert isinstance(sweep(_RATE, [1])[0][_RATE], float)
     assert sweep(_SEED, range(2)) == [{_SEED: 0}, {_SEED: 1}]
+
+
+def test_numbers_of_numpy_are_taken():
+    found = sweep(_RATE, np.logspace(-4, -2, 3))
+    assert repr(found) == repr([{_RATE: rate} for rate in (0.0001, 0.001, 0.01)])
+    assert repr(sweep(_RATE, np.float32([0.1]))) == repr([{_RATE: 0.1}])
+    assert repr(sweep(_SEED, np.arange(2))) == repr([{_SEED: 0}, {_SEED: 1}])
+    assert sweep("evaluation.metrics", [np.array(["bleu"])]) == [{"evaluation.metrics": ("bleu",)}]
+    with pytest.raises(UserError, match="seed = 0.5: expected a whole number"):
+        sweep(_SEED, np.array([0.5]))
+
+
+def test_fields_that_refer_to_others_follow_them():
+    base = default_config()
+    base.model.decoder.width = base.model.encoder.get_ref("width")
+    found = trials(base, sweep("model.encoder.width", [64, 128]))
+    assert [config.model.decoder.width for config in found.values()] == [64, 128]
+    assert base.model.decoder.width == 256
 
 
 def test_a_product_combines_and_its_last_list_varies_fastest():

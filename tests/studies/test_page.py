@@ -64,11 +64,10 @@ def page(tmp_path):
 def _search(count, trial):
     space = {_RATE: log_uniform(1e-4, 1e-1), _TRAIN: choice("dot", "a<b")}
     search = Search("Rates & more", default_config(), space, "loss", trials=count)
-    config = search.config([])
     results = []
     for number, name in enumerate(search.names):
         point = {_RATE: 10 ** (-4 + 3 * number / count), _TRAIN: ("dot", "a<b")[number % 2]}
-        job = search.job("study.py", name, point, config, [])
+        job = search.job("study.py", name, point, [])
         results.append(Result(job, trial(number), search.value(trial(number))))
     return search, results, space
 

@@ -124,3 +124,14 @@ def test_a_search_is_the_same_while_it_draws_from_the_same():
 def test_its_variants_are_none():
     assert _search().variant("") == default_config()
     assert _error(_search().variant, "trial-0001").startswith("no variant 'trial-0001': a search")
+
+
+def test_fields_that_refer_to_searched_ones_follow_them():
+    base = default_config()
+    base.model.decoder.width = base.model.encoder.get_ref("width")
+    search = Search(
+        "widths", base, {"model.encoder.width": choice(64, 128)}, "loss", sampler="grid"
+    )
+    jobs = search.jobs("study.py", [])
+    assert [job.config.model.decoder.width for job in jobs.values()] == [64, 128]
+    assert base.model.encoder.width == 256

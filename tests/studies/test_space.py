@@ -1,6 +1,7 @@
 import math
 import random
 
+import numpy as np
 import pytest
 
 from seqjax.errors import UserError
@@ -60,7 +61,7 @@ def test_what_is_no_domain_is_told(make, message):
     [
         ({}, "the space is empty: expected at least one field"),
         ({"optimizer.rate": uniform(0, 1)}, "optimizer.rate: the config has no such field"),
-        ({"model.encoder": choice(1)}, "model.encoder = 1: is a section with the fields "),
+        ({"model.encoder": choice(1)}, "model.encoder = 1: names a section; choose one of "),
         ({"seed": uniform(0.0, 9.0)}, "seed = 0.0: expected a whole number"),
         ({"model.encoder.dropout": uniform(0, 1)}, "model.encoder.dropout = 1.0: expected 0 or"),
         ({"model.encoder.layers": integers(0, 2)}, "model.encoder.layers = 0: expected at least"),
@@ -76,3 +77,18 @@ def test_a_space_is_checked_against_the_config(space, message):
 
 def test_a_number_may_be_whole():
     check_space({"optimizer.learning_rate": choice(1, 0.5), "model.encoder.width": choice(64)})
+
+
+def test_numbers_of_numpy_become_pythons_own():
+    domains = [
+        uniform(np.float32(0.1), np.int64(1)),
+        log_uniform(*np.array([0.5, 2.0])),
+        integers(np.int64(1), np.int32(4), np.uint8(3)),
+        choice(np.int64(1), np.float32(0.1), np.str_("a"), np.bool_(True), np.array(["b"])),
+    ]
+    assert list(map(str, domains)) == [
+        "uniform(0.1, 1)",
+        "log_uniform(0.5, 2.0)",
+        "integers(1, 4, step=3)",
+        "choice(1, 0.1, 'a', True, ('b',))",
+    ]

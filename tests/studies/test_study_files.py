@@ -64,3 +64,25 @@ def test_mistakes_in_a_file_are_told_in_one_line_with_their_place(text, message,
 def test_no_file_is_told(tmp_path):
     message = _error(load_study, str(tmp_path / "none.py"))
     assert message == f"--study: no file '{tmp_path / 'none.py'}'; expected a Python file"
+
+
+def test_a_study_knows_its_own_folder_wherever_it_is_called_from(tmp_path, monkeypatch):
+    text = (
+        "from __future__ import annotations\n"
+        + "import dataclasses, pathlib\n"
+        + "from base import LAYERS\n"
+        + _FILE.replace("trial(6)", "trial(Size().layers)")
+        + "@dataclasses.dataclass\n"
+        + "class Size:\n"
+        + "    layers: int = LAYERS\n"
+        + "assert pathlib.Path(__file__).parents[2].name\n"
+    )
+    folder = tmp_path / "studies" / "depth"
+    folder.mkdir(parents=True)
+    (folder / "base.py").write_text("LAYERS = 7\n")
+    _write(folder, text)
+    monkeypatch.chdir(folder.parent)
+    study = load_study("depth/study.py")
+    assert study.trials["deep-6"].model.encoder.layers == 7
+    job = study.jobs("depth/study.py", [("model.encoder.layers", "5")])["deep-6"]
+    assert job.config.model.encoder.layers == 5
