@@ -25,6 +25,12 @@ class Rule(NamedTuple):
     known: tuple[str, ...] = ()
     reason: Callable[[Any], str] = lambda value: ""
 
+    def told(self, value: Any) -> str:
+        """Returns what is expected in place of a wrong value."""
+        if isinstance(value, float) and not math.isfinite(value):
+            return "a finite number"
+        return self.reason(value) or self.expected
+
 
 class Relation(NamedTuple):
     """A condition between fields: the field that is named, whether it holds, what is expected.
@@ -76,18 +82,13 @@ def _is_too_wide(value: Any) -> bool:
     return isinstance(value, int) and value > _MOST
 
 
-def _not_finite(value: Any) -> str:
-    return "a finite number" if isinstance(value, float) and not math.isfinite(value) else ""
-
-
 def _bound(value: Any) -> str:
-    """Returns the bound that a number is beyond, whatever the field is."""
-    return f"at most {_MOST:,}" if _is_too_wide(value) else _not_finite(value)
+    return f"at most {_MOST:,}" if _is_too_wide(value) else ""
 
 
 def between(low: int, high: int) -> Rule:
     """Returns the rule of a number in a range, its ends included."""
-    return Rule(lambda value: low <= value <= high, f"{low} to {high}", reason=_not_finite)
+    return Rule(lambda value: low <= value <= high, f"{low} to {high}")
 
 
 def where(accepts: Callable[[Any], bool], expected: str) -> Rule:
@@ -97,8 +98,8 @@ def where(accepts: Callable[[Any], bool], expected: str) -> Rule:
 
 ANYTHING = where(lambda value: True, "anything")
 FILLED = where(bool, "a text that is not empty")
-POSITIVE = Rule(lambda value: 0 < value < math.inf, "a number greater than 0", reason=_bound)
-PROBABILITY = Rule(lambda value: 0 <= value < 1, "0 or more and less than 1", reason=_bound)
+POSITIVE = where(lambda value: 0 < value < math.inf, "a number greater than 0")
+PROBABILITY = where(lambda value: 0 <= value < 1, "0 or more and less than 1")
 ALL_OR_SOME = Rule(
     lambda value: value == -1 or 1 <= value <= _MOST, "at least 1, or -1 for all", reason=_bound
 )

@@ -397,9 +397,7 @@ def _check_rule(field: str, value: Any) -> None:
     if not rule.accepts(value):
         unknown = [item for item in _items(value) if item not in rule.known]
         hint = did_you_mean(unknown[0], rule.known) if unknown and rule.known else ""
-        raise UserError(
-            f"{field} = {value!r}: expected {rule.reason(value) or rule.expected}{hint}"
-        )
+        raise UserError(f"{field} = {value!r}: expected {rule.told(value)}{hint}")
 
 
 def _items(value: Any) -> tuple[Any, ...]:
