@@ -12,7 +12,7 @@ import ml_collections
 
 from seqjax.errors import UserError
 from seqjax.fields import save
-from seqjax.files import run_path
+from seqjax.files import in_bucket, run_path
 from seqjax.parallel.processes import is_first
 from seqjax.reporting.weights_and_biases import require_wandb
 from seqjax.stages import say
@@ -82,9 +82,11 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
     workdir = run_path(arguments.workdir)
     with _claimed({workdir: config}):
         prepared = prepare(config, workdir)
-        _write_down(config, workdir)
+        # Refuses what cannot be continued: nothing may have been written until then.
+        training = Training.of_one(config, prepared, workdir)
+        _write_down(config, workdir, prepared)
         say(_summary(prepared))
-        return _finish(Training.of_one(config, prepared, workdir), workdir, "")
+        return _finish(training, workdir, "")
 
 
 def run_together(
@@ -95,7 +97,6 @@ def run_together(
     Returns:
       What `run` returns, or 1 when some diverged: they are told on standard output, as JSON.
     """
-    from seqjax.data.tokenizer import save_tokenizers
     from seqjax.training.loop import Training
     from seqjax.training.population import shared_mesh
     from seqjax.training.preparation import prepare
@@ -110,13 +111,11 @@ def run_together(
         prepared = prepare(configs[first], workdir / first)
         prepared = prepared._replace(mesh=shared_mesh(prepared.mesh, len(configs)))
         population, reason = _population(configs, prepared, arguments.members, workdir / first)
+        training = Training.of_several(configs, population, prepared, workdir)
         for name, config in configs.items():
-            if not has_checkpoint(workdir / name):
-                save_tokenizers(prepared.tokenizers, workdir / name / "tokenizer")
-            _write_down(config, workdir / name, members=population.way)
+            _write_down(config, workdir / name, prepared, members=population.way)
         say(_summary(prepared))
         say(f"{len(configs)} runs as one program: {', '.join(configs)}{reason}")
-        training = Training.of_several(configs, population, prepared, workdir)
         code = _finish(training, workdir, f" --together={','.join(configs)}")
     failed = {run.name: run.failure for run in training.runs if run.failure}
     if failed:
@@ -147,25 +146,48 @@ def _population(
 
 @contextlib.contextmanager
 def _claimed(configs: Mapping[Path, ml_collections.ConfigDict]) -> Iterator[None]:
-    """Makes run directories and holds them, or refuses those that are another run's."""
+    """Makes run directories and holds them, or refuses those that are another run's.
+
+    Folders that are still empty at the end go again.
+    """
     from seqjax.training.run_lock import locked
     from seqjax.training.trained import refuse_changes
 
     with contextlib.ExitStack() as stack:
         for workdir, config in configs.items():
-            workdir.mkdir(parents=True, exist_ok=True)
             if is_first():
+                stack.enter_context(_made(workdir))
                 stack.enter_context(locked(workdir))
             if has_checkpoint(workdir):
                 refuse_changes(config, workdir, _IDENTITY, "choose a new --workdir")
         yield
 
 
-def _write_down(config: ml_collections.ConfigDict, workdir: Path, **facts: str) -> None:
+@contextlib.contextmanager
+def _made(workdir: Path) -> Iterator[None]:
+    """Makes a folder; afterwards removes it, and those above that were made for it, if empty."""
+    folders = [] if in_bucket(workdir) else [workdir, *workdir.parents]
+    new = [folder for folder in folders if not folder.exists()]
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        yield
+    finally:
+        # A folder that is in use cannot be removed.
+        with contextlib.suppress(OSError):
+            for folder in new:
+                folder.rmdir()
+
+
+def _write_down(
+    config: ml_collections.ConfigDict, workdir: Path, prepared: "Prepared", **facts: str
+) -> None:
     """Writes what a run is and what it runs on."""
+    from seqjax.data.tokenizer import save_tokenizers
     from seqjax.reporting.environment import record_environment
 
     if is_first():
+        if not has_checkpoint(workdir):
+            save_tokenizers(prepared.tokenizers, workdir / "tokenizer")
         save(config, workdir / "config.json")
     record_environment(workdir, facts)
 

@@ -1,5 +1,7 @@
 """Evaluation of a whole split: every example once, in loss and in text."""
 
+import hashlib
+import json
 import math
 import time
 from collections.abc import Callable
@@ -48,6 +50,8 @@ class Evaluator:
         pairs = [corpus[i] for i in range(self.count)]
         self.sources = [pair.source for pair in pairs]
         self.references = [pair.target for pair in pairs]
+        # Equal if what is scored is.
+        self.digest = _digest([self.sources, self.references])
         self.plan = evaluation_plan(
             self.tokenized.source_lengths[: self.count],
             self.tokenized.target_lengths[: self.count],
@@ -108,6 +112,10 @@ class Evaluator:
             "perplexity": math.exp(min(loss, 700.0)),
             "accuracy": 100.0 * sums["correct"] / sums["tokens"],
         }
+
+
+def _digest(texts: list[list[str]]) -> str:
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:16]
 
 
 def _add(sums: dict[str, float], found: dict[str, jax.Array]) -> None:

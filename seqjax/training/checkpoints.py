@@ -5,9 +5,6 @@ import functools
 import json
 import logging
 import math
-import os
-import re
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,64 +18,131 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from seqjax.errors import Unavailable, UserError, passes, told
 from seqjax.evaluation.metrics import best_is_higher
 from seqjax.files import absolute, in_bucket, replace_file, run_path
+from seqjax.literal_paths import take_paths_literally
 from seqjax.parallel.processes import barrier, is_first
+from seqjax.training.checkpoint_errors import hush_late_reads, in_one_line, is_damage, underlying
+from seqjax.training.measured import Measured, changes
 from seqjax.training.state import TrainState
 
 log = logging.getLogger(__name__)
+
+_ITEMS = ("params", "optimizer", "average", "clock")
+# Under this name metrics hold what they were measured on.
+_MEASURED = "measured"
 
 
 class Checkpoints:
     """The folder `checkpoints/` of a run, one subfolder for each saved step.
 
     A checkpoint has the items `params`, `optimizer`, `clock` (what the loop must remember besides
-    arrays, as JSON) and, where a moving average is kept, `average`. Evaluation reads the last, or
+    arrays, as JSON) and, if a moving average is kept, `average`. Evaluation reads the last, or
     else the first.
+
+    Until the first save, or `open`, nothing in the folder is changed.
+
+    Attributes:
+      measured: what the metrics to come are measured on; 'best' compares with these only.
     """
 
     def __init__(
         self, workdir: str | Path, config: ml_collections.ConfigDict, read_only: bool = False
     ):
-        """Opens the folder; with `read_only`, while a training may be writing to it.
+        """Finds the folder; with `read_only` another process may be training there.
 
         Raises:
-          UserError: the folder does not exist and must not be made.
+          UserError: with `read_only`, there is no folder, or it holds damaged metrics.
         """
         self.directory = absolute(run_path(workdir)) / "checkpoints"
         self.metric = config.best_metric
-        # The step whose state a training goes on from.
+        self.measured: Measured = {}
+        # The step whose state a training continues from.
         self._restored = -1
+        self._config, self._read_only = config, read_only
+        self._damaged: dict[int, str] = {}
         self.sign = 1.0 if best_is_higher(self.metric) else -1.0
-        _hush_late_reads()
-        if read_only and not self.directory.is_dir():
-            raise UserError(f"no checkpoint in {self.directory}: train first")
-        if is_first():
-            _forget_unreadable_metrics(self.directory, read_only)
-        barrier("unreadable metrics are set aside")
+        hush_late_reads()
+        take_paths_literally()
+        if read_only:
+            if not self.directory.is_dir():
+                raise UserError(f"no checkpoint in {self.directory}: train first")
+            _check_metrics(self.directory)
+            self.measured = self._last_measured()
+
+    @functools.cached_property
+    def manager(self) -> ocp.CheckpointManager:
+        """Orbax' view of the folder, with metrics; for a training it makes the folder usable."""
+        if not self._read_only:
+            self._repair()
         policy = preservation_policy.AnyPreservationPolicy(
             [
-                preservation_policy.LatestN(config.keep_latest),
+                preservation_policy.LatestN(self._config.keep_latest),
                 preservation_policy.BestN(
                     get_metric_fn=self._rank,
-                    n=config.keep_best,
+                    n=self._config.keep_best,
                     keep_checkpoints_without_metrics=False,
                 ),
             ]
         )
-        self.manager = ocp.CheckpointManager(
+        return ocp.CheckpointManager(
             self.directory,
-            item_names=("params", "optimizer", "average", "clock"),
+            item_names=_ITEMS,
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=policy,
                 best_fn=self._rank,
-                create=not read_only,
+                create=not self._read_only,
                 # What looks abandoned may be a checkpoint that is being written.
-                cleanup_tmp_directories=not read_only,
+                cleanup_tmp_directories=not self._read_only,
             ),
         )
 
+    @functools.cached_property
+    def _reader(self) -> ocp.CheckpointManager | None:
+        """The same without metrics, which changes nothing; None if there is no folder."""
+        if not self.directory.is_dir():
+            return None
+        options = ocp.CheckpointManagerOptions(
+            create=False, cleanup_tmp_directories=False, lightweight_initialize=True
+        )
+        return ocp.CheckpointManager(self.directory, item_names=_ITEMS, options=options)
+
+    @property
+    def _current(self) -> ocp.CheckpointManager | None:
+        opened = self._read_only or "manager" in self.__dict__
+        return self.manager if opened else self._reader
+
+    def open(self) -> None:
+        """Prepares the folder for saving: sets aside what is damaged, deletes what is unfinished.
+
+        All processes must call it.
+        """
+        _ = self.manager
+
+    def _repair(self) -> None:
+        # All have read before anything changes.
+        barrier("checkpoints are read")
+        if reader := self.__dict__.pop("_reader", None):
+            reader.close()
+        if is_first():
+            for step in self._damaged:
+                folder = self.directory / str(step)
+                folder.rename(folder.with_name(f"damaged-{step}-{time.time_ns()}"))
+            _set_metrics_aside(self.directory)
+        self._damaged = {}
+        barrier("what is damaged is set aside")
+
     def _rank(self, metrics: dict) -> float:
+        """Returns how good a checkpoint is; one that was measured otherwise does not count."""
         value = metrics.get(self.metric, math.nan)
-        return -math.inf if math.isnan(value) else self.sign * value
+        other = changes(self.metric, metrics.get(_MEASURED, {}), self.measured)
+        return -math.inf if math.isnan(value) or other else self.sign * value
+
+    def _last_measured(self) -> Measured:
+        """Returns what the newest metrics were measured on."""
+        for step in reversed(self.steps()):
+            metrics = self.manager.metrics(step) or {}
+            if self.metric in metrics:
+                return metrics.get(_MEASURED, {})
+        return {}
 
     def save(self, state: TrainState, clock: dict, metrics: dict[str, float] | None) -> None:
         """Saves in the background, with the metrics of an evaluation at the same step, if any.
@@ -90,12 +154,14 @@ class Checkpoints:
           Unavailable: the disk is full, or the network is away; also raised by what comes later.
         """
         step = int(state.step)
+        if metrics:
+            metrics = metrics | {_MEASURED: dict(self.measured)}
         if step == self._restored:
             self._complete(step, clock, metrics)
             return
         arrays = {name: ocp.args.StandardSave(tree) for name, tree in _arrays(state).items()}
         with self._told():
-            if step in self.steps():
+            if step in self.manager.all_steps():
                 self.manager.delete(step)
             self.manager.save(
                 step,
@@ -106,6 +172,7 @@ class Checkpoints:
 
     def _complete(self, step: int, clock: dict, metrics: dict[str, float] | None) -> None:
         """Adds metrics to a checkpoint, and then the clock that knows of them."""
+        self.open()
         if is_first():
             folder = self.directory / str(step)
             if metrics and (in_bucket(folder) or (folder / "metrics").exists()):
@@ -126,29 +193,30 @@ class Checkpoints:
         try:
             yield
         except Exception as error:
-            if passes(_underlying(error)):
-                message = f"{self.directory}: the checkpoint can't be saved now: {_line(error)}"
+            if passes(underlying(error)):
+                message = (
+                    f"{self.directory}: the checkpoint can't be saved now: {in_one_line(error)}"
+                )
                 raise Unavailable(message) from error
             raise
 
     def restore(self, like: TrainState, last: int | None = None) -> tuple[TrainState, dict] | None:
         """Returns the newest state and clock that can be read whole, or None.
 
-        With `last`, none of a later step is looked at. `like` gives structure, shapes and
-        shardings. A damaged checkpoint is set aside with a warning that names it, where an older
-        one can be read.
+        With `last`, no later step is considered. `like` gives structure, shapes and shardings. A
+        damaged checkpoint is skipped with a warning that names it if an older one can be read;
+        `open` sets it aside, since the run will save that step again.
 
         Raises:
           UserError: there are checkpoints, but none can be read, or the disk or the memory fails
-            (`Unavailable`, where that may pass): a training is not begun anew for that, nor is a
-            checkpoint set aside.
+            (`Unavailable`, if that may pass): a training is not begun anew for that.
         """
-        damaged: list[tuple[int, str]] = []
+        damaged: dict[int, str] = {}
         for step in reversed(self.steps()):
             if last is not None and step > last:
                 continue
             try:
-                restored = self.manager.restore(
+                restored = self._current.restore(
                     step,
                     args=ocp.args.Composite(
                         clock=ocp.args.JsonRestore(),
@@ -159,12 +227,15 @@ class Checkpoints:
                     ),
                 )
             except Exception as error:  # Orbax raises whatever its storage raised.
-                if not _is_damage(error):
-                    message = f"checkpoint {self._name(step)} can't be read now: {_line(error)}"
-                    raise told(_underlying(error), message) from error
-                damaged.append((step, _line(error)))
+                if not is_damage(error):
+                    message = f"checkpoint {self._name(step)} can't be read now: "
+                    raise told(underlying(error), message + in_one_line(error)) from error
+                damaged[step] = in_one_line(error)
                 continue
-            self._set_aside(damaged)
+            for other, reason in damaged.items():
+                if is_first():
+                    log.warning("skipping damaged checkpoint %s: %s", self._name(other), reason)
+            self._damaged |= damaged
             self._restored = step
             number = jax.device_put(jax.numpy.asarray(step, like.step.dtype), like.step.sharding)
             arrays = {name: restored[name] for name in _arrays(like)}
@@ -172,21 +243,10 @@ class Checkpoints:
         if damaged:
             raise UserError(
                 f"none of the checkpoints {self._steps()} in {self.directory} can be read"
-                f" ({damaged[0][1]}): restore them, or start anew with another --workdir"
+                f" ({next(iter(damaged.values()))}): restore them, or start anew with another"
+                " --workdir"
             )
         return None
-
-    def _set_aside(self, damaged: list[tuple[int, str]]) -> None:
-        """Renames checkpoints: the run comes by their steps again and must be able to save."""
-        if not damaged:
-            return
-        if is_first():
-            for step, reason in damaged:
-                log.warning("skipping damaged checkpoint %s: %s", self._name(step), reason)
-                folder = self.directory / str(step)
-                folder.rename(folder.with_name(f"damaged-{step}-{time.time_ns()}"))
-        barrier("damaged checkpoints are set aside")
-        self.manager.reload()
 
     def restore_params(
         self, which: str, average: int, like: Any, item: str = "params"
@@ -213,8 +273,8 @@ class Checkpoints:
                 others = self._steps(but=s)
                 choose = f"choose another with --config.decode.checkpoint, among {others}"
                 raise told(
-                    _underlying(error),
-                    f"checkpoint {self._name(s)} can't be read: {_line(error)};"
+                    underlying(error),
+                    f"checkpoint {self._name(s)} can't be read: {in_one_line(error)};"
                     f" {choose if others else 'there is no other'}",
                 ) from error
             total = params if total is None else jax.tree.map(jax.numpy.add, total, params)
@@ -260,7 +320,9 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Returns the saved steps, oldest first."""
-        return sorted(self.manager.all_steps())
+        if self._current is None:
+            return []
+        return sorted(set(self._current.all_steps()) - self._damaged.keys())
 
     def _steps(self, but: int | None = None) -> str:
         return ", ".join(str(step) for step in self.steps() if step != but)
@@ -270,13 +332,16 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Returns when all that was saved is on the disk."""
-        with self._told():
-            self.manager.wait_until_finished()
+        if "manager" in self.__dict__:
+            with self._told():
+                self.manager.wait_until_finished()
 
     def close(self) -> None:
         """Waits, then lets go of the folder."""
         with self._told():
-            self.manager.close()
+            for name in ("manager", "_reader"):
+                if opened := self.__dict__.get(name):
+                    opened.close()
 
 
 def _arrays(state: TrainState) -> dict[str, Any]:
@@ -285,66 +350,28 @@ def _arrays(state: TrainState) -> dict[str, Any]:
     return {name: tree for name, tree in found.items() if tree is not None}
 
 
-def _forget_unreadable_metrics(directory: Path, read_only: bool) -> None:
-    """Sets aside metrics that are no JSON: Orbax could not even list the checkpoints."""
-    for folder in directory.glob("*/metrics"):
+def _damaged_metrics(directory: Path) -> Iterator[tuple[Path, str]]:
+    """Yields metrics that are no JSON, and why: Orbax could not even list the checkpoints."""
+    for folder in directory.glob("[0-9]*/metrics"):
         try:
             json.loads((folder / "metrics").read_text())
         except FileNotFoundError:
             # A checkpoint that a training has just deleted, or has yet to write.
             continue
         except ValueError as error:
-            if read_only:
-                raise UserError(
-                    f"damaged metrics {folder}: {_line(error)}; `train` sets them aside"
-                ) from error
-            log.warning("skipping damaged metrics %s: %s", folder, _line(error))
-            folder.rename(folder.with_name(f"damaged-{time.time_ns()}"))
+            yield folder, in_one_line(error)
 
 
-def _is_damage(error: Exception) -> bool:
-    """Tells a broken checkpoint from a disk, a network or a memory that fails."""
-    error = _underlying(error)
-    if isinstance(error, OSError):
-        return isinstance(error, FileNotFoundError)
-    return not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error)
+def _check_metrics(directory: Path) -> None:
+    for folder, reason in _damaged_metrics(directory):
+        raise UserError(f"damaged metrics {folder}: {reason}; `train` sets them aside")
 
 
-def _underlying(error: Exception) -> Exception:
-    """Returns the error of the system or the network that TensorStore tells in words, if it is."""
-    if isinstance(error, OSError):
-        return error
-    text = str(error)
-    if found := re.search(r"os_error_code='(\d+)'", text):
-        number = int(found[1])
-        # OSError of a number is one of its kinds, such as FileNotFoundError.
-        return OSError(number, os.strerror(number))
-    if text.startswith(("UNAVAILABLE", "DEADLINE_EXCEEDED")):
-        return TimeoutError(text)
-    if text.startswith(("PERMISSION_DENIED", "UNAUTHENTICATED")):
-        return PermissionError(text)
-    return error
-
-
-@functools.cache
-def _hush_late_reads() -> None:
-    """Keeps quiet what is told of reads that end after Orbax has given up a broken checkpoint.
-
-    TensorStore hands their failures to an event loop that is closed by then, with a traceback each.
-    """
-    before = sys.unraisablehook
-
-    def hook(event):
-        late = isinstance(event.exc_value, RuntimeError) and event.object is None
-        if not late or str(event.exc_value) != "Event loop is closed":
-            before(event)
-
-    sys.unraisablehook = hook
+def _set_metrics_aside(directory: Path) -> None:
+    for folder, reason in list(_damaged_metrics(directory)):
+        log.warning("skipping damaged metrics %s: %s", folder, reason)
+        folder.rename(folder.with_name(f"damaged-{time.time_ns()}"))
 
 
 def _abstract(tree: Any) -> Any:
     return jax.tree.map(ocp.utils.to_shape_dtype_struct, tree)
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip()

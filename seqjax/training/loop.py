@@ -52,6 +52,9 @@ class Training:
         self.durations = prepared.durations
         # Built now: what is wrong with the validation shows before any work.
         self.evaluator = self._make_evaluator() if self.durations.evaluate else None
+        if self.evaluator:
+            for run in runs:
+                run.measure_on(self.evaluator.digest)
         self.state = self._restore_or_start()
         self.active = self._not_stopped()
 
@@ -62,8 +65,9 @@ class Training:
         """Opens the run in a folder."""
         update = Update(config, prepared)
         run = Run(config, prepared, workdir, update.rates[0])
+        training = cls(update, [run], prepared)
         run.forget_failure()
-        return cls(update, [run], prepared)
+        return training
 
     @classmethod
     def of_several(

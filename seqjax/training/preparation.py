@@ -11,11 +11,10 @@ from jax.sharding import Mesh
 from seqjax.data.batching import TrainingPlan
 from seqjax.data.corpus import Corpus, open_corpus
 from seqjax.data.loader import SubwordSampling
-from seqjax.data.tokenizer import Tokenizers, load_tokenizers, save_tokenizers, train_tokenizers
+from seqjax.data.tokenizer import Tokenizers, load_tokenizers, train_tokenizers
 from seqjax.data.tokens import TokenizedCorpus, tokenize
 from seqjax.duration import parse_duration, resolve
 from seqjax.parallel.mesh import row_parts
-from seqjax.parallel.processes import is_first
 from seqjax.tasks.text_to_text import TextToText
 from seqjax.training.devices import mesh_of
 from seqjax.training.saved import has_checkpoint
@@ -54,8 +53,8 @@ def prepare(
 
     Args:
       config: a validated config.
-      workdir: run directory; tokenizers are read from it where it holds a checkpoint, else trained
-        and written to it. None keeps them in memory.
+      workdir: run directory; if it holds a checkpoint, its tokenizers are read, else they are
+        trained. Nothing is written to it.
       devices: those there are, by default all of JAX.
     """
     mesh = mesh_of(config, devices)
@@ -90,13 +89,9 @@ def prepare(
 
 
 def _tokenizers(config, corpus, workdir) -> Tokenizers:
-    folder = workdir / "tokenizer" if workdir else None
-    if folder and has_checkpoint(workdir):
-        return load_tokenizers(folder)
-    tokenizers = train_tokenizers(config.tokenizer, corpus)
-    if folder and is_first():
-        save_tokenizers(tokenizers, folder)
-    return tokenizers
+    if workdir and has_checkpoint(workdir):
+        return load_tokenizers(workdir / "tokenizer")
+    return train_tokenizers(config.tokenizer, corpus)
 
 
 def _durations(config: ml_collections.ConfigDict, plan: TrainingPlan) -> Durations:

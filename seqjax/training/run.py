@@ -15,6 +15,7 @@ from seqjax.reporting.predictions import write_predictions
 from seqjax.reporting.progress import Progress
 from seqjax.reporting.writers import MetricWriter
 from seqjax.training.checkpoints import Checkpoints
+from seqjax.training.measured import Measured, changes, measured_on
 from seqjax.training.meter import Meter
 from seqjax.training.preparation import Prepared
 from seqjax.training.state import TrainState
@@ -26,10 +27,11 @@ class Run:
     """A run directory while it is trained.
 
     The clock holds what must outlive a stop besides arrays: `evaluated`, the last step that was
-    evaluated; `watched`, the metric that early stopping watches, `best`, its best value, and
-    `worse`, evaluations since then; `plan`, the fingerprint of the batches, and `corpus`, that of
-    what stands in them; `schedule`, what the learning rate depends on; `unwritten`, lines of
-    metrics that the disk did not take; and what the meter has counted.
+    evaluated; `watched`, the metric that early stopping watches, `best`, its best value, `worse`,
+    evaluations since then, and `measured`, what they were measured on; `plan`, the fingerprint of
+    the batches, and `corpus`, that of what stands in them; `schedule`, what the learning rate
+    depends on; `unwritten`, lines of metrics that the disk did not take; and what the meter has
+    counted.
 
     Attributes:
       name: what it is called in messages, '' where it is the only one.
@@ -64,10 +66,16 @@ class Run:
             "watched": self.config.train.stop_metric,
             "best": math.nan,
             "worse": 0,
+            "measured": dict(self.checkpoints.measured),
             "plan": self._prepared.plan.fingerprint,
             "corpus": self._prepared.tokenized.digest,
             "schedule": self._schedule(),
         }
+
+    def measure_on(self, examples: str) -> None:
+        """Takes the digest of the validation examples, before `restore`."""
+        self.checkpoints.measured = measured_on(self.config, examples)
+        self.clock["measured"] = dict(self.checkpoints.measured)
 
     def _schedule(self) -> list[int]:
         """Returns the warm-up and, where the rate depends on it, the end of training, in steps."""
@@ -98,15 +106,38 @@ class Run:
                 before["schedule"],
                 now["schedule"],
             )
-        if before["watched"] != now["watched"]:
+        if before["watched"] != now["watched"] or self._measures_otherwise(before["measured"]):
             before |= {name: now[name] for name in ("best", "worse")}
+        # Where nothing is evaluated now, what was measured before still counts.
+        measured = now["measured"] or before["measured"]
         self.clock = before | {name: now[name] for name in ("schedule", "watched")}
+        self.clock["measured"] = measured
         return state
+
+    def _measures_otherwise(self, before: Measured) -> bool:
+        """Returns whether early stopping cannot compare with scores from before; warns if so."""
+        now, watched = self.checkpoints.measured, self.config.train.stop_metric
+        compared = {"the best checkpoint": self.checkpoints.metric}
+        if watched:
+            compared["early stopping"] = watched
+        other = {what: changes(metric, before, now) for what, metric in compared.items()}
+        reasons = dict.fromkeys(reason for found in other.values() for reason in found)
+        if reasons:
+            what = " and ".join(what for what, found in other.items() if found)
+            log.warning(
+                "%svalidation has changed since the run was stopped (%s): earlier scores no longer"
+                " count for %s",
+                self._prefix,
+                "; ".join(reasons),
+                what,
+            )
+        return bool(other.get("early stopping"))
 
     def open(self, step: int, progress: Progress) -> None:
         """Begins to write, after so many steps."""
         self._progress = progress
         config = self.config
+        self.checkpoints.open()
         self._writer = MetricWriter(
             self.workdir,
             config.reporting,

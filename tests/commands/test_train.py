@@ -7,6 +7,7 @@ import jax
 import pytest
 
 from seqjax.commands.command_line import main
+from seqjax.data.synthetic import SyntheticTranslation
 from seqjax.fields import load
 from seqjax.parallel.mesh import is_nvidia
 from seqjax.training.loop import Training
@@ -156,7 +157,134 @@ def test_cudnn_without_an_nvidia_gpu_is_one_line_before_any_work(train):
         "seqjax: error: model.encoder.implementation = 'cudnn': expected 'scan'"
     )
     assert error.count("\n") == 1
-    assert not list(train.workdir.iterdir())
+    assert not train.workdir.exists()
+
+
+def _contents(folder):
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        found[path.relative_to(folder)] = path.read_bytes() if path.is_file() else None
+    return found
+
+
+# What is refused, and what the line says: by the config, by the folder, by what is read.
+REFUSALS = {
+    "identity": ({"model.encoder.width": 32}, "choose a new --workdir"),
+    "value": ({"decode.beam_size": 0}, "decode.beam_size = 0"),
+    "devices": ({"parallel.data": 999}, "expected their product 999"),
+    "validation": ({"data.validation": "nowhere"}, "nowhere"),
+    "duration": ({"train.duration": 0}, "train.duration"),
+    # Found out only after the checkpoint has been read.
+    "corpus": ({"data.directory": "OTHER"}, "the corpus has changed"),
+    "no split": ({"data.directory": "NOWHERE"}, "NOWHERE"),
+}
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    """Two corpora in text files, of other sentences, by their folders."""
+    folders = {}
+    for name, start in (("ONE", 0), ("OTHER", 80)):
+        folders[name] = tmp_path_factory.mktemp(name)
+        for split, count in (("train", 60), ("validation", 20)):
+            pairs = SyntheticTranslation(split, 200)
+            for language, side in (("en", "source"), ("de", "target")):
+                lines = [f"{getattr(pairs[start + i], side)}\n" for i in range(count)]
+                (folders[name] / f"{split}.{language}").write_text("".join(lines))
+    return folders
+
+
+@pytest.fixture(scope="module")
+def of_texts(tiny, texts, tmp_path_factory):
+    """A run on the first of them, whose newest checkpoint is damaged."""
+    workdir = tmp_path_factory.mktemp("of_texts")
+    fields = _on(texts, {"train.duration": 6})
+    assert main(["train", f"--config={_DEMO}", f"--workdir={workdir}", *tiny(fields)]) == 0
+    for path in (workdir / "checkpoints" / "6" / "params").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    (workdir / "checkpoints" / "3" / "metrics").mkdir()
+    (workdir / "checkpoints" / "3" / "metrics" / "metrics").write_text("{")
+    (workdir / "checkpoints" / "7.orbax-checkpoint-tmp").mkdir()
+    (workdir / "failure.txt").write_text("the loss is nan")
+    return workdir
+
+
+def _on(texts, fields):
+    fields = {"data.corpus": "text", "data.directory": "ONE"} | fields
+    folder = fields["data.directory"]
+    return fields | {"data.directory": texts.get(folder, folder)}
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+def test_a_refused_training_changes_nothing(kind, train, texts, of_texts):
+    changed, told = REFUSALS[kind]
+    before = _contents(of_texts)
+    code, error = train(_on(texts, {"train.duration": 8} | changed), workdir=of_texts)
+    assert code == 2 and told in error.splitlines()[-1], error
+    assert _contents(of_texts) == before
+
+
+@pytest.mark.parametrize("kind", sorted(REFUSALS.keys() - {"identity", "corpus"}))
+def test_a_refused_new_training_leaves_no_folder(kind, train, texts, tmp_path):
+    changed, told = REFUSALS[kind]
+    workdir = tmp_path / "new" / "deep" / "run"
+    code, error = train(_on(texts, {"train.duration": 8} | changed), workdir=workdir)
+    assert code == 2 and told in error.splitlines()[-1], error
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_refused_training_of_several_changes_nothing(train, tiny, tmp_path, capfd):
+    """The second of them has other batches: the first is as it was, and of the third no trace."""
+    config = tmp_path / "several.py"
+    config.write_text(
+        "from seqjax.config import default_config\n"
+        "def get_config(name):\n"
+        "    config = default_config()\n"
+        "    config.optimizer.learning_rate = {'a': 1e-3, 'b': 2e-3, 'c': 3e-3}[name]\n"
+        "    return config\n"
+    )
+
+    def together(names, fields):
+        options = [f"--config={config}", f"--workdir={train.workdir}", f"--together={names}"]
+        code = main(["train", *options, *tiny({"train.duration": 2} | fields)])
+        return code, capfd.readouterr().err
+
+    assert together("a,b", {})[0] == 0
+    before = _contents(train.workdir)
+    code, error = together("a,b,c", {"batching.sentences": 8})
+    assert code == 2 and "choose a new --workdir" in error
+    assert _contents(train.workdir) == before
+
+
+def test_a_path_is_no_pattern(train, tmp_path, capfd):
+    """With `[`, `*` or `?` in it, the folders above included, a run is read as any other."""
+    workdir = tmp_path / "all*" / "x[1]?"
+    assert train({"train.duration": 6}, workdir=workdir)[0] == 0
+    code, error = train({"train.duration": 8}, workdir=workdir)
+    assert code == 0 and "continuing at step 6\n" in error
+    moved = tmp_path / "[moved]"
+    workdir.rename(moved)
+    assert main(["evaluate", f"--workdir={moved}", "--split=validation"]) == 0
+    assert '"step": 8' in capfd.readouterr().out
+
+
+def test_scores_of_another_validation_are_counted_anew(train, texts):
+    """A run is stopped early after a single score that is not better; this one is not compared."""
+    fields = {"train.stop_metric": "loss", "train.patience": 1, "evaluation.every": 2}
+    # Nothing is learned: every score after the first is no better.
+    fields |= {"optimizer.learning_rate": 1e-30, "loss.label_smoothing": 0}
+    assert train(_on(texts, {"train.duration": 2} | fields))[0] == 0
+    limited = {"train.duration": 4, "evaluation.limit": 8}
+    code, error = train(_on(texts, fields | limited))
+    assert code == 0 and "complete at step 4" in error
+    assert (
+        "seqjax: warning: validation has changed since the run was stopped (other sentences):"
+        " earlier scores no longer count for the best checkpoint and early stopping\n" in error
+    )
+    # The same again is the same.
+    code, error = train(_on(texts, fields | limited | {"train.duration": 8}))
+    assert code == 0 and "warning" not in error and "stopped early at step 6" in error, error
 
 
 def test_divergence_is_one_line(train):

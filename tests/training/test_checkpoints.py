@@ -13,7 +13,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 from seqjax.config import default_config
 from seqjax.errors import Unavailable, UserError, passes
 from seqjax.parallel.mesh import make_mesh, replicated
-from seqjax.training.checkpoints import Checkpoints, _hush_late_reads, _is_damage, _underlying
+from seqjax.training.checkpoint_errors import hush_late_reads, is_damage, underlying
+from seqjax.training.checkpoints import Checkpoints
 from seqjax.training.optimizers import make_optimizer
 from seqjax.training.state import TrainState
 
@@ -129,9 +130,11 @@ def test_a_damaged_checkpoint_is_skipped_named_and_set_aside(tmp_path, caplog):
         state, clock = checkpoints.restore(make_state(0))
     assert_equal(state, make_state(2))
     told = [r.getMessage() for r in caplog.records if r.name.startswith("seqjax")]
-    assert [line.split(": ")[0] for line in told] == [
-        f"skipping damaged {what}" for what in (f"metrics {folder}/metrics", f"checkpoint {folder}")
-    ]
+    assert [line.split(": ")[0] for line in told] == [f"skipping damaged checkpoint {folder}"]
+    assert checkpoints.steps() == [1, 2]
+    # Reading changes nothing.
+    assert folder.exists()
+    checkpoints.open()
     assert checkpoints.steps() == [1, 2]
     assert len(list((tmp_path / "checkpoints").glob("damaged-3-*"))) == 1
     # The run comes by step 3 again.
@@ -140,6 +143,78 @@ def test_a_damaged_checkpoint_is_skipped_named_and_set_aside(tmp_path, caplog):
     reopened = open_checkpoints(tmp_path, keep_latest=3)
     assert_equal(reopened.restore(make_state(0))[0], make_state(3))
     reopened.close()
+
+
+def contents(folder):
+    files = (path for path in sorted(folder.rglob("*")))
+    return {path: path.read_bytes() if path.is_file() else None for path in files}
+
+
+def test_reading_for_a_training_changes_nothing(tmp_path):
+    """Not even what is damaged or unfinished: the training may be refused yet."""
+    assert open_checkpoints(tmp_path).restore(make_state(0)) is None
+    assert not list(tmp_path.iterdir())
+    save(tmp_path, [0.5, 0.4, 0.3], keep_latest=3)
+    damage(tmp_path, 3)
+    (tmp_path / "checkpoints" / "2" / "metrics" / "metrics").write_text("{")
+    partial = tmp_path / "checkpoints" / "4.orbax-checkpoint-tmp"
+    partial.mkdir()
+    before = contents(tmp_path)
+    checkpoints = open_checkpoints(tmp_path, keep_latest=3)
+    assert int(checkpoints.restore(make_state(0))[0].step) == 2
+    checkpoints.close()
+    assert contents(tmp_path) == before
+    # The same folder, once something is to be saved.
+    checkpoints.open()
+    assert checkpoints.steps() == [1, 2]
+    checkpoints.close()
+    assert contents(tmp_path) != before
+
+
+NAMES = "x[1]", "a*b", "c?", "[!d]/e[f-g]", "with a space"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_path_is_no_pattern(name, tmp_path):
+    """Also when the folder is renamed, in both directions."""
+    folder, plain = tmp_path / name, tmp_path / "plain"
+    save(folder, [0.1, 0.4])
+    for place in (folder, plain, folder):
+        if not place.exists():
+            (folder if place == plain else plain).rename(place)
+        reader = open_checkpoints(place, read_only=True)
+        assert reader.steps() == [1, 2]
+        params, step = reader.restore_params("best", 1, make_state(0).params)
+        reader.close()
+        assert step == 1
+        assert_equal(params, make_state(1).params)
+        writer = open_checkpoints(place)
+        assert int(writer.restore(make_state(0))[0].step) == 2
+        writer.close()
+
+
+def test_scores_of_another_validation_do_not_compete(tmp_path):
+    """Neither for what is kept nor for what is read, nor when nothing says what is measured."""
+    writer = open_checkpoints(tmp_path, keep_latest=1)
+    for step, (loss, examples) in enumerate([(0.1, "easy"), (0.5, "hard"), (0.6, "hard")], start=1):
+        writer.measured = {"examples": examples}
+        writer.save(make_state(step), CLOCK, {"loss": loss})
+    writer.wait()
+    assert writer.steps() == [2, 3]
+    writer.close()
+    reader = open_checkpoints(tmp_path, read_only=True)
+    assert reader.restore_params("best", 1, make_state(0).params)[1] == 2
+    reader.close()
+    writer = open_checkpoints(tmp_path, keep_latest=1)
+    writer.measured = {"examples": "easy"}
+    writer.save(make_state(4), CLOCK, {"loss": 0.9})
+    writer.save(make_state(5), CLOCK, None)
+    writer.wait()
+    assert writer.steps() == [4, 5]
+    writer.close()
+    reader = open_checkpoints(tmp_path, read_only=True)
+    assert reader.restore_params("best", 1, make_state(0).params)[1] == 4
+    reader.close()
 
 
 def test_training_does_not_start_over_where_nothing_can_be_read(tmp_path):
@@ -186,7 +261,7 @@ def test_reads_that_end_too_late_are_not_told(monkeypatch):
     """TensorStore's reads go on after Orbax has given up, and tell a closed event loop so."""
     told = []
     monkeypatch.setattr(sys, "unraisablehook", told.append)
-    _hush_late_reads.__wrapped__()
+    hush_late_reads.__wrapped__()
     late = SimpleNamespace(exc_value=RuntimeError("Event loop is closed"), object=None)
     other = SimpleNamespace(exc_value=RuntimeError("no"), object=None)
     named = SimpleNamespace(exc_value=RuntimeError("Event loop is closed"), object=told)
@@ -264,7 +339,7 @@ def test_a_disk_that_fails_is_not_taken_for_damage(tmp_path):
 )
 def test_errors_of_the_storage_are_told_from_damage(text, damage, passing):
     error = ValueError(text)
-    assert (_is_damage(error), passes(_underlying(error))) == (damage, passing)
+    assert (is_damage(error), passes(underlying(error))) == (damage, passing)
 
 
 def test_an_evaluation_completes_the_only_checkpoint_without_writing_it_again(tmp_path):
@@ -278,7 +353,7 @@ def test_an_evaluation_completes_the_only_checkpoint_without_writing_it_again(tm
     checkpoints.save(state, clock | {"evaluated": 1}, {"loss": 0.25})
     # Before anything is waited for.
     assert {path: path.stat().st_mtime_ns for path in arrays} == arrays
-    assert checkpoints.manager.metrics(1) == {"loss": 0.25}
+    assert checkpoints.manager.metrics(1)["loss"] == 0.25
     checkpoints.save(state, clock | {"evaluated": 1}, {"loss": 0.125})
     checkpoints.save(make_state(2), CLOCK, {"loss": 0.5})
     checkpoints.save(make_state(3), CLOCK, {"loss": 0.5})

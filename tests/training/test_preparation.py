@@ -1,6 +1,7 @@
 import pytest
 
 from seqjax.config import default_config
+from seqjax.data.tokenizer import save_tokenizers
 from seqjax.errors import UserError
 from seqjax.overrides import apply_overrides, split_overrides
 from seqjax.training.preparation import Durations, prepare
@@ -60,6 +61,8 @@ def test_without_a_folder_nothing_is_written(configured, tmp_path, monkeypatch):
 def test_tokenizers_of_a_run_are_found_again(configured, tmp_path):
     config = configured()
     first = prepare(config, tmp_path)
+    assert not list(tmp_path.iterdir())
+    save_tokenizers(first.tokenizers, tmp_path / "tokenizer")
     (tmp_path / "checkpoints" / "3").mkdir(parents=True)
     # The corpus has changed; what a trained model's numbers mean must not.
     again = prepare(configured({"data.synthetic_size": 16}), tmp_path)
@@ -70,7 +73,8 @@ def test_tokenizers_of_a_run_are_found_again(configured, tmp_path):
 
 def test_tokenizers_of_a_start_that_was_cut_short_are_not_trusted(configured, tmp_path):
     """Without a checkpoint nothing depends on them, and the config may have changed since."""
-    prepare(configured({"tokenizer.vocabulary": 30}), tmp_path)
+    short = prepare(configured({"tokenizer.vocabulary": 30}))
+    save_tokenizers(short.tokenizers, tmp_path / "tokenizer")
     (tmp_path / "checkpoints").mkdir()
     prepared = prepare(configured(), tmp_path)
     assert prepared.tokenizers.source.vocabulary_size > 30
