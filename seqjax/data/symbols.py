@@ -1,7 +1,7 @@
 """Tokenizers that need no training algorithm: words, characters, bytes, parts between spaces.
 
-All of them are exact: unless an unknown symbol is met, decoding gives back the
-text to the last space. 'decomposed' gives it back composed (Unicode's NFC).
+Decoding inverts encoding to the last space for every text whose symbols are known. 'decomposed'
+gives texts back composed (Unicode's NFC).
 """
 
 import collections
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 
 import regex
 
+from seqjax.data.text_form import TextForm
 from seqjax.errors import UserError
 
 PAD, BOS, EOS, UNK = 0, 1, 2, 3
@@ -54,18 +55,32 @@ class Symbols:
     characters of the canonical decomposition ('decomposed': letters and accents, Hangul letters).
     """
 
-    def __init__(self, kind: str, symbols: Sequence[str], lowercase: bool = False):
+    def __init__(
+        self,
+        kind: str,
+        symbols: Sequence[str],
+        lowercase: bool = False,
+        normalization: str = "none",
+    ):
         self.kind = kind
         self.symbols = tuple(symbols)
         self.lowercase = lowercase
+        self.normalization = normalization
+        self.form = _form(kind, lowercase, normalization)
+        # What a text has if encoding it gives UNK.
+        self.unknown = (
+            f"{'words' if kind in _WITH_SPACE else 'characters'} that the vocabulary lacks"
+        )
         self.vocabulary_size = len(SPECIAL_PIECES) + len(self.symbols)
         self._ids = {symbol: UNK + 1 + rank for rank, symbol in enumerate(self.symbols)}
-        state = json.dumps([kind, lowercase, self.symbols])
-        self.fingerprint = hashlib.sha256(state.encode()).hexdigest()[:16]
+        settings = [kind, lowercase, self.symbols]
+        if normalization != "none":
+            settings.append(normalization)
+        self.fingerprint = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
 
     def encode(self, text: str) -> list[int]:
         """Returns the ids of `text`, without BOS and EOS."""
-        tokens = split_symbols(self.kind, text.lower() if self.lowercase else text)
+        tokens = split_symbols(self.kind, self.form(text))
         return [self._ids.get(token, UNK) for token in tokens]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
@@ -85,9 +100,7 @@ class Symbols:
             unknown if token == UNK else self.symbols[token - UNK - 1]
             for token in content_tokens(ids, self.vocabulary_size)
         )
-        if self.kind == "decomposed":
-            return unicodedata.normalize("NFC", text)
-        return text.removeprefix(" ") if spaced else text
+        return self.form.normalized(text.removeprefix(" ") if spaced else text)
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """Returns one printable string for each id, special ones included; '▁' shows a space."""
@@ -100,15 +113,19 @@ class Bytes:
 
     kind = "byte"
     vocabulary_size = len(SPECIAL_PIECES) + 256
+    unknown = "nothing"
 
-    def __init__(self, lowercase: bool = False):
+    def __init__(self, lowercase: bool = False, normalization: str = "none"):
         self.lowercase = lowercase
+        self.normalization = normalization
+        self.form = TextForm(lowercase, normalization)
         self.fingerprint = "byte-lowercase" if lowercase else "byte"
+        if normalization != "none":
+            self.fingerprint += f"-{normalization}"
 
     def encode(self, text: str) -> list[int]:
         """Returns the ids of `text`, without BOS and EOS."""
-        text = text.lower() if self.lowercase else text
-        return [UNK + 1 + byte for byte in text.encode()]
+        return [UNK + 1 + byte for byte in self.form(text).encode()]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Returns the ids of each text, as `encode`."""
@@ -124,7 +141,7 @@ class Bytes:
         parts = bytearray()
         for token in content_tokens(ids, self.vocabulary_size):
             parts += UNKNOWN.encode() if token == UNK else bytes([token - UNK - 1])
-        return parts.decode(errors="replace")
+        return self.form.normalized(parts.decode(errors="replace"))
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """Returns one printable string for each id, special ones included: 'a', '▁' or '<0xC3>'."""
@@ -141,6 +158,13 @@ class Bytes:
         return chr(byte) if 32 < byte < 127 else f"<0x{byte:02X}>"
 
 
+def _form(kind: str, lowercase: bool, normalization: str) -> TextForm:
+    """Returns the form of texts; what is decomposed to be tokenized is composed again."""
+    if kind == "decomposed" and normalization == "none":
+        normalization = "NFC"
+    return TextForm(lowercase, normalization)
+
+
 def split_symbols(kind: str, text: str) -> list[str]:
     """Splits a text into the symbols of a kind; words and the like keep the space before them."""
     if kind == "character":
@@ -153,7 +177,12 @@ def split_symbols(kind: str, text: str) -> list[str]:
 
 
 def train_symbols(
-    kind: str, texts: Iterable[str], vocabulary: int, minimum_frequency: int, lowercase: bool
+    kind: str,
+    texts: Iterable[str],
+    vocabulary: int,
+    minimum_frequency: int,
+    lowercase: bool,
+    normalization: str = "none",
 ) -> Symbols:
     """Keeps the most frequent symbols (ties in code point order).
 
@@ -162,18 +191,18 @@ def train_symbols(
       texts: the training texts.
       vocabulary: largest number of entries, the four special ones included.
       minimum_frequency: symbols seen less often are unknown.
-      lowercase: whether texts are lower-cased first.
+      lowercase, normalization: the form in which texts are tokenized.
     """
     counts = collections.Counter()
-    for text in texts:
-        counts.update(split_symbols(kind, text.lower() if lowercase else text))
+    for text in map(_form(kind, lowercase, normalization), texts):
+        counts.update(split_symbols(kind, text))
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     kept = [symbol for symbol, count in ranked if count >= minimum_frequency]
     kept = kept[: max(0, vocabulary - len(SPECIAL_PIECES))]
     if not kept:
         raise UserError(
-            f"tokenizer.kind={kind!r}: none of {len(counts)} symbols is left with"
-            f" tokenizer.vocabulary={vocabulary} and tokenizer.minimum_frequency="
-            f"{minimum_frequency}; take more entries or a lower frequency"
+            f"tokenizer.minimum_frequency = {minimum_frequency}: expected a number that leaves some"
+            f" of the {len(counts)} symbols of the training data (tokenizer.kind = {kind!r},"
+            f" tokenizer.vocabulary = {vocabulary})"
         )
-    return Symbols(kind, kept, lowercase)
+    return Symbols(kind, kept, lowercase, normalization)

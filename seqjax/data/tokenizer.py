@@ -19,8 +19,10 @@ import numpy as np
 from seqjax.data.corpus import Corpus
 from seqjax.data.subwords import Subwords, train_subwords
 from seqjax.data.symbols import BOS, EOS, PAD, UNK, Bytes, Symbols, train_symbols
+from seqjax.data.text_form import TextForm
 from seqjax.errors import UserError
 from seqjax.files import as_path, replace_file
+from seqjax.stages import stage
 
 __all__ = [
     "BOS",
@@ -50,6 +52,10 @@ class Tokenizer(Protocol):
     vocabulary_size: int
     # Changes whenever contents or settings change.
     fingerprint: str
+    # How texts are rewritten first.
+    form: TextForm
+    # What a text has if encoding it gives UNK.
+    unknown: str
 
     def encode(self, text: str) -> list[int]:
         """Returns ids without BOS and EOS."""
@@ -91,39 +97,64 @@ def train_tokenizers(config: ml_collections.ConfigDict, corpus: Corpus) -> Token
 
     Args:
       config: the `tokenizer` part of the config.
-      corpus: the training split; of a very large one an evenly drawn part is read.
+      corpus: the training split. Of a very large one frequencies are those of an evenly drawn part,
+        but all characters are known.
     """
     if config.joint:
-        joint = _train(config, config.kind, _texts(corpus, ("source", "target")))
+        joint = _train(config, config.kind, corpus, ("source", "target"))
         return Tokenizers(joint, joint)
     return Tokenizers(
-        _train(config, config.kind, _texts(corpus, ("source",))),
-        _train(config, config.target_kind or config.kind, _texts(corpus, ("target",))),
+        _train(config, config.kind, corpus, ("source",)),
+        _train(config, config.target_kind or config.kind, corpus, ("target",)),
     )
 
 
-def _train(config: ml_collections.ConfigDict, kind: str, texts: Iterator[str]) -> Tokenizer:
-    if kind in _SUBWORD_KINDS:
-        return train_subwords(kind, texts, config.vocabulary, config.lowercase, config.sampling)
-    if kind in _SYMBOL_KINDS:
-        return train_symbols(
-            kind, texts, config.vocabulary, config.minimum_frequency, config.lowercase
-        )
+def _train(
+    config: ml_collections.ConfigDict, kind: str, corpus: Corpus, sides: tuple[str, ...]
+) -> Tokenizer:
+    form = config.lowercase, config.normalization
     if kind == "byte":
-        return Bytes(config.lowercase)
-    raise UserError(f"tokenizer.kind={kind!r} is unknown; known are {', '.join(KINDS)}")
+        return Bytes(*form)
+    if kind in _SUBWORD_KINDS:
+        characters = _characters(corpus, sides, TextForm(*form))
+        texts = _texts(corpus, sides, _drawn(corpus))
+        return train_subwords(
+            kind, texts, config.vocabulary, config.lowercase, config.sampling,
+            config.normalization, characters,
+        )  # fmt: skip
+    if kind in _SYMBOL_KINDS:
+        # Characters are few and all of them count.
+        drawn = _drawn(corpus) if kind in ("word", "space") else np.arange(len(corpus))
+        texts = _texts(corpus, sides, drawn)
+        return train_symbols(kind, texts, config.vocabulary, config.minimum_frequency, *form)
+    raise UserError(f"tokenizer.kind = {kind!r}: expected one of {', '.join(KINDS)}")
 
 
-def _texts(corpus: Corpus, sides: tuple[str, ...]) -> Iterator[str]:
-    indices = np.arange(len(corpus))
+def _drawn(corpus: Corpus) -> np.ndarray:
+    """Returns the pairs that a vocabulary is learned from."""
+    if len(corpus) <= MAX_TRAINING_PAIRS:
+        return np.arange(len(corpus))
+    logger.info("the tokenizer learns from %d of %d pairs", MAX_TRAINING_PAIRS, len(corpus))
+    drawn = np.random.default_rng(0).choice(len(corpus), MAX_TRAINING_PAIRS, replace=False)
+    return np.sort(drawn)
+
+
+def _characters(corpus: Corpus, sides: tuple[str, ...], form: TextForm) -> set[str]:
+    """Returns the characters of a corpus that is not read as a whole, otherwise none."""
+    characters: set[str] = set()
     if len(corpus) > MAX_TRAINING_PAIRS:
-        logger.info("the tokenizer learns from %d of %d pairs", MAX_TRAINING_PAIRS, len(corpus))
-        drawn = np.random.default_rng(0).choice(len(corpus), MAX_TRAINING_PAIRS, replace=False)
-        indices = np.sort(drawn)
-    for index in indices:
-        pair = corpus[int(index)]
-        for side in sides:
-            yield getattr(pair, side)
+        for text in _texts(corpus, sides, np.arange(len(corpus))):
+            characters.update(form(text))
+    return characters
+
+
+def _texts(corpus: Corpus, sides: tuple[str, ...], indices: np.ndarray) -> Iterator[str]:
+    with stage("reading the training split for a vocabulary", len(indices), "pairs") as advance:
+        for count, index in enumerate(indices.tolist()):
+            advance(count)
+            pair = corpus[index]
+            for side in sides:
+                yield getattr(pair, side)
 
 
 def save_tokenizers(tokenizers: Tokenizers, directory: str | os.PathLike[str]) -> None:
@@ -134,7 +165,11 @@ def save_tokenizers(tokenizers: Tokenizers, directory: str | os.PathLike[str]) -
     state = {}
     for side in sides:
         tokenizer = tokenizers.source if side == "joint" else getattr(tokenizers, side)
-        state[side] = {"kind": tokenizer.kind, "lowercase": tokenizer.lowercase}
+        state[side] = {
+            "kind": tokenizer.kind,
+            "lowercase": tokenizer.lowercase,
+            "normalization": tokenizer.normalization,
+        }
         if isinstance(tokenizer, Subwords):
             state[side] |= {"sampling": tokenizer.sampling, "model": f"{side}.model"}
             (directory / f"{side}.model").write_bytes(tokenizer.model)
@@ -163,9 +198,11 @@ def load_tokenizers(directory: str | os.PathLike[str]) -> Tokenizers:
 
 def _load(fields: dict, directory: Path) -> Tokenizer:
     kind, lowercase = fields["kind"], fields["lowercase"]
+    # Tokenizers of earlier versions have none.
+    normalization = fields.get("normalization", "none")
     if kind in _SUBWORD_KINDS:
         model = (directory / fields["model"]).read_bytes()
-        return Subwords(kind, model, lowercase, fields["sampling"])
+        return Subwords(kind, model, lowercase, fields["sampling"], normalization)
     if kind == "byte":
-        return Bytes(lowercase)
-    return Symbols(kind, fields["symbols"], lowercase)
+        return Bytes(lowercase, normalization)
+    return Symbols(kind, fields["symbols"], lowercase, normalization)

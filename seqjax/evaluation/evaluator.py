@@ -85,9 +85,11 @@ class Evaluator:
         seconds = time.perf_counter() - started
         hypotheses = [translation.text for translation in best]
         evaluation = self.task.config.evaluation
+        # Outputs are in the tokenizer's normalization form: what looks the same is the same.
+        normalized = self.task.tokenizers.target.form.normalized
         metrics |= translation_metrics(
             hypotheses,
-            self.references,
+            [normalized(reference) for reference in self.references],
             evaluation.metrics,
             evaluation.lowercase,
             evaluation.tokenize,

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import unicodedata
 from collections.abc import Sequence
 
 import jax
@@ -11,7 +12,7 @@ import numpy as np
 
 from seqjax.architectures.contract import Carry
 from seqjax.architectures.encoder_decoder import build, source_attention
-from seqjax.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizers
+from seqjax.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer, Tokenizers
 from seqjax.data.tokens import encode
 from seqjax.model_rules import learns_positions
 from seqjax.search.beam import beam_search
@@ -137,9 +138,21 @@ class TextToText:
         encoded = encode(self.tokenizers.source, texts)
         if cut := sum(len(ids) >= longest for ids in encoded):
             log.warning("%d source(s) cut to data.max_source_length = %d tokens", cut, longest)
-        if unknown := sum(UNK in ids for ids in encoded):
-            log.warning("%d source(s) with symbols never seen in training, read as <unk>", unknown)
+        unknown = [text for text, ids in zip(texts, encoded, strict=True) if UNK in ids]
+        if unknown:
+            lacking = self.tokenizers.source.unknown
+            hint = _normalization_hint(self.tokenizers.source, unknown)
+            log.warning("%d source(s) with %s, read as <unk>%s", len(unknown), lacking, hint)
         return [[*ids[: longest - 1], EOS] for ids in encoded]
+
+
+def _normalization_hint(tokenizer: Tokenizer, texts: Sequence[str]) -> str:
+    """Says how many of the texts are known in another normalization form of Unicode."""
+    for form in ("NFC", "NFD"):
+        rewritten = [unicodedata.normalize(form, text) for text in texts]
+        if known := sum(UNK not in ids for ids in encode(tokenizer, rewritten)):
+            return f"; {known} of them are known in Unicode's {form}: see tokenizer.normalization"
+    return ""
 
 
 def _shifted(target_BxT: jax.Array) -> jax.Array:

@@ -1,10 +1,12 @@
 import concurrent.futures
+import io
 import logging
 
 import pytest
 import sentencepiece
 
 from seqjax.data.subwords import Subwords, train_subwords
+from seqjax.data.symbols import UNK
 from seqjax.errors import UserError
 
 TEXTS = [
@@ -95,7 +97,7 @@ def test_training_is_repeatable(kind):
 
 @pytest.mark.parametrize("kind", ["unigram", "bpe"])
 def test_a_vocabulary_of_fewer_entries_than_characters(kind):
-    with pytest.raises(UserError, match=r"tokenizer.vocabulary=10 .* at least 18 are needed"):
+    with pytest.raises(UserError, match=r"tokenizer.vocabulary = 10: expected at least 18"):
         train_subwords(kind, ["hello world", "a small corpus"], 10, False, 0.0)
     assert train_subwords(kind, TEXTS, 40, False, 0.0).vocabulary_size == 40
 
@@ -103,7 +105,7 @@ def test_a_vocabulary_of_fewer_entries_than_characters(kind):
 @pytest.mark.parametrize("kind", ["unigram", "bpe"])
 @pytest.mark.parametrize("texts", [[], ["", ""]])
 def test_nothing_to_train_on(kind, texts):
-    with pytest.raises(UserError, match="no text to train on"):
+    with pytest.raises(UserError, match="a training split that is not empty"):
         train_subwords(kind, texts, 100, False, 0.0)
 
 
@@ -111,6 +113,54 @@ def test_nothing_to_train_on(kind, texts):
 def test_long_lines_count_too(kind):
     subwords = train_subwords(kind, [*TEXTS, "ж" * 9000], 120, False, 0.0)
     assert subwords.decode(subwords.encode("жж a man")) == "жж a man"
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_a_rare_character_of_a_long_corpus_is_known(kind):
+    """SentencePiece skips lines of more than 2^16 bytes: their words count, too."""
+    line = " ".join(["naïve"] * 20_000) + " ж"
+    subwords = train_subwords(kind, [*TEXTS, line], 120, False, 0.0)
+    assert subwords.decode(subwords.encode("ж naïve")) == "ж naïve"
+    assert "▁naïve" in subwords.pieces(range(subwords.vocabulary_size))
+
+
+@pytest.mark.slow
+def test_a_character_is_known_however_rare():
+    """Of 40 million characters SentencePiece takes a share of one less for all of them."""
+    texts = [" ".join(["abababab"] * 800)] * 5700
+    subwords = train_subwords("bpe", [*texts, "q"], 120, False, 0.0)
+    assert subwords.decode(subwords.encode("q ab")) == "q ab"
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_further_characters_are_known(kind):
+    subwords = train_subwords(kind, TEXTS, 120, False, 0.0, characters={"ж", " ", "▁"})
+    assert subwords.decode(subwords.encode("ж▁ man")) == "ж▁ man"
+    with pytest.raises(UserError, match=r"tokenizer.vocabulary = 30: expected at least"):
+        train_subwords(kind, TEXTS, 30, False, 0.0, characters=map(chr, range(200, 300)))
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_names_of_special_pieces_are_text(kind):
+    texts = ["ab ab abc bca"] * 30 + ["ab <s>Q</s> b"] * 20
+    subwords = train_subwords(kind, texts, 60, False, 0.0)
+    assert subwords.decode(subwords.encode("ab <s>Q</s> b")) == "ab <s>Q</s> b"
+    assert UNK not in subwords.encode("Q</s><<s")
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_models_of_earlier_versions_read_as_before(kind):
+    """They have SentencePiece's usual names of special pieces, and '▁' was a space in them."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXTS), model_writer=model, model_type=kind, vocab_size=120,
+        normalization_rule_name="identity", remove_extra_whitespaces=False, unk_surface="<unk>",
+        pad_id=0, bos_id=1, eos_id=2, unk_id=3, hard_vocab_limit=False, minloglevel=2,
+    )  # fmt: skip
+    subwords = Subwords(kind, model.getvalue())
+    assert subwords.decode(subwords.encode(TEXT)) == TEXT
+    assert subwords.decode(subwords.encode("a▁man")) == "a man"
+    assert subwords.pieces([0, 1, 2, 3]) == ["<pad>", "<s>", "</s>", "<unk>"]
 
 
 def test_lines_inside_a_text():

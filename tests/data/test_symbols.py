@@ -44,9 +44,9 @@ def test_words_keep_their_place_around_unknown_ones():
 
 
 def test_nothing_left():
-    with pytest.raises(UserError, match="minimum_frequency=9"):
+    with pytest.raises(UserError, match="minimum_frequency = 9: expected"):
         train_symbols("word", ["a b"], 100, 9, False)
-    with pytest.raises(UserError, match="none of 0 symbols"):
+    with pytest.raises(UserError, match="some of the 0 symbols"):
         train_symbols("character", [], 100, 1, False)
 
 

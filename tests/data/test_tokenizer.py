@@ -1,3 +1,4 @@
+import json
 import os
 import pathlib
 import subprocess
@@ -13,6 +14,8 @@ from seqjax.config import default_config
 from seqjax.data import tokenizer as tokenizer_module
 from seqjax.data.corpus import open_corpus
 from seqjax.data.pair import Pair
+from seqjax.data.subwords import Subwords
+from seqjax.data.text_form import NORMALIZATIONS
 from seqjax.data.tokenizer import (
     BOS,
     EOS,
@@ -97,6 +100,97 @@ def test_words_invert_whatever_they_have_seen(kind, texts):
         assert tokenizer.decode(ids) == text
 
 
+# What SentencePiece keeps for itself, cuts off, or counts as something else.
+AWKWARD = (
+    "<unk> <s> </s> <pad> ▁ ▅ \x00 \x1f \t \r \n \ufeff \ufffd \ufffe \x85 \u3000 <0x0A> "
+    "\U0010f5e0 \U0010f5e1 \U0010f5e4"
+).split(" ")
+AWKWARD_TEXT = st.lists(
+    st.sampled_from([*AWKWARD, " ", "a", "b<unk>"]) | st.characters(codec="utf-8"), max_size=12
+).map("".join)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(CHECKS, max_examples=40)
+@given(texts=st.lists(AWKWARD_TEXT, min_size=1, max_size=4), data=st.data())
+def test_whatever_a_corpus_holds_comes_back(kind, texts, data):
+    """Also what is composed anew of its characters, or of its words."""
+    if kind == "space":
+        # An empty word stands between two spaces.
+        alphabet = sorted({word for text in texts for word in text.split(" ")} - {""})
+    else:
+        alphabet = sorted({character for text in texts for character in text})
+    text = data.draw(st.lists(st.sampled_from(["a", *alphabet]), max_size=20))
+    text = (" " if kind == "space" else "").join(text)
+    examples = [*texts, "a b", *([text] if kind == "word" else [])]
+    tokenizer = trained(kind, pairs(examples, examples), vocabulary=2000).source
+    for given_text in (*texts, text):
+        ids = tokenizer.encode(given_text)
+        assert UNK not in ids
+        composed = unicodedata.normalize("NFC", given_text)
+        assert tokenizer.decode(ids) == (composed if kind == "decomposed" else given_text)
+        if kind in ("unigram", "bpe"):
+            sampled = Subwords(kind, tokenizer.model, sampling=0.5).sample(given_text, 1)
+            assert tokenizer.decode(sampled) == given_text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("normalization", ["NFC", "NFKC"])
+@settings(CHECKS, max_examples=60)
+@given(text=LANGUAGE | SENTENCE)
+def test_normalized_texts_come_back_normalized(normalized, kind, normalization, text):
+    tokenizer = normalized[kind, normalization]
+    expected = unicodedata.normalize(normalization, text)
+    ids = tokenizer.encode(text)
+    assert ids == tokenizer.encode(expected) == tokenizer.encode_batch([text])[0]
+    # A letter and an accent that the training data has apart may meet in a character it lacks.
+    seen = {c for pair in covering() for c in unicodedata.normalize(normalization, "".join(pair))}
+    if kind == "byte" or (kind not in ("word", "space") and set(expected) <= seen):
+        assert tokenizer.decode(ids) == expected
+
+
+@pytest.fixture(scope="module")
+def normalized():
+    return {
+        (kind, normalization): trained(kind, normalization=normalization).source
+        for kind in KINDS
+        for normalization in ("NFC", "NFKC")
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_letters_and_accents_are_the_same_text_if_normalized(kind):
+    composed, apart = "é \u1ec7", "e\u0301 e\u0323\u0302"
+    corpus = pairs([composed] * 4, [composed] * 4)
+    plain = trained(kind, corpus).source
+    tokenizer = trained(kind, corpus, normalization="NFC").source
+    assert tokenizer.encode(apart) == tokenizer.encode(composed)
+    assert tokenizer.decode(tokenizer.encode(apart)) == composed
+    assert UNK not in tokenizer.encode(apart)
+    if kind not in ("byte", "decomposed"):
+        assert UNK in plain.encode(apart)
+    # A model of decomposed texts writes composed ones.
+    other = trained(kind, pairs([apart] * 4, [apart] * 4), normalization="NFC").source
+    assert other.decode(other.encode(apart)) == composed
+    compatible = trained(kind, pairs(["fi ½ ａ"], ["x"]), normalization="NFKC").source
+    assert compatible.encode("ﬁ") == compatible.encode("fi")
+
+
+def test_normalizations_are_those_that_a_config_may_name():
+    assert RULES["tokenizer.normalization"].known == NORMALIZATIONS
+
+
+def test_tokenizers_saved_before_there_was_normalization(folder):
+    for kind in KINDS:
+        tokenizers = trained(kind)
+        save_tokenizers(tokenizers, folder / kind)
+        path = folder / kind / "tokenizer.json"
+        state = json.loads(path.read_text())
+        assert state["joint"].pop("normalization") == "none"
+        path.write_text(json.dumps(state))
+        assert load_tokenizers(folder / kind).fingerprint == tokenizers.fingerprint
+
+
 @CHECKS
 @given(text=st.text(st.characters(codec="utf-8")))
 def test_bytes_cover_everything(of_kind, text):
@@ -166,7 +260,7 @@ def test_unknown_symbols(of_kind, kind):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("joint", [True, False])
 def test_saved_tokenizers_are_the_same(folder, kind, joint):
-    tokenizers = trained(kind, joint=joint, lowercase=True, sampling=0.3)
+    tokenizers = trained(kind, joint=joint, lowercase=True, sampling=0.3, normalization="NFKC")
     assert (tokenizers.source is tokenizers.target) == tokenizers.joint == joint
     save_tokenizers(tokenizers, folder / "run" / "tokenizer")
     (folder / "run").rename(folder / "elsewhere")
@@ -177,7 +271,7 @@ def test_saved_tokenizers_are_the_same(folder, kind, joint):
         before, after = getattr(tokenizers, side), getattr(loaded, side)
         assert after.vocabulary_size == before.vocabulary_size
         assert after.fingerprint == before.fingerprint
-        for text in ("Hello  WORLD Ω ", "DON'T"):
+        for text in ("Hello  WORLD Ω ", "DON'T", "\ufb01e\u0301"):
             assert after.encode(text) == before.encode(text)
             assert after.sample(text, 3) == before.sample(text, 3)
             assert after.encode(text) == after.encode(text.lower())
@@ -207,6 +301,7 @@ def test_fingerprint_follows_settings_and_contents(kind):
     plain = trained(kind)
     assert trained(kind).fingerprint == plain.fingerprint
     assert trained(kind, lowercase=True).fingerprint != plain.fingerprint
+    assert trained(kind, normalization="NFC").fingerprint != plain.fingerprint
     assert trained(kind, joint=False).fingerprint != plain.fingerprint
     other = "byte" if kind != "byte" else "character"
     mixed = trained(kind, joint=False, target_kind=other)
