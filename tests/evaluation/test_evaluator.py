@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from seqjax.data.text_form import TextForm
 from seqjax.data.tokenizer import EOS, PAD
 from seqjax.evaluation.evaluator import Evaluator
 from seqjax.parallel.mesh import make_mesh, replicated
@@ -95,3 +96,16 @@ def test_loss_alone_translates_nothing_and_scores_targets_beyond_learned_positio
     assert result.metrics.keys() == {"loss", "perplexity", "accuracy"}
     assert all(math.isfinite(value) for value in result.metrics.values())
     assert (result.hypotheses, result.output_tokens, result.decoding_seconds) == ([], 0, 0.0)
+
+
+def test_references_are_scored_in_the_form_of_the_outputs(make, monkeypatch):
+    evaluator, params = make(limit=1)
+    monkeypatch.setattr(evaluator.task.tokenizers.target, "form", TextForm(normalization="NFC"))
+    evaluator.references = ["e\u0301"]
+    scored = []
+    monkeypatch.setattr(
+        "seqjax.evaluation.evaluator.translation_metrics",
+        lambda hypotheses, references, *settings: scored.extend(references) or {},
+    )
+    result = evaluator(params)
+    assert (scored, result.references) == (["\u00e9"], ["e\u0301"])

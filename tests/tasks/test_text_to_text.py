@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax.data.tokenizer import BOS, EOS, PAD
+from seqjax.data.symbols import Symbols
+from seqjax.data.tokenizer import BOS, EOS, PAD, Tokenizers
 
 SOURCE = np.array([[5, 9, 4, EOS], [8, EOS, PAD, PAD], [PAD] * 4, [EOS, PAD, PAD, PAD]], np.int32)
 TARGET = np.array(
@@ -126,3 +127,13 @@ def test_sources_end_in_eos_and_are_cut_where_the_config_says(tiny_task):
     task.config.data.max_source_length = 4
     assert task.encode_sources(["ab", "", "abcdefg"]) == [[4, 5, EOS], [EOS], [4, 5, 6, EOS]]
     assert task.texts(np.array([[4, 5, EOS, PAD], [EOS, 4, 4, 4]])) == ["ab", ""]
+
+
+def test_sources_in_another_normalization_form_are_reported(tiny_task, caplog, monkeypatch):
+    task = tiny_task()
+    monkeypatch.setattr(task, "tokenizers", Tokenizers(*[Symbols("character", "é")] * 2))
+    task.encode_sources(["e\u0301", "z", "é"])
+    assert (
+        "2 source(s) with characters that the vocabulary lacks, read as <unk>;"
+        " 1 of them are known in Unicode's NFC: see tokenizer.normalization"
+    ) in caplog.text
