@@ -1,32 +1,40 @@
-"""The command line: picks the verb, brings its config together, and tells a user's mistake.
+"""The command line: picks the verb, puts its config together, and reports a user's mistake.
 
-Each verb is a module in `seqjax/commands` with a text `HELP`,
-`add_arguments(parser)` and `run(arguments, config) -> exit code`. It imports JAX,
-and whatever does, inside `run`: neither `--help` nor a mistake waits for it.
+Each verb is a module in `seqjax/commands` with a string `HELP`, `add_arguments(parser)` and
+`run(arguments, config) -> exit code`. It imports JAX, and whatever does, inside `run`: `--help` and
+mistakes in the config do not wait for it.
 
-Where the config comes from is the same for all: `--config=FILE` where the verb
-takes one, else the config.json in `--workdir`; then the overrides; then it is
-checked. `sweep` and `submit` may have many: they get the overrides, which hold for each of them.
+The config of every verb comes from `--config=FILE`, if the verb takes one, else from the
+config.json in `--workdir`. Overrides are applied, then it is checked. `sweep` and `submit` may have
+many configs: they get the overrides, which hold for all of them.
 """
 
 import argparse
 import contextlib
 import functools
 import importlib
+import importlib.metadata
 import logging
 import os
+import platform
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from types import ModuleType
 from typing import NamedTuple, NoReturn
 
 from absl import logging as absl_logging
 from ml_collections import ConfigDict
 
+import seqjax
+from seqjax.commands.announcement import announced
+from seqjax.commands.standard_streams import open_standard_streams
 from seqjax.config_files import load_config_file, load_run_config
 from seqjax.errors import Unavailable, UserError, did_you_mean, passes
 from seqjax.overrides import split_overrides
 from seqjax.parallel.host_memory import restart_with_own_allocator
+from seqjax.parallel.platform import require_platform
 from seqjax.parallel.processes import Processes, joined
 from seqjax.validation import settled
 
@@ -39,7 +47,7 @@ _BROKEN_PIPE = 141
 
 
 class Verb(NamedTuple):
-    """How a verb is listed, which of the two common options it has, and whether for many runs."""
+    """How a verb is listed, which of the common options it has, and whether it takes studies."""
 
     summary: str
     takes_config: bool
@@ -51,9 +59,9 @@ VERBS = {
     "train": Verb("train a model, or continue a run", True, True),
     "evaluate": Verb("score a split with a trained model", False, True),
     "predict": Verb("translate standard input line by line", False, True),
-    "explain": Verb("tell what a config means in memory, work and time", True, False),
+    "explain": Verb("show what a config costs in memory, work and time", True, False),
     "sweep": Verb("train and evaluate the trials of a study", False, True, of_a_study=True),
-    "submit": Verb("run a config or a study by a scheduler", True, True, of_a_study=True),
+    "submit": Verb("hand a config or a study to a scheduler", True, True, of_a_study=True),
 }
 
 
@@ -71,58 +79,85 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one verb and returns the exit code: 0 done, 2 a mistake told in one line."""
+    """Runs one verb and returns the exit code: 0 done, 2 a mistake, which is printed in one line.
+
+    Args:
+      argv: the verb and its options; None takes those of this process, which is then prepared: its
+        standard streams, its allocator, and a line that says what has been started.
+    """
+    own_process = argv is None
     if argv is None:
-        if sys.argv[1:2] and sys.argv[1] in _COMPUTING:
+        open_standard_streams()
+        argv = sys.argv[1:]
+        if argv[:1] and argv[0] in _COMPUTING:
             restart_with_own_allocator()
         # Results are UTF-8, as what is read is, whatever the terminal's locale.
         sys.stdout.reconfigure(encoding="utf-8", newline="\n")
         # Errors only of what XLA says below Python: its warnings are for those who write compilers.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        argv = sys.argv[1:]
     try:
         with _warnings_in_one_line():
-            code = _run(list(argv))
+            code = _run(list(argv), announced if own_process else _unannounced)
         sys.stdout.flush()
         return code
     except (UserError, KeyboardInterrupt, OSError) as error:
-        return _tell(error)
+        return _report(error)
 
 
-def _tell(error: BaseException) -> int:
-    """Tells an error, a mistake in one line; returns the exit code."""
+def _report(error: BaseException) -> int:
+    """Prints an error, a mistake in one line; returns the exit code."""
     if isinstance(error, KeyboardInterrupt):
-        print("seqjax: interrupted", file=sys.stderr)
+        _complain("interrupted")
         return _INTERRUPTED
     if isinstance(error, BrokenPipeError):
-        # The reader went away, as `head` does. Python flushes standard output once more at
-        # exit, which must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader went away, as `head` does.
+        _discard_output()
         return _BROKEN_PIPE
     if isinstance(error, UserError):
-        print(f"seqjax: error: {' '.join(str(error).split())}", file=sys.stderr)
+        _complain(f"error: {' '.join(str(error).split())}")
         return _AWAY if isinstance(error, Unavailable) else _MISTAKE
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        print(f"seqjax: error: {where}{error.strerror or error}", file=sys.stderr)
+        _complain(f"error: {where}{error.strerror or error}")
+        _discard_output()
         return _AWAY if passes(error) else _MISTAKE
     traceback.print_exception(error)
     return 1
 
 
-def _run(argv: list[str]) -> int:
+def _complain(message: str) -> None:
+    # Standard error may have gone, too.
+    with contextlib.suppress(OSError):
+        print(f"seqjax: {message}", file=sys.stderr)
+
+
+def _discard_output() -> None:
+    """Drops what cannot be printed: Python would try once more when it exits, and fail again."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _run(argv: list[str], announce: Callable[..., AbstractContextManager]) -> int:
     if not argv:
         raise UserError(f"expected a verb: {', '.join(VERBS)} (see seqjax --help)")
-    name = argv[0]
+    name, *rest = ["--help"] + argv[1:] if argv[0] == "help" else argv
     if name in ("-h", "--help"):
-        print(_overview())
+        if not rest:
+            print(_overview())
+            return 0
+        name, rest = rest[0], ["--help"]
+    if name in ("-V", "--version", "version"):
+        print(_versions())
         return 0
     if name not in VERBS:
         raise UserError(
             f"unknown verb {name!r}: expected {', '.join(VERBS)}{did_you_mean(name, VERBS)}"
         )
     module = importlib.import_module(f"seqjax.commands.{name}")
-    others, overrides = split_overrides(argv[1:])
+    others, overrides = split_overrides(rest)
     parser = _verb_parser(name, module.HELP)
     module.add_arguments(parser)
     try:
@@ -131,7 +166,21 @@ def _run(argv: list[str]) -> int:
         # --help has been printed; a mistake raises UserError.
         return 0
     if VERBS[name].needs_workdir and not arguments.workdir:
-        raise UserError("--workdir is empty: expected the run's folder")
+        raise UserError("--workdir=: expected the run's folder")
+    with announce(name, arguments):
+        return _work(name, module, arguments, overrides)
+
+
+def _unannounced(*_: object) -> AbstractContextManager:
+    return contextlib.nullcontext()
+
+
+def _work(
+    name: str,
+    module: ModuleType,
+    arguments: argparse.Namespace,
+    overrides: Sequence[tuple[str, str]],
+) -> int:
     if VERBS[name].of_a_study:
         return module.run(arguments, overrides)
     several = [option for option in _SEVERAL if getattr(arguments, option, None) is not None]
@@ -144,12 +193,13 @@ def _run(argv: list[str]) -> int:
     if name not in _COMPUTING:
         return work()
     processes = Processes(arguments.processes, arguments.process, arguments.coordinator)
-    with joined(processes, _tell):
+    with joined(processes, _report):
+        require_platform()
         return work()
 
 
 class _OneLine(logging.Handler):
-    """Tells a warning as an error is told."""
+    """Prints a warning as errors are printed."""
 
     def emit(self, record: logging.LogRecord) -> None:
         message = " ".join(record.getMessage().split())
@@ -159,7 +209,7 @@ class _OneLine(logging.Handler):
 
 @contextlib.contextmanager
 def _warnings_in_one_line() -> Iterator[None]:
-    """Shows what seqjax warns of, and of Orbax and TFDS, which log by absl, errors only."""
+    """Prints the warnings of seqjax, but only errors of Orbax and TFDS, which log through absl."""
     ours, absl = logging.getLogger("seqjax"), absl_logging.get_absl_logger()
     before = absl.level, ours.propagate
     handler = _OneLine(logging.WARNING)
@@ -174,12 +224,24 @@ def _warnings_in_one_line() -> Iterator[None]:
         absl.setLevel(before[0])
 
 
+def _versions() -> str:
+    """Returns the versions that matter, without importing JAX."""
+    found = [f"seqjax {seqjax.__version__}", f"Python {platform.python_version()}"]
+    for package, name in (("jax", "JAX"), ("jaxlib", "jaxlib"), ("flax", "Flax")):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found.append(f"{name} {importlib.metadata.version(package)}")
+    return ", ".join(found)
+
+
 def _overview() -> str:
     verbs = "\n".join(f"  {name:<9} {verb.summary}" for name, verb in VERBS.items())
     return (
         "usage: seqjax VERB [options] [--config.FIELD=VALUE ...]\n\n"
         f"verbs:\n{verbs}\n\n"
-        "`seqjax VERB --help` lists the options of a verb, seqjax/config.py every field."
+        "options:\n"
+        "  --help     this text; `seqjax VERB --help` lists the options of a verb\n"
+        "  --version  the versions of seqjax, Python and JAX\n\n"
+        "Every field of a config is described in docs/CONFIG.md."
     )
 
 

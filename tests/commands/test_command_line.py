@@ -1,4 +1,6 @@
 import errno
+import importlib.metadata
+import platform
 import subprocess
 import sys
 import time
@@ -7,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import seqjax
 from seqjax.commands.command_line import VERBS, Verb, main
 from seqjax.config import default_config
 from seqjax.errors import Unavailable
@@ -140,7 +143,7 @@ def test_mistakes_are_one_line_and_exit_code_2(verb, capsys, argv, message):
     [
         (["show"], "the following arguments are required: --workdir"),
         (["show", "--workdir=none"], "--workdir=none: has no config.json, expected a trained run"),
-        (["show", "--workdir="], "--workdir is empty: expected the run's folder"),
+        (["show", "--workdir="], "--workdir=: expected the run's folder"),
         (["show", "--workdir=a", f"--config={_DEMO}"], "unrecognized arguments: --config="),
     ],
 )
@@ -208,6 +211,66 @@ def test_launch_leaves_with_the_exit_code():
     assert done.returncode == 2
     assert (done.stdout, done.stderr.count("\n")) == ("", 1)
     assert "did you mean 'train'?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-", ">/dev/full", "2>/dev/full"]
+)
+def test_closed_streams_are_no_error_and_take_nothing_that_is_written(closed, tmp_path):
+    """The next file that is opened would get the number of one that is closed."""
+    config = tmp_path / "run.py"
+    config.write_text(
+        "import os, sys\n"
+        "file = open('kept.txt', 'w')\n"
+        "assert file.fileno() > 2\n"
+        "file.write('kept')\n"
+        "def get_config(): raise ValueError('mistake')\n"
+    )
+    script = f"{sys.executable} {_ROOT / 'launch.py'}"
+    command = f"{script} --version {closed}; {script} explain --config={config} {closed}"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert (tmp_path / "kept.txt").read_text() == "kept"
+    assert bool(done.stdout) == (">" not in closed.replace("2>", ""))
+    assert ("ValueError: mistake" in done.stderr) == ("2>" not in closed)
+    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+
+
+def test_versions_are_those_that_are_installed(capsys):
+    for argument in ("--version", "-V", "version"):
+        assert main([argument]) == 0
+        out, error = capsys.readouterr()
+        assert out.startswith(f"seqjax {seqjax.__version__}, Python {platform.python_version()}, ")
+        assert f"JAX {importlib.metadata.version('jax')}" in out and error == ""
+
+
+def test_help_is_a_verb_too(verb, capsys):
+    assert main(["--help"]) == 0
+    overview = capsys.readouterr().out
+    assert main(["help"]) == 0
+    assert capsys.readouterr().out == overview
+    assert main(["show", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert main(["help", "show"]) == 0
+    assert capsys.readouterr().out == text
+    assert "unknown verb 'shwo'" in _fails(capsys, "help", "shwo")
+
+
+def test_a_start_is_announced_before_jax_is_imported():
+    script = (
+        "import sys, time, types\n"
+        "from seqjax.commands import command_line\n"
+        "verb = types.ModuleType('seqjax.commands.rest')\n"
+        "verb.HELP, verb.add_arguments = '', lambda parser: None\n"
+        "verb.run = lambda arguments, config: time.sleep(1.5) or 'jax' in sys.modules\n"
+        "sys.modules[verb.__name__] = verb\n"
+        "command_line.VERBS['rest'] = command_line.Verb('', True, False)\n"
+        "sys.exit(command_line.main())\n"
+    )
+    command = [sys.executable, "-c", script, "rest", f"--config={_DEMO}", "--workdir=runs/x"]
+    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == f"seqjax {seqjax.__version__}: rest {_DEMO} in runs/x\n"
 
 
 def test_a_reader_that_goes_away_is_no_error():
