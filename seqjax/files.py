@@ -1,13 +1,17 @@
 """Files and folders of this machine, and of buckets where one may be named instead."""
 
 import concurrent.futures
+import functools
 import logging
 import os
+import tempfile
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 from seqjax.errors import UserError
+from seqjax.stages import say
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +44,53 @@ def as_path(name: str | os.PathLike[str]) -> Path:
             fsspec.config.conf.setdefault(protocol, {})["use_listings_cache"] = False
         fsspec.get_filesystem_class(scheme)
     except ImportError as error:
-        raise UserError(f"{name}: needs a package more: pip install 'seqjax[{scheme}]'") from error
+        raise UserError(
+            f"{name}: needs an extra package: pip install 'seqjax[{scheme}]'"
+        ) from error
     return epath.Path(name)
+
+
+def expanded(name: str, given: str) -> str:
+    """Returns a path with its `$VARIABLES` and `~` replaced; a variable that is not set stays.
+
+    Args:
+      name: the path.
+      given: how it was given, for the message: `'data.directory = ...'`.
+
+    Raises:
+      UserError: it begins with the home folder of a user who has none.
+    """
+    path = os.path.expanduser(os.path.expandvars(name))
+    if path.startswith("~"):
+        home = path.partition("/")[0]
+        whose = "this user has no home folder" if home == "~" else f"no user {home[1:]!r} is known"
+        raise UserError(f"{given}: expected a path without {home!r}, since {whose}")
+    return path
+
+
+def path_option(option: str) -> Callable[[str], str]:
+    """Returns what reads a path of the command line: a shell leaves `~` alone behind `=`."""
+    return lambda name: expanded(name, f"{option}={name}")
+
+
+@functools.cache
+def cache_folder(name: str) -> Path:
+    """Returns the folder of a cache: in the home folder, or a temporary one if there is no home.
+
+    Raises:
+      UserError: the temporary folder belongs to somebody else.
+    """
+    try:
+        return Path(expanded(name, f"data.cache = {name!r}"))
+    except UserError:
+        if not name.startswith("~/"):
+            raise
+    folder = Path(tempfile.gettempdir(), f"seqjax-{os.getuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise UserError(f"data.cache = {name!r}: expected a folder, since this user has no home")
+    say(f"data.cache = {name!r}: this user has no home folder; {folder} is used")
+    return folder
 
 
 def run_path(workdir: str | os.PathLike[str]) -> Path:

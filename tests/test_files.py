@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,10 @@ from seqjax.files import (
     GrowingFile,
     absolute,
     as_path,
+    cache_folder,
+    expanded,
     in_bucket,
+    path_option,
     replace_file,
     rewrite_file,
     run_path,
@@ -77,7 +81,7 @@ def test_a_bucket_needs_a_package():
     )
     root = Path(__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True)
-    said = "UserError: s3://a: needs a package more: pip install 'seqjax[s3]'\n"
+    said = "UserError: s3://a: needs an extra package: pip install 'seqjax[s3]'\n"
     assert done.stderr.endswith(said)
 
 
@@ -145,3 +149,47 @@ def test_what_fails_in_the_background_is_told(bucket, monkeypatch):
     file.write("a\n")
     with pytest.raises(PermissionError, match="the bucket is closed"):
         file.close()
+
+
+@pytest.fixture
+def homeless(monkeypatch):
+    """A user whom neither the environment nor the system knows a home folder of."""
+
+    def unknown(*_):
+        raise KeyError("no such user")
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    cache_folder.cache_clear()
+    yield
+    cache_folder.cache_clear()
+
+
+def test_a_path_is_expanded(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/anna")
+    monkeypatch.setenv("DATA", "/data")
+    found = [expanded(name, "") for name in ("~/a", "$DATA/b", "c~", "./~", "$NONE/d")]
+    assert found == ["/home/anna/a", "/data/b", "c~", "./~", "$NONE/d"]
+    assert path_option("--workdir")("~") == "/home/anna"
+
+
+@pytest.mark.parametrize("name", ["~", "~/runs", "~nobody-knows/x"])
+def test_a_home_that_is_not_known_makes_no_folder_of_that_name(name, homeless):
+    with pytest.raises(UserError) as error:
+        path_option("--workdir")(name)
+    home = name.partition("/")[0]
+    assert str(error.value).startswith(f"--workdir={name}: expected a path without {home!r}, since")
+
+
+def test_a_cache_in_no_home_is_a_temporary_folder_of_the_users_own(
+    homeless, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    folder = cache_folder("~/.cache/seqjax")
+    assert folder == cache_folder("~/.cache/seqjax") == tmp_path / f"seqjax-{os.getuid()}"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    said = f"data.cache = '~/.cache/seqjax': this user has no home folder; {folder} is used\n"
+    assert capsys.readouterr().err == said
+    assert cache_folder(str(tmp_path / "other")) == tmp_path / "other"
+    with pytest.raises(UserError, match="data.cache = '~anna/x': expected a path without '~anna'"):
+        cache_folder("~anna/x")

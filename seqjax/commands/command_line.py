@@ -29,13 +29,16 @@ from ml_collections import ConfigDict
 
 import seqjax
 from seqjax.commands.announcement import announced
+from seqjax.commands.needs import check_needs
 from seqjax.commands.standard_streams import open_standard_streams
 from seqjax.config_files import load_config_file, load_run_config
+from seqjax.doubts import warn_of_doubts
 from seqjax.errors import Unavailable, UserError, did_you_mean, passes
+from seqjax.files import path_option
 from seqjax.overrides import split_overrides
 from seqjax.parallel.host_memory import restart_with_own_allocator
 from seqjax.parallel.platform import require_platform
-from seqjax.parallel.processes import Processes, joined
+from seqjax.parallel.processes import Processes, is_first, joined
 from seqjax.validation import settled
 
 # Exit codes besides 0: a user's mistake, and what a shell reports for the two signals.
@@ -67,6 +70,8 @@ VERBS = {
 
 # Verbs that keep a processor busy for long.
 _COMPUTING = ("train", "evaluate", "predict")
+# Those of them that measure how good a model is.
+_SCORING = ("train", "evaluate")
 # Options that name several runs.
 _SEVERAL = ("together", "ensemble")
 
@@ -189,12 +194,17 @@ def _work(
         work = functools.partial(getattr(module, f"run_{several[0]}"), arguments, configs)
     else:
         config = load_run_config(name, getattr(arguments, "config", None), arguments.workdir)
-        work = functools.partial(module.run, arguments, settled(config, overrides))
+        configs = {"": settled(config, overrides)}
+        work = functools.partial(module.run, arguments, configs[""])
+    if name in _SCORING:
+        check_needs(name, configs.values())
     if name not in _COMPUTING:
         return work()
     processes = Processes(arguments.processes, arguments.process, arguments.coordinator)
     with joined(processes, _report):
         require_platform()
+        if name in _SCORING and is_first():
+            warn_of_doubts(configs.values())
         return work()
 
 
@@ -257,14 +267,14 @@ def _verb_parser(name: str, description: str) -> argparse.ArgumentParser:
         parser.add_argument(
             "--config",
             metavar="FILE[:VARIANT]",
-            type=os.path.expanduser,
+            type=path_option("--config"),
             default="",
             help="Python file with get_config(); without it the config of --workdir is taken",
         )
     parser.add_argument(
         "--workdir",
         metavar="DIR",
-        type=os.path.expanduser,
+        type=path_option("--workdir"),
         default="",
         required=verb.needs_workdir,
         help="the run's folder",

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 import ml_collections
 
 from seqjax.errors import UserError
-from seqjax.files import in_bucket, run_path
+from seqjax.files import in_bucket, path_option, run_path
 from seqjax.parallel.processes import from_first, is_first
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--attention",
         metavar="DIR",
-        type=os.path.expanduser,
+        type=path_option("--attention"),
         help="draw for line n how its best output attends to it: DIR/n.png, and DIR/n.json; an"
         " empty line has none",
     )

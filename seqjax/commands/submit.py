@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 import seqjax
 from seqjax.config_files import load_run_config
 from seqjax.errors import UserError
-from seqjax.files import check_run_path, in_bucket, replace_file
+from seqjax.files import check_run_path, expanded, in_bucket, path_option, replace_file
 from seqjax.parallel.catalog import find_devices
 from seqjax.studies.search import Search
 from seqjax.studies.study_files import load_study
@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--study",
         metavar="FILE",
-        type=os.path.expanduser,
+        type=path_option("--study"),
         default="",
         help="Python file with get_study(), instead of --config",
     )
@@ -88,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output",
         metavar="DIR",
-        type=os.path.expanduser,
+        type=path_option("--output"),
         default="",
         help="folder of the files; by default WORKDIR/submit, or runs/NAME/submit where that is not"
         " on this machine",
@@ -284,7 +284,7 @@ def _corpora(
     """Returns the folders of corpora in files or buckets, and the variables that they name."""
     folders, variables = {}, {}
     for data in (config.data for config in configs):
-        folder = os.path.expanduser(os.path.expandvars(data.directory))
+        folder = expanded(data.directory, f"data.directory = {data.directory!r}")
         # What TFDS doesn't find in a folder of the machine it prepares there.
         made = data.corpus.startswith("tfds:") and not in_bucket(folder)
         if data.corpus.startswith("synthetic:") or made:

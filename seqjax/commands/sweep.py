@@ -3,10 +3,14 @@
 import argparse
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from ml_collections import ConfigDict
+
+from seqjax.commands.needs import check_needs
+from seqjax.doubts import warn_of_doubts
 from seqjax.errors import UserError
-from seqjax.files import run_path
+from seqjax.files import path_option, run_path
 from seqjax.stages import say
 from seqjax.studies.gpu_shares import gpu_shares
 from seqjax.studies.processes import Launcher
@@ -32,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--study",
         metavar="FILE",
-        type=os.path.expanduser,
+        type=path_option("--study"),
         required=True,
         help="Python file with get_study()",
     )
@@ -108,10 +112,24 @@ def run(arguments: argparse.Namespace, overrides: Sequence[tuple[str, str]]) -> 
                 say(hint)
             _tell(sweep, names)
             return 0
+        configs = list(_to_run(sweep, names, overrides))
+        check_needs("sweep", configs)
+        warn_of_doubts(configs)
         code = sweep.run(names)
         print((run_path(arguments.workdir) / TABLE).read_text(encoding="utf-8"), end="")
         say(f"pictures: {os.path.join(arguments.workdir, 'results.html')}")
         return code
+
+
+def _to_run(
+    sweep: Sweep, names: Sequence[str], overrides: Sequence[tuple[str, str]]
+) -> Iterator[ConfigDict]:
+    """Yields the configs of the trials that are left; of a search at least that of them all."""
+    if isinstance(sweep.study, Search):
+        yield sweep.study.config(overrides)
+    for name in names:
+        if name in sweep.jobs and sweep.trial(name).state().startswith("to "):
+            yield sweep.jobs[name].config
 
 
 def _tell(sweep: Sweep, names: Sequence[str]) -> None:

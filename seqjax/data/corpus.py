@@ -18,6 +18,7 @@ import ml_collections
 from seqjax.data.line_files import AlignedTexts, JsonLines, PatternLines, TabSeparated
 from seqjax.data.pair import Pair
 from seqjax.errors import UserError
+from seqjax.files import expanded
 
 __all__ = ["Corpus", "Pair", "open_corpus"]
 
@@ -162,7 +163,11 @@ def _prepared_builder(data: ml_collections.ConfigDict) -> Any:
 
     name = data.corpus.removeprefix("tfds:")
     _register(name)
-    directory = os.path.expanduser(os.path.expandvars(data.directory)) or None
+    given = f"data.directory = {data.directory!r}"
+    directory = expanded(data.directory, given) or None
+    if directory is None and "TFDS_DATA_DIR" not in os.environ:
+        # TFDS takes a folder there, and makes one that is called '~' if there is none.
+        expanded("~", given)
     try:
         builder = tfds.builder(name, file_format="array_record", data_dir=directory)
     except Exception as error:  # Whatever TFDS raises, the name is what the user can change.

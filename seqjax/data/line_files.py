@@ -20,7 +20,7 @@ import numpy as np
 
 from seqjax.data.pair import Pair
 from seqjax.errors import UserError, told
-from seqjax.files import absolute, as_path, in_bucket
+from seqjax.files import absolute, as_path, expanded, in_bucket
 
 _CHUNK_BYTES = 1 << 22
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -232,7 +232,7 @@ def _path(data: ml_collections.ConfigDict, **fills: str) -> pathlib.Path:
             f"data.files={data.files!r}: corpus {data.corpus!r} fills in {accepted} only,"
             f" as in {example!r}"
         ) from error
-    folder = as_path(os.path.expandvars(data.directory)).expanduser()
+    folder = as_path(expanded(data.directory, f"data.directory = {data.directory!r}"))
     path = absolute(folder / name)
     if path.is_file():
         return path

@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 from seqjax.data.corpus import Corpus
 from seqjax.data.tokenizer import EOS, PAD, UNK, Tokenizer, Tokenizers
 from seqjax.errors import UserError, told
+from seqjax.files import cache_folder
 
 FORMAT = 3  # A cache of another format is never looked at: the format is part of the key.
 CHUNK = 10_000  # Pairs tokenized at a time.
@@ -129,7 +130,7 @@ def tokenize(
 
     Raises UserError where no pair is left or `data.cache` can't be written.
     """
-    cache = Path(os.path.expandvars(data.cache)).expanduser()
+    cache = cache_folder(data.cache)
     folder = cache / _key(corpus, tokenizers, data, training)
     found = _read(folder)
     if found is not None:

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from seqjax.errors import UserError, did_you_mean
+from seqjax.errors import Unavailable, UserError, did_you_mean
+from seqjax.stages import stage
 from seqjax.validation import TRANSLATION_METRICS
 
 _LOWER_IS_BETTER = ("loss", "perplexity", "ter", "error_rate")
@@ -53,6 +54,17 @@ def translation_metrics(
         scores[name] = float(metric.corpus_score(list(hypotheses), [list(references)]).score)
         scores[f"{name}_signature"] = str(metric.get_signature())
     return scores
+
+
+def check_scorers(metrics: Sequence[str], lowercase: bool, tokenize: str) -> None:
+    """Scores one word, so that what a metric lacks shows before any work.
+
+    Raises:
+      UserError: a metric or tokenizer needs a package that is not installed.
+      Unavailable: a tokenizer's model has to be downloaded, and that failed.
+    """
+    with stage("preparing the scorers"):
+        translation_metrics(["a"], ["a"], metrics, lowercase, tokenize)
 
 
 def best_is_higher(metric: str) -> bool:
@@ -116,9 +128,27 @@ def _sacrebleu_metric(name: str, lowercase: bool, tokenize: str):
     try:
         # `force` silences a warning about tokenized input: references end in ' .' now and then.
         return BLEU(lowercase=lowercase, tokenize=tokenize, force=True)
-    except (ImportError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"evaluation.tokenize = {tokenize!r} cannot be used: {reason}") from error
+    except (ImportError, RuntimeError, AssertionError, OSError, SystemExit) as error:
+        raise _missing(tokenize, error) from error
+
+
+# Tokenizers of sacreBLEU and the extra of its package that brings what they need.
+_EXTRAS = {"ja-mecab": "ja", "ko-mecab": "ko"}
+
+
+def _missing(tokenize: str, error: BaseException) -> UserError:
+    """Returns the error of a tokenizer that cannot be used here."""
+    field = f"evaluation.tokenize = {tokenize!r}"
+    if tokenize in _EXTRAS:
+        return UserError(
+            f"{field}: needs an extra package: pip install 'sacrebleu[{_EXTRAS[tokenize]}]'"
+        )
+    reason = " ".join(str(error).split())
+    if isinstance(error, OSError | SystemExit):
+        return Unavailable(
+            f"{field}: its model, which sacreBLEU downloads once, could not be had: {reason}"
+        )
+    return UserError(f"{field}: expected a tokenizer that works here: {reason}")
 
 
 def _unknown(what: str, name: str, known: Sequence[str]) -> str:
