@@ -14,11 +14,11 @@ from seqjax.files import path_option, run_path
 from seqjax.stages import say
 from seqjax.studies.gpu_shares import gpu_shares
 from seqjax.studies.processes import Launcher
-from seqjax.studies.results import TABLE
 from seqjax.studies.search import Search
 from seqjax.studies.study import chosen
 from seqjax.studies.study_files import load_study
 from seqjax.studies.sweep import Sweep
+from seqjax.studies.tables import TABLE
 from seqjax.studies.trial_group import check_vectorize
 
 HELP = (

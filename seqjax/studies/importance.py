@@ -29,7 +29,7 @@ def importances(
 
     fields = {f: d for f, d in domains.items() if len(d.points()) != 1}
     known = [result for result in results if result.trial.done and result.value is not None]
-    known = [result for result in known if fields.keys() <= result.job.fields.keys()]
+    known = [result for result in known if fields.keys() <= result.fields.keys()]
     if len(known) < LEAST_TRIALS or not fields:
         return {}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -39,7 +39,7 @@ def importances(
         warnings.simplefilter("ignore")
         study = optuna.create_study(direction="maximize" if higher else "minimize")
         for result in known:
-            params = {f: domain.outside(result.job.fields[f]) for f, domain in fields.items()}
+            params = {f: domain.outside(result.fields[f]) for f, domain in fields.items()}
             study.add_trial(
                 optuna.create_trial(params=params, distributions=distributions, value=result.value)
             )

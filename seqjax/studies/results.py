@@ -1,16 +1,11 @@
-"""The trials of a study in a table: `results.csv` for programs, `results.md` for people."""
+"""What came of the trials of a study: their order, their groups, and how numbers are written."""
 
-import csv
-import io
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seqjax.files import replace_file
-from seqjax.studies.grid import short_names
-from seqjax.studies.search import Search
-from seqjax.studies.study import COLUMNS, AnyStudy, Job
+from seqjax.studies.study import COLUMNS, Job
 from seqjax.studies.trial import Trial
 
 _FORMATS = {
@@ -23,69 +18,130 @@ _FORMATS = {
     "output_tokens_per_second": "{:,.0f}",
 }
 _UNKNOWN = "–"
-# The table for people, in the folder of a study.
-TABLE = "results.md"
-# Fields that `results.md` shows: the architectures of a study may differ in dozens.
-_FIELDS = 6
+_LARGE = 1e5
 
 
 class Result(NamedTuple):
-    """A trial, what came of it, and its value of the objective, None where it has none."""
+    """A trial and what came of it.
 
-    job: Job
+    Attributes:
+      name: of the trial and its folder.
+      fields: the values of the fields in which the trials of the study differ.
+      source: the value of `--config` that trains it, with `options` after it.
+      options: overrides as the command line has them.
+      trial: what is known of it.
+      value: its objective, None if there is none.
+      state: 'running', 'waiting', 'complete', ... in the storage, '' if unknown.
+      identity: the fingerprint of its config, by which its folder keeps its record.
+    """
+
+    name: str
+    fields: Mapping[str, Any]
+    source: str
+    options: tuple[str, ...]
     trial: Trial
     value: float | None
+    state: str = ""
+    identity: str = ""
+
+    @property
+    def running(self) -> bool:
+        """Whether it is being trained or evaluated."""
+        return self.state == "running" and not self.trial.done and not self.trial.failure
+
+    @property
+    def outcome(self) -> str:
+        """What became of it, in words."""
+        if not self.running:
+            return self.trial.outcome
+        steps = [step for curve in self.trial.curves.values() for step, _ in curve]
+        last = max([self.trial.training.get("updates", 0), *steps])
+        return f"running, step {last:,}" if last else "running"
 
 
-def ranked(study: AnyStudy, results: Sequence[Result]) -> list[Result]:
-    """Returns the trials from the best to the worst; those that were pruned come after them."""
+class Group(NamedTuple):
+    """Trials that may be compared with each other, the best first.
+
+    Attributes:
+      values: what they share, by the fields that the study is grouped by.
+      results: from the best to the worst.
+    """
+
+    values: Mapping[str, Any]
+    results: Sequence[Result]
+
+
+def as_result(
+    job: Job, trial: Trial, value: float | None, state: str = "", identity: str = ""
+) -> Result:
+    """Returns what came of a job."""
+    return Result(job.name, job.fields, job.source, job.options, trial, value, state, identity)
+
+
+def ranked(higher: bool, results: Sequence[Result]) -> list[Result]:
+    """Returns trials from the best to the worst.
+
+    Those that are not done come after those that are: first the ones with a value, then the others.
+    """
 
     def place(result: Result) -> tuple[bool, bool, float]:
         value = result.value or 0.0
-        return (result.value is None, not result.trial.done, -value if study.higher else value)
+        return (result.value is None, not result.trial.done, -value if higher else value)
 
     return sorted(results, key=place)
 
 
-def best(study: AnyStudy, results: Sequence[Result]) -> Result | None:
-    """Returns the best of the trials that are done, None where there is none."""
+def best(higher: bool, results: Sequence[Result]) -> Result | None:
+    """Returns the best of the trials that are done, None if there is none."""
     done = [result for result in results if result.trial.done and result.value is not None]
-    return ranked(study, done)[0] if done else None
+    return ranked(higher, done)[0] if done else None
 
 
-def repeat(job: Job, workdir: Path) -> str:
-    """Returns the command that trains a trial again, in a folder of its own."""
-    return f"python launch.py {shlex.join(job.training(workdir / f'{job.name}-again'))}"
+def grouped(higher: bool, by: Sequence[str], results: Sequence[Result]) -> list[Group]:
+    """Returns the trials that have the same values of some fields together, each group ranked.
 
-
-def fields_of(results: Sequence[Result]) -> list[str]:
-    """Returns the fields in which the trials differ."""
-    return list(dict.fromkeys(field for result in results for field in result.job.fields))
-
-
-def write_tables(workdir: Path, study: AnyStudy, results: Sequence[Result]) -> None:
-    """Writes `results.csv`, with all columns, and `results.md`.
-
-    Trials stand from the best to the worst.
+    Groups stand in the order of their first trials. Without fields there is one group.
     """
-    workdir.mkdir(parents=True, exist_ok=True)
-    results = ranked(study, results)
-    fields = fields_of(results)
-    rows = [_row(result, split) for result in results for split in study.splits]
-    signatures = sorted({key for row in rows for key in row if key.endswith("_signature")})
-    text = io.StringIO()
-    columns = ["trial", "split", "outcome", "objective", *fields, *COLUMNS, *signatures]
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    replace_file(workdir / "results.csv", text.getvalue())
-    markdown = _markdown(study, rows, fields if len(fields) <= _FIELDS else [], signatures)
-    ran = sorted({line for result in results for line in result.trial.training.get("ran", ())})
-    markdown += ["", *(f"- {line}" for line in ran)] if ran else []
-    first = best(study, results)
-    if first:
-        markdown += ["", f"The best again: `{repeat(first.job, workdir)}`"]
-    replace_file(workdir / TABLE, "\n".join(markdown) + "\n")
+    groups: dict[tuple, list[Result]] = {}
+    for result in results:
+        groups.setdefault(tuple(result.fields.get(field) for field in by), []).append(result)
+    return [
+        Group({f: v for f, v in zip(by, values, strict=True) if v is not None}, ranked(higher, own))
+        for values, own in groups.items()
+    ]
+
+
+def varied(results: Sequence[Result], merged: bool = True) -> dict[str, list[str]]:
+    """Returns the fields in which trials differ, each with those that change along with it.
+
+    Fields that tell the same trials apart are one column, headed by the first of them: an
+    architecture differs from another in dozens. What takes others along comes first, what differs
+    in every trial last.
+
+    Args:
+      results: the trials that are compared.
+      merged: whether fields that change together are one column.
+    """
+    fields = dict.fromkeys(field for result in results for field in result.fields)
+    patterns: dict[tuple, list[str]] = {}
+    for field in fields:
+        values = [repr(result.fields.get(field)) for result in results]
+        if len(set(values)) > 1 or not merged:
+            pattern = tuple(values.index(value) for value in values)
+            patterns.setdefault(pattern if merged else (field,), []).append(field)
+    order = list(patterns)
+    if merged:
+        order.sort(key=lambda p: (len(set(p)) == len(p), -len(patterns[p])))
+    # Of fields that change together, the kind of a layer says most.
+    together = (sorted(patterns[p], key=lambda field: not field.endswith(".kind")) for p in order)
+    return {alike[0]: alike for alike in together}
+
+
+def repeat(result: Result, workdir: Path) -> str:
+    """Returns the command that trains a trial again, in a folder of its own."""
+    folder = workdir / f"{result.name}-again"
+    command = ["train", f"--config={result.source}", f"--workdir={folder}", *result.options]
+    return f"python launch.py {shlex.join(command)}"
 
 
 def split_values(trial: Trial, split: str) -> dict[str, Any]:
@@ -98,53 +154,14 @@ def split_values(trial: Trial, split: str) -> dict[str, Any]:
 
 
 def format_value(column: str, value: Any) -> str:
-    """Returns a value of a column as people read it; whatever is no column is a field."""
+    """Returns a value with the digits that a reader needs; an unknown column is a field."""
     if value is None:
         return _UNKNOWN
     if isinstance(value, bool | str | tuple):
         return ",".join(value) if isinstance(value, tuple) else str(value)
     if column not in COLUMNS:
         return str(value) if isinstance(value, int) else f"{value:.4g}"
-    return _FORMATS.get(column, "{:.2f}").format(value)
-
-
-def _row(result: Result, split: str) -> dict[str, Any]:
-    job, trial, value = result
-    known = {"trial": job.name, "split": split, "outcome": trial.outcome, "objective": value}
-    # A field that is searched is told in full, whatever the other columns are called.
-    return {**split_values(trial, split), **job.fields, **known}
-
-
-def _markdown(
-    study: AnyStudy, rows: Sequence[Mapping[str, Any]], fields: list[str], signatures: list[str]
-) -> list[str]:
-    short = short_names(fields)
-    heads = {"trial": "trial"}
-    if len(study.splits) > 1:
-        heads["split"] = "split"
-    if isinstance(study, Search):
-        heads["objective"] = f"best {study.objective.replace('_', ' ')}"
-    heads |= short
-    heads |= {column: column.replace("_", " ") for column in study.columns}
-    if not all(row["outcome"] == "done" for row in rows):
-        heads["outcome"] = "outcome"
-    lines = [
-        f"# {study.name}",
-        "",
-        "| " + " | ".join(heads.values()) + " |",
-        "|" + "---|" * len(heads),
-    ]
-    for row in rows:
-        cells = (
-            format_value(study.objective if column == "objective" else column, row.get(column))
-            for column in heads
-        )
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    split = f"Split: {study.splits[0]}. " if len(study.splits) == 1 else ""
-    lines += ["", f"{split}From the best to the worst by {study.objective}, {study.compared}."]
-    for key in signatures:
-        name = key.removesuffix("_signature")
-        found = sorted({row[key] for row in rows if key in row})
-        if name in study.columns:
-            lines += ["", f"{name}: " + ", ".join(f"`{signature}`" for signature in found)]
-    return lines
+    form = _FORMATS.get(column, "{:.2f}")
+    # The last digits of a loss that diverged say nothing.
+    whole = form.endswith(".0f}")
+    return form.format(value) if whole or abs(value) < _LARGE else f"{value:.3g}"

@@ -102,9 +102,14 @@ class Search:
         )
 
     @property
-    def compared(self) -> str:
-        """On what the objective is measured."""
-        return "its best while training"
+    def judge(self) -> str:
+        """No split: the objective is measured while training."""
+        return ""
+
+    @property
+    def grouping(self) -> tuple[str, ...]:
+        """No fields: all trials of a search are compared."""
+        return ()
 
     @property
     def names(self) -> list[str]:

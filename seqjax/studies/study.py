@@ -13,7 +13,7 @@ from seqjax.config import default_config
 from seqjax.config_files import choose_variant
 from seqjax.errors import UserError, did_you_mean
 from seqjax.evaluation.metrics import best_is_higher
-from seqjax.fields import differing
+from seqjax.fields import differing, require_known
 from seqjax.overrides import apply_overrides
 from seqjax.studies.grid import differences
 from seqjax.studies.trial import Trial
@@ -42,7 +42,7 @@ COLUMNS = (
 # A trial's name is that of its folder.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # These lie beside those folders; some file systems do not tell capitals apart.
-_FILES = ("results.csv", "results.md", "results.html", "study.db")
+_FILES = ("results.csv", "results.md", "results.html", "study.json", "study.db")
 
 
 class Job(NamedTuple):
@@ -76,7 +76,8 @@ class AnyStudy(Protocol):
       columns: what the table shows, among `COLUMNS`.
       objective: the validation metric by which trials are compared.
       higher: whether its larger values are the better ones.
-      compared: where it is measured, in words.
+      judge: the split that it is measured on, '' for its best value while training.
+      grouping: fields whose values make groups of trials that are not compared with each other.
       names: the names of all trials in order.
     """
 
@@ -85,7 +86,8 @@ class AnyStudy(Protocol):
     columns: tuple[str, ...]
     objective: str
     higher: bool
-    compared: str
+    judge: str
+    grouping: tuple[str, ...]
     names: Sequence[str]
 
     def jobs(self, path: str, overrides: Overrides) -> dict[str, Job]:
@@ -144,6 +146,8 @@ class Study:
       objective: the metric by which trials are compared; '' takes the first of the columns that
         tells how good a trial is, in trials of different tokenizers none that is an average over
         tokens if there is another.
+      by: a field or several, such as 'data.directory': trials with other values of them are not
+        compared. The report has a table, a best trial and plots for each group.
 
     Raises:
       UserError: there is no trial or split, a name that no folder may have, an unknown column, or
@@ -158,6 +162,7 @@ class Study:
         + ("output_tokens_per_second",)
     )  # fmt: skip
     objective: str = ""
+    by: str | tuple[str, ...] = ()
 
     def __post_init__(self):
         if not self.trials:
@@ -171,6 +176,8 @@ class Study:
                 if other != name and other.lower() == name.lower():
                     raise UserError(f"trials {name!r} and {other!r}: may be one folder; rename one")
         check_report(self)
+        for field in self.grouping:
+            require_known(field)
         measured = self._measured()
         if self.objective not in ("", *measured):
             raise UserError(
@@ -239,17 +246,18 @@ class Study:
         }
 
     @property
-    def compared(self) -> str:
-        """On which split the objective is measured."""
-        return f"on {self._judge}"
+    def grouping(self) -> tuple[str, ...]:
+        """The fields of `by`."""
+        return (self.by,) if isinstance(self.by, str) else tuple(self.by)
 
     @property
-    def _judge(self) -> str:
+    def judge(self) -> str:
+        """The split on which the objective is measured."""
         return "validation" if "validation" in self.splits else self.splits[0]
 
     def value(self, trial: Trial) -> float | None:
         """Returns a trial's value of the objective on the split that ranks."""
-        value = trial.splits.get(self._judge, {}).get(self.objective)
+        value = trial.splits.get(self.judge, {}).get(self.objective)
         return value if isinstance(value, int | float) and math.isfinite(value) else None
 
 

@@ -14,12 +14,14 @@ from seqjax.errors import UserError
 from seqjax.files import run_path, size
 from seqjax.reporting.metrics_log import FILE as METRICS
 from seqjax.studies.board import Board, Line
-from seqjax.studies.page import write_page
-from seqjax.studies.results import Result, best, format_value, write_tables
+from seqjax.studies.page import PAGE, write_study_page
+from seqjax.studies.results import Result, as_result, best, format_value
 from seqjax.studies.sampling import Rules
 from seqjax.studies.search import Search
+from seqjax.studies.snapshot import take_snapshot, write_snapshot
 from seqjax.studies.space import domain_of
 from seqjax.studies.study import AnyStudy, Overrides
+from seqjax.studies.tables import write_tables
 from seqjax.studies.trial import Trial, as_trial, fingerprint
 from seqjax.studies.trial_group import TrialGroup, groups_of, hint
 from seqjax.studies.trial_queue import Claim, Offer, Standing, TrialQueue
@@ -169,15 +171,20 @@ class Sweep:
         found = []
         for name in self.study.names:
             if name in self.jobs:
-                trial = self._recorded(name)
-                found.append(Result(self.jobs[name], trial, self.study.value(trial)))
+                job, trial = self.jobs[name], self._recorded(name)
+                state, identity = self._standing(name).state, fingerprint(plain(job.config))
+                if state == "running" and not trial.done:
+                    trial = dataclasses.replace(trial, curves=self.trial(name).curves())
+                value = self.study.value(trial)
+                found.append(as_result(job, trial, value, state, identity))
         return found
 
     def write(self) -> None:
-        """Writes `results.md`, `results.csv` and `results.html`."""
-        results = self.results()
-        write_page(self._workdir, self.study, results, self._rules().domains)
-        write_tables(self._workdir, self.study, results)
+        """Writes `results.md`, `results.csv`, `results.html`, and `study.json` for `report`."""
+        snapshot = take_snapshot(self.study, self.results(), self._rules().domains)
+        write_snapshot(self._workdir, snapshot)
+        write_study_page(self._workdir / PAGE, self._workdir, snapshot)
+        write_tables(self._workdir, snapshot)
 
     def _rules(self) -> Rules:
         study = self.study
@@ -408,10 +415,10 @@ class Sweep:
             self._board.say(f"{signal.Signals(stopped_by).name}: continue with the same command")
             return 128 + stopped_by
         failed = [name for name in self._names if self._standing(name).state == "failed"]
-        found = best(self.study, self.results())
+        found = best(self.study.higher, self.results())
         if isinstance(self.study, Search) and found:
             value = format_value(self.study.objective, found.value)
-            self._board.say(f"best: {found.job.name} with {self.study.objective} {value}")
+            self._board.say(f"best: {found.name} with {self.study.objective} {value}")
         if failed:
             self._board.say(f"{len(failed)} of {len(self._names)} trials failed")
         return 1 if failed else 0

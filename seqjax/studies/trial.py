@@ -71,9 +71,13 @@ def write_trial(folder: Path, config: Mapping[str, Any], trial: Trial) -> None:
 
 def read_trial(folder: Path, config: Mapping[str, Any]) -> Trial:
     """Returns what is known of a trial with this config; nothing, if it had others only."""
+    return read_record(folder, fingerprint(config))
+
+
+def read_record(folder: Path, identity: str) -> Trial:
+    """Returns what is known of a trial whose config has this fingerprint."""
     try:
-        record = _records(folder)[fingerprint(config)]
-        return as_trial(record)
+        return as_trial(_records(folder)[identity])
     except (LookupError, TypeError, AttributeError):
         return Trial()
 

@@ -48,6 +48,26 @@ def locked(workdir: Path, patience: float = 60.0) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
+def is_locked(workdir: Path) -> bool:
+    """Returns whether a training runs in a run directory now; always False in a bucket.
+
+    It only reads, so it works in a directory that cannot be written. The process that trains must
+    not ask: closing the file would release its own lock.
+    """
+    if in_bucket(workdir):
+        return False
+    try:
+        import fcntl
+
+        with (workdir / _FILE).open("rb") as file:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except ImportError:
+        return False
+    except OSError as error:
+        return error.errno in _HELD
+    return False
+
+
 def _wait(path: Path, patience: float) -> TextIO:
     """Returns a file that is locked, or says who has it."""
     workdir, deadline, told = path.parent, time.monotonic() + patience, False

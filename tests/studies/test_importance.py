@@ -4,7 +4,7 @@ import pytest
 
 from seqjax.config import default_config
 from seqjax.studies.importance import LEAST_TRIALS, importances
-from seqjax.studies.results import Result
+from seqjax.studies.results import as_result
 from seqjax.studies.space import choice, integers, log_uniform
 from seqjax.studies.study import Job
 from seqjax.studies.trial import Trial
@@ -20,7 +20,7 @@ def _results(count, value, done=True):
         fields = {field: domain.draw(generator) for field, domain in _DOMAINS.items()}
         job = Job(f"t{number}", default_config(), "s.py", (), fields)
         trial = Trial(splits={"test": {}} if done else {})
-        results.append(Result(job, trial, value(fields)))
+        results.append(as_result(job, trial, value(fields)))
     return results
 
 

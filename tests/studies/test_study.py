@@ -57,6 +57,8 @@ def test_a_pattern_chooses_all_trials_whose_names_fit():
         ({"trials": {"results.md": default_config()}}, "trial 'results.md': the sweep writes a "),
         ({"trials": {"Results.csv": default_config()}}, "trial 'Results.csv': the sweep writes a "),
         ({"trials": {"results.html": default_config()}}, "trial 'results.html': the sweep writes"),
+        ({"trials": {"study.json": default_config()}}, "trial 'study.json': the sweep writes"),
+        ({"by": "data.file"}, "data.file: the config has no such field; did you mean 'data.files'"),
         ({"trials": {"Study.db": default_config()}}, "trial 'Study.db': the sweep writes a "),
         ({"columns": ("blue",)}, "column 'blue': expected one of parameters, "),
     ],
@@ -99,7 +101,7 @@ def test_the_objective_is_the_first_column_that_tells_how_good_a_trial_is():
     ):
         study = Study("s", configs, splits, columns=("updates",))
         assert study.value(Trial(splits=metrics)) == value
-        assert study.compared == f"on {'validation' if value == 3 else splits[0]}"
+        assert study.judge == ("validation" if value == 3 else splits[0])
     assert study.value(Trial(splits={"test": {"loss": "nan"}})) is study.value(Trial()) is None
 
 

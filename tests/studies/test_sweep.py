@@ -111,8 +111,9 @@ def test_each_trial_is_trained_and_evaluated_in_order(sweep, fake, tmp_path):
     assert {row["output_tokens_per_second"] for row in rows} == {"200.0"}
     table = (tmp_path / "results.md").read_text().splitlines()
     assert table[0] == "# pair"
-    assert table[2].startswith("| trial | split | parameters | updates | ")
-    assert table[4].startswith("| a | validation | 1,234,567 | – | – | 1.500 | 4.48 | 31.25 | – |")
+    assert table[2].startswith("| trial | loss, validation | perplexity, validation | bleu, ")
+    figures = "1.500 | 4.48 | 31.25 | – | 200"
+    assert table[4] == f"| a | {figures} | {figures} | 1,234,567 | – | – |"
     assert "bleu: `nrefs:1|tok:13a`" in table
 
 
@@ -248,7 +249,7 @@ def test_a_failure_stands_in_the_table_and_the_others_run(sweep, fake, tmp_path,
     assert fake.launched == [("train", "a", None), ("train", "b", None), ("evaluate", "b", "test")]
     assert [row["outcome"] for row in _rows(tmp_path)] == ["done", "failed: out of | luck"]
     table = (tmp_path / "results.md").read_text()
-    assert "| a | – | – | – | – | – | – | – | – | failed: out of \\| luck |" in table
+    assert "| a | – | failed: out of \\| luck | – | – | – | – | – | – | – |" in table
     error = capsys.readouterr().err
     assert "[1/2] a: failed: out of | luck\n" in error
     assert error.endswith("1 of 2 trials failed\n")
@@ -405,12 +406,12 @@ def test_updates_and_seconds_are_those_of_the_run(sweep, tmp_path):
     assert sweep().run(["a"]) == 0
     row = _rows(tmp_path)[0]
     assert (row["updates"], row["training_seconds"]) == ("8", "17.25")
-    assert (tmp_path / "results.md").read_text().splitlines()[-4:] == [
+    assert (tmp_path / "results.md").read_text().splitlines()[-2:] == [
         "- 2026-11-22, 2 x cpu, jax 0.10.2, commit 0123456789 (changed)",
         "- 2026-11-22, 2 x cpu, jax 0.10.2, commit unknown (changed)",
-        "",
-        f"The best again: `python launch.py train --config=study.py:a --workdir={run}-again`",
     ]
+    again = f"Best: a. Again: `python launch.py train --config=study.py:a --workdir={run}-again`"
+    assert again in (tmp_path / "results.md").read_text().splitlines()
 
 
 _RATE, _HEADS = "optimizer.learning_rate", "model.encoder.heads"
@@ -461,10 +462,12 @@ def test_a_search_ends_in_a_table_from_the_best_to_the_worst(search, tmp_path, c
             2 + abs(math.log10(float(row[_RATE]) / 3e-3))
         )
     table = (tmp_path / "results.md").read_text()
-    assert table.splitlines()[2].startswith("| trial | best loss | learning_rate | encoder.heads |")
+    assert table.splitlines()[2].startswith("| trial | learning_rate | encoder.heads | best loss |")
     best = rows[0]["trial"]
-    assert f"The best again: `python launch.py train --config=s.py --workdir={tmp_path}" in table
-    assert f"<b>{best}</b> with loss" in (tmp_path / "results.html").read_text()
+    command = f"python launch.py train --config=s.py --workdir={tmp_path}"
+    assert f"Best: {best}. Again: `{command}" in table
+    page = (tmp_path / "results.html").read_text().replace("<wbr>", "")
+    assert f"<b>{best}</b> with loss" in page
     error = capsys.readouterr().err
     assert "[1/4] trial-0000: train optimizer.learning_rate=" in error
     assert f"best: {best} with loss {min(losses):.3f}\n" in error
