@@ -44,6 +44,7 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
         refuse_changes(config, workdir, ("tokenizer.",), "the run has its tokenizers")
     there = stand_ins(devices.count) if devices else None
     if devices:
+        config = config.copy_and_resolve_references()
         # What stands in for a GPU has no cuDNN; the scan has the same parameters.
         config.model.encoder.implementation = config.model.decoder.implementation = "scan"
     prepared = prepare(config, workdir if has_tokenizers else None, there)
@@ -165,29 +166,50 @@ def _memory(facts: dict[str, Any]) -> list[str]:
 
 
 def _time(facts: dict[str, Any]) -> list[str]:
-    from seqjax.stages import write_seconds
-
     time = facts["time"]
-    origin = "as this run reached" if time["share_is_measured"] else "assumed"
     done = f"after the {time['steps_done']:,} done" if time["steps_done"] else "in all"
+    origin = "measured now" if time["peak_is_measured"] else "as its maker says"
+    peak = _si(time["peak_flops_per_second"])
     rows = [
         ("steps", f"{time['steps_left']:,}", done),
         ("work", _si(time["flops"]), "FLOPs"),
-        (
-            "peak",
-            _si(time["peak_flops_per_second"]),
-            f"FLOP/s of {time['devices']} x {time['device']}",
-        ),
-        ("share of peak", _percent(time["share"]), origin),
-        ("a step", f"{1000 * time['seconds_per_step']:.3g} ms", "on average"),
-        (
-            "time to finish",
-            write_seconds(time["seconds"]),
-            "without compiling, evaluating and saving",
-        ),
+        ("peak", peak, f"FLOP/s of {time['devices']} x {time['device']}, {origin}"),
+        ("a step", _short(time["seconds_per_step"]), _bound(time)),
+        ("share of peak", *_share(time)),
+        ("time to finish", _short(time["seconds"]), "without compiling, evaluating and saving"),
         ("device hours", f"{time['device_hours']:,.2f}", "hours of one device, as they are paid"),
     ]
     return ["TIME", *_table(rows, "<><")]
+
+
+def _bound(time: dict[str, Any]) -> str:
+    """Says what the time of a step comes from."""
+    if time["bound"] == "run":
+        return "on average, as this run reached"
+    if time["bound"] == "products":
+        return "on average, with 40 % of the peak (assumed)"
+    if time["bound"] == "memory":
+        return f"at least, to read and write the state at {_si(time['bandwidth'])}B/s"
+    if time["bound"] == "kernels":
+        return f"at least, for {time['products_per_step']:,.0f} products of 3 us or more (assumed)"
+    return "at least, to dispatch it (assumed)"
+
+
+def _share(time: dict[str, Any]) -> tuple[str, str]:
+    if time["share"] is None:
+        return "unknown", "this run was faster than the peak: the machine is busy now"
+    return _percent(time["share"]), "as this run reached" if time[
+        "share_is_measured"
+    ] else "assumed"
+
+
+def _short(seconds: float) -> str:
+    """Writes a time that may be shorter than a second: '0.31 ms', '12 ms', '3 min 20 s'."""
+    from seqjax.stages import write_seconds
+
+    if seconds < 1:
+        return f"{1000 * seconds:.2g} ms" if seconds else "0 s"
+    return f"{seconds:.1f} s" if seconds < 9.95 else write_seconds(seconds)
 
 
 def _table(rows: Sequence[Sequence[str]], aligned: str, foot: bool = False) -> list[str]:

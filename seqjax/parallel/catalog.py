@@ -12,44 +12,47 @@ class Kind(NamedTuple):
     Attributes:
       reported: what JAX calls it, its `device_kind`, by which `reporting/hardware.py` knows how
         fast it is; '' where that says nothing.
-      memory: bytes that one device has, as its maker says, in 10^9; 0 where that is not known.
+      memory: bytes that one device has, as its maker says, in 10^9.
+      bandwidth: bytes per second that it reads or writes there, likewise.
       cores: of a TPU, how much one device counts in the number of a slice's name.
     """
 
     reported: str
     memory: int
+    bandwidth: int
     cores: int = 1
 
 
 _GB = 10**9
 
 # https://cloud.google.com/tpu/docs/v2 and the pages of v3, v4, v5e, v5p and v6e. The names of v2,
-# v3, v4 and v5p count cores; a device of JAX is a core of v2 and v3, and a chip of two since v4.
+# v3, v4 and v5p count cores; a device of JAX is a core of v2 and v3, with half a chip's memory and
+# bandwidth, and a chip of two since v4.
 _TPUS = {
-    "tpu-v2": Kind("TPU v2", 8 * _GB),
-    "tpu-v3": Kind("TPU v3", 16 * _GB),
-    "tpu-v4": Kind("TPU v4", 32 * _GB, cores=2),
-    "tpu-v5e": Kind("TPU v5 lite", 16 * _GB),
-    "tpu-v5p": Kind("TPU v5", 95 * _GB, cores=2),
-    "tpu-v6e": Kind("TPU v6 lite", 32 * _GB),
+    "tpu-v2": Kind("TPU v2", 8 * _GB, 350 * _GB),
+    "tpu-v3": Kind("TPU v3", 16 * _GB, 450 * _GB),
+    "tpu-v4": Kind("TPU v4", 32 * _GB, 1200 * _GB, cores=2),
+    "tpu-v5e": Kind("TPU v5 lite", 16 * _GB, 819 * _GB),
+    "tpu-v5p": Kind("TPU v5", 95 * _GB, 2765 * _GB, cores=2),
+    "tpu-v6e": Kind("TPU v6 lite", 32 * _GB, 1640 * _GB),
 }
 
 # NVIDIA's data sheets; of H100 and H200 the SXM modules, of V100 and A100 as well.
 _GPUS = {
-    "v100": Kind("Tesla V100-SXM2-16GB", 16 * _GB),
-    "t4": Kind("Tesla T4", 16 * _GB),
-    "rtx3090": Kind("NVIDIA GeForce RTX 3090", 24 * _GB),
-    "a10": Kind("NVIDIA A10", 24 * _GB),
-    "a30": Kind("NVIDIA A30", 24 * _GB),
-    "a40": Kind("NVIDIA A40", 48 * _GB),
-    "a100": Kind("NVIDIA A100-SXM4-40GB", 40 * _GB),
-    "a100-80gb": Kind("NVIDIA A100-SXM4-80GB", 80 * _GB),
-    "rtx4090": Kind("NVIDIA GeForce RTX 4090", 24 * _GB),
-    "l4": Kind("NVIDIA L4", 24 * _GB),
-    "l40s": Kind("NVIDIA L40S", 48 * _GB),
-    "h100": Kind("NVIDIA H100 80GB HBM3", 80 * _GB),
-    "h200": Kind("NVIDIA H200", 141 * _GB),
-    "b200": Kind("NVIDIA B200", 180 * _GB),
+    "v100": Kind("Tesla V100-SXM2-16GB", 16 * _GB, 900 * _GB),
+    "t4": Kind("Tesla T4", 16 * _GB, 320 * _GB),
+    "rtx3090": Kind("NVIDIA GeForce RTX 3090", 24 * _GB, 936 * _GB),
+    "a10": Kind("NVIDIA A10", 24 * _GB, 600 * _GB),
+    "a30": Kind("NVIDIA A30", 24 * _GB, 933 * _GB),
+    "a40": Kind("NVIDIA A40", 48 * _GB, 696 * _GB),
+    "a100": Kind("NVIDIA A100-SXM4-40GB", 40 * _GB, 1555 * _GB),
+    "a100-80gb": Kind("NVIDIA A100-SXM4-80GB", 80 * _GB, 2039 * _GB),
+    "rtx4090": Kind("NVIDIA GeForce RTX 4090", 24 * _GB, 1008 * _GB),
+    "l4": Kind("NVIDIA L4", 24 * _GB, 300 * _GB),
+    "l40s": Kind("NVIDIA L40S", 48 * _GB, 864 * _GB),
+    "h100": Kind("NVIDIA H100 80GB HBM3", 80 * _GB, 3350 * _GB),
+    "h200": Kind("NVIDIA H200", 141 * _GB, 4800 * _GB),
+    "b200": Kind("NVIDIA B200", 180 * _GB, 8000 * _GB),
 }
 
 KINDS = {**_TPUS, **_GPUS}

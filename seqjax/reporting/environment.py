@@ -51,8 +51,8 @@ def record_environment(
     replace_file(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
-def last_recorded(workdir: str | os.PathLike[str], fact: str) -> str:
-    """Returns a fact of the last session that has it, '' where none has."""
+def last_recorded(workdir: str | os.PathLike[str], fact: str) -> Any:
+    """Returns a fact of the last session that has it, '' if none has."""
     sessions = _earlier_sessions(as_path(workdir) / "environment.json")
     return next((session[fact] for session in reversed(sessions) if fact in session), "")
 

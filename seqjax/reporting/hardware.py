@@ -72,10 +72,11 @@ _TPU_PASSES = {"default": 1, "high": 3, "highest": 6}
 def peak_flops(dtype: str, devices: Iterable[jax.Device]) -> float:
     """Returns the highest rate of matrix products of some devices, in FLOP/s.
 
-    Known accelerators come from a table of their makers' dense peaks. Everything else is measured:
-    on a CPU the value is the best rate of a few matrix products on all cores of the machine, not a
-    theoretical peak, and a share of it can exceed one by the noise of that measurement. Processes
-    on CPUs count as one machine each. The value is computed once per process.
+    Known accelerators come from a table of their makers' dense peaks. Everything else is measured,
+    see `peak_is_measured`: on a CPU the value is the best rate of a few matrix products on all
+    cores of the machine, not a theoretical peak. If other programs compute at the same time it is
+    too low, and a share of it may exceed one. Processes on CPUs count as one machine each. The
+    value is computed once per process.
 
     Args:
       dtype: what the model computes in, 'bfloat16' or 'float32'. For float32 the peak is that of
@@ -86,6 +87,11 @@ def peak_flops(dtype: str, devices: Iterable[jax.Device]) -> float:
     return _peak_flops(dtype, float32_precision(), tuple(devices))
 
 
+def peak_is_measured(devices: Iterable[jax.Device]) -> bool:
+    """Returns whether the peak of some devices is measured, since no table has them all."""
+    return any(known_peak(device.device_kind, "float32") is None for device in devices)
+
+
 @functools.cache
 def _peak_flops(dtype: str, precision: str, devices: tuple[jax.Device, ...]) -> float:
     known = [known_peak(device.device_kind, dtype, precision) for device in devices]
@@ -93,7 +99,9 @@ def _peak_flops(dtype: str, precision: str, devices: tuple[jax.Device, ...]) -> 
         return sum(known)
     on_cpu = devices[0].platform == "cpu"
     machines = len({d.process_index for d in devices}) if on_cpu else len(devices)
-    return machines * _measured_peak(dtype)
+    # Most CPUs convert bfloat16 before they multiply: they are no slower with float32.
+    dtypes = {dtype, "float32"} if on_cpu else {dtype}
+    return machines * max(map(_measured_peak, dtypes))
 
 
 def known_peak(kind: str, dtype: str, precision: str = "default") -> float | None:

@@ -12,7 +12,8 @@ import numpy as np
 from seqjax.data.batching import TrainingPlan
 from seqjax.data.tokens import TokenizedCorpus
 from seqjax.parallel.catalog import KINDS, Devices, usable_share
-from seqjax.reporting.hardware import float32_precision, known_peak, peak_flops
+from seqjax.reporting.environment import last_recorded
+from seqjax.reporting.hardware import float32_precision, known_peak, peak_flops, peak_is_measured
 from seqjax.reporting.metrics_log import read_metrics
 from seqjax.training.preparation import Durations, Prepared
 from seqjax.training.saved import newest_checkpoint
@@ -21,7 +22,10 @@ from seqjax.training.update import Update, abstract_batch
 
 # Share of the devices' peak that an update is expected to reach where no run has been measured.
 ASSUMED_SHARE = 0.4
-# So many of a run's last reports tell how fast it goes.
+# Seconds that an update takes at least: the host dispatches it, and an accelerator begins each of
+# its products as a kernel. Assumed; both are low.
+_DISPATCH, _KERNEL = 1e-4, 3e-6
+# How many of a run's last reports its speed is taken from.
 _REPORTS = 20
 
 
@@ -34,6 +38,12 @@ def estimate(
     """Returns the facts of a training as plain values, ready for JSON.
 
     Sizes are in bytes, work in floating point operations of all devices, shares are fractions.
+
+    A step takes as long as the run in `workdir` has shown, if that was on such devices. Otherwise
+    it takes the longest of several `bounds`, in seconds: the matrix products at a share of the
+    peak that is assumed, reading and writing the state once, beginning a kernel for each product,
+    and dispatching the update.
+
     Only the update of the largest batch shape is compiled.
 
     Args:
@@ -47,6 +57,8 @@ def estimate(
     state = update.abstract_state()
     plan = prepared.plan
     batches = _batches(prepared, update, state)
+    memory = _memory(prepared, update, state, devices)
+    held = memory["parameters"] + memory["optimizer"] + memory["moving_average"]
     return {
         "parameters": _parameters(state.params),
         "corpus": dict(prepared.tokenized.report),
@@ -59,8 +71,8 @@ def estimate(
             "flops": sum(batch["steps"] * batch["flops"] for batch in batches),
         },
         "durations": _durations(config, prepared.durations, plan),
-        "memory": _memory(prepared, update, state, devices),
-        "time": _time(config, prepared, batches, workdir, devices),
+        "memory": memory,
+        "time": estimated_time(config, prepared, batches, workdir, devices, held),
     }
 
 
@@ -92,7 +104,7 @@ def _batches(prepared: Prepared, update: Update, state: TrainState) -> list[dict
             "target": shape.target,
             "steps": steps,
             "padding": waste,
-            "flops": update.step.flops(state, abstract_batch(shape)),
+            **update.step.work(state, abstract_batch(shape))._asdict(),
         }
         for shape, steps, waste in zip(plan.shapes, plan.steps_per_shape, padding, strict=True)
     ]
@@ -162,47 +174,72 @@ def _bytes(tree: Any) -> int:
     )
 
 
-def _time(
+def estimated_time(
     config: ml_collections.ConfigDict,
     prepared: Prepared,
     batches: list[dict[str, Any]],
     workdir: Path | None,
     devices: Devices | None,
+    held: int,
 ) -> dict[str, Any]:
-    """Returns the time of the updates alone, without compiling, evaluating and saving."""
+    """Returns the time of the updates alone, without compiling, evaluating and saving.
+
+    `held` are the bytes of the state on one device.
+    """
     # What was reported after the last checkpoint may have to be done again.
     done = newest_checkpoint(workdir) if workdir else 0
-    measured = _measured(workdir) if workdir else None
     left = max(prepared.durations.total - done, 0)
-    per_step = sum(b["steps"] * b["flops"] for b in batches) / prepared.plan.steps_per_epoch
-    mesh, dtype = prepared.mesh, config.model.dtype
+    plan, mesh, dtype = prepared.plan, prepared.mesh, config.model.dtype
+    flops, products = (
+        sum(batch["steps"] * batch[name] for batch in batches) / plan.steps_per_epoch
+        for name in ("flops", "products")
+    )
+    here = list(mesh.devices.flat)
     if devices is None:
-        peak = peak_flops(dtype, mesh.devices.flat)
-        kind = mesh.devices.flat[0].device_kind
+        kind, measured = here[0].device_kind, peak_is_measured(here)
+        peak, bandwidth = peak_flops(dtype, here), 0
+        speed = _tokens_per_second(workdir, kind) if workdir else None
     else:
-        there = KINDS[devices.kind].reported
-        peak = mesh.size * known_peak(there, dtype, float32_precision())
-        kind, measured = devices.kind, None
-    share = measured or ASSUMED_SHARE
-    seconds = left * per_step / (peak * share)
+        there, measured, speed = KINDS[devices.kind], False, None
+        peak = mesh.size * known_peak(there.reported, dtype, float32_precision())
+        kind, bandwidth = devices.kind, there.bandwidth
+    bounds = {"products": flops / (peak * ASSUMED_SHARE), "dispatch": _DISPATCH}
+    if devices is not None or here[0].platform != "cpu":
+        bounds["kernels"] = products * _KERNEL
+    if bandwidth:
+        # Every array of the state is read and written once.
+        bounds["memory"] = 2 * held / bandwidth
+    if speed:
+        bounds = {"run": plan.tokens_per_epoch / plan.steps_per_epoch / speed}
+    bound = max(bounds, key=bounds.get)
+    share = flops / bounds[bound] / peak
     return {
         "devices": mesh.size,
         "device": kind,
         "peak_flops_per_second": peak,
-        "share": share,
-        "share_is_measured": measured is not None,
+        "peak_is_measured": measured,
+        # One above 1 says that the peak was measured on a busy machine.
+        "share": share if share <= 1 else None,
+        "share_is_measured": bound == "run",
         "steps_done": done,
         "steps_left": left,
-        "flops": left * per_step,
-        "seconds_per_step": per_step / (peak * share),
-        "seconds": seconds,
+        "flops": left * flops,
+        "products_per_step": products,
+        "bandwidth": bandwidth or None,
+        "bound": bound,
+        "bounds": bounds,
+        "seconds_per_step": bounds[bound],
+        "seconds": left * bounds[bound],
         # Those that are idle are paid, too.
-        "device_hours": (devices.count if devices else mesh.size) * seconds / 3600,
+        "device_hours": (devices.count if devices else mesh.size) * left * bounds[bound] / 3600,
     }
 
 
-def _measured(workdir: Path) -> float | None:
-    """Returns the share of peak that a run has reached, None where unknown."""
-    reports = [entry for entry in read_metrics(workdir) if "train/peak_share" in entry]
-    shares = [float(entry["train/peak_share"]) for entry in reports[-_REPORTS:]]
-    return statistics.median(shares) if shares else None
+def _tokens_per_second(workdir: Path, kind: str) -> float | None:
+    """Returns how fast a run was, None if it was on another kind of device or reported nothing."""
+    kinds = {device["kind"] for device in last_recorded(workdir, "devices")}
+    if kinds - {kind}:
+        return None
+    name = "train/tokens_per_second"
+    speeds = [float(entry[name]) for entry in read_metrics(workdir) if name in entry]
+    return statistics.median(speeds[-_REPORTS:]) if speeds else None

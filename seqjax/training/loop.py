@@ -203,6 +203,8 @@ class Training:
             self._settle()
             self.update.compile(self.state, self.active, batch)
         flops = self.update.flops(self.state, self.active, batch)
+        for run in self._going():
+            run.meter.begin()
         self.state, sums = self.update.advance(self.state, self.active, batch)
         going = self._going()
         for number, run in enumerate(self.runs):

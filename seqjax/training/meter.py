@@ -1,5 +1,6 @@
 """What training reports: sums read one step late, speeds measured between reports."""
 
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -9,6 +10,8 @@ import optax
 from seqjax.errors import UserError
 from seqjax.reporting.progress import Progress
 from seqjax.reporting.writers import MetricWriter
+
+log = logging.getLogger(__name__)
 
 
 class Diverged(UserError):
@@ -20,7 +23,10 @@ class Meter:
 
     The sums of an update are read only when the next one has been dispatched, so the device never
     waits for the host. Evaluating, saving and compiling do not count as training time: call `pause`
-    before.
+    before them and `begin` after.
+
+    The share of the peak is left out of reports once it has come out above one: on machines that no
+    table lists the peak is measured, and one measured while other programs ran is too low.
     """
 
     def __init__(
@@ -35,7 +41,7 @@ class Meter:
         # Where reports are shown, if at all.
         self.progress: Progress | None = None
         self.rate, self.every, self.steps_per_epoch = rate, every, steps_per_epoch
-        self.peak = peak
+        self.peak, self._peak_holds = peak, True
         self._seconds = 0.0
         self._tokens = 0.0
         self._pending: tuple[int, Callable, float, float] | None = None
@@ -63,6 +69,14 @@ class Meter:
         if clock.get("unreported"):
             self._unreported = tuple(clock["unreported"])
 
+    def begin(self) -> None:
+        """Starts the clock if it stands still; call it before an update is dispatched.
+
+        A device that computes while the host dispatches would seem to take no time otherwise.
+        """
+        if self._started is None:
+            self._started = time.perf_counter()
+
     def add(
         self, step: int, sums: Callable[[], Mapping[str, float]], flops: float, part: float = 1.0
     ) -> None:
@@ -70,14 +84,13 @@ class Meter:
 
         `part` is the run's share of the time, where several runs are updated at once.
         """
-        if self._started is None:
-            self._started = time.perf_counter()
+        self.begin()
         previous, self._pending = self._pending, (step, sums, flops, part)
         if previous:
             self._read(*previous)
 
     def pause(self) -> None:
-        """Reads what is still under way and stops the clock until the next `add`."""
+        """Reads what is still under way and stops the clock until the next `begin`."""
         previous, self._pending = self._pending, None
         if previous:
             self._read(*previous)
@@ -129,9 +142,21 @@ class Meter:
             "tokens": self._tokens,
             "seconds": self._seconds,
             "tokens_per_second": total["tokens"] / total["seconds"],
-            "peak_share": total["flops"] / total["seconds"] / self.peak,
+            **self._peak_share(total["flops"] / total["seconds"]),
         }
         self.writer.write(step, {f"train/{name}": value for name, value in metrics.items()})
         if self.progress:
             self.progress.update(step, metrics)
         self._unreported = None
+
+    def _peak_share(self, rate: float) -> dict[str, float]:
+        """Returns the share of the peak that a rate in FLOP/s is, nothing if that is unknown."""
+        if self._peak_holds and rate > self.peak:
+            self._peak_holds = False
+            log.warning(
+                "the peak of %.3g GFLOP/s is too low, %.3g were reached: the machine was busy when"
+                " it was measured; reports leave out the share of the peak from here on",
+                self.peak / 1e9,
+                rate / 1e9,
+            )
+        return {"peak_share": rate / self.peak} if self._peak_holds else {}

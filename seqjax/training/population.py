@@ -20,7 +20,7 @@ from seqjax.training.preparation import Prepared
 from seqjax.training.recipe import Recipe
 from seqjax.training.state import TrainState
 from seqjax.training.step import CompiledSteps, Sums
-from seqjax.training.work import product_flops
+from seqjax.training.work import work_of
 
 # How a device computes its members: one after the other, or all at once (`jax.vmap`).
 WAYS = ("loop", "batch")
@@ -124,7 +124,7 @@ class Population:
         if shape not in self._flops:
             step = self._recipe_of(self._config).step()
             traced = jax.make_jaxpr(step)(self.abstract_member(), batch)
-            self._flops[shape] = product_flops(traced.jaxpr)
+            self._flops[shape] = work_of(traced.jaxpr).flops
         return self._flops[shape]
 
     def advance(

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 
 from seqjax.parallel.mesh import by_row, replicated
 from seqjax.training.state import TrainState
-from seqjax.training.work import product_flops
+from seqjax.training.work import Work, work_of
 
 Sums = dict[str, jax.Array]
 Loss = Callable[[dict, dict, jax.Array], tuple[jax.Array, Sums]]
@@ -118,15 +118,17 @@ class CompiledSteps:
     def flops(self, *arguments: Any) -> float:
         """Returns the FLOPs of the products of an update on all devices; all may be abstract."""
         key = _shapes(arguments[-1])
-        if key in self._compiled:
-            return self._compiled[key][1]
-        return product_flops(self._train_step.trace(*arguments).jaxpr.jaxpr)
+        return self._compiled[key][1] if key in self._compiled else self.work(*arguments).flops
+
+    def work(self, *arguments: Any) -> Work:
+        """Returns the products of an update on all devices; all arguments may be abstract."""
+        return work_of(self._train_step.trace(*arguments).jaxpr.jaxpr)
 
     def _known(self, *arguments: Any) -> tuple[jax.stages.Compiled, float]:
         key = _shapes(arguments[-1])
         if key not in self._compiled:
             traced = self._train_step.trace(*arguments)
-            flops = product_flops(traced.jaxpr.jaxpr)
+            flops = work_of(traced.jaxpr.jaxpr).flops
             self._compiled[key] = traced.lower().compile(), flops
         return self._compiled[key]
 

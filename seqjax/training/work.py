@@ -5,6 +5,7 @@ What is not a product is a few percent of a model's work, and none of what a pea
 """
 
 import math
+from typing import NamedTuple
 
 from jax.extend import core
 
@@ -12,26 +13,37 @@ from jax.extend import core
 _CUDNN_LSTM = {"rnn_fwd": 1, "rnn_bwd": 2}
 
 
-def product_flops(jaxpr: core.Jaxpr) -> float:
-    """Returns the FLOPs of all products in a program, two for each multiplication and addition.
+class Work(NamedTuple):
+    """What a program computes: the FLOPs of its products, and how many products there are."""
+
+    flops: float
+    products: float
+
+
+def work_of(jaxpr: core.Jaxpr) -> Work:
+    """Returns the work of a program, two FLOPs for each multiplication and addition.
 
     A scan counts as often as it runs, the dearest of several branches counts, a loop without a
     known end counts once.
     """
-    total = 0.0
+    flops = products = 0.0
     for equation in jaxpr.eqns:
         if equation.primitive.name == "dot_general":
             (contracted, _), _ = equation.params["dimension_numbers"]
             inputs, outputs = equation.invars[0].aval.shape, equation.outvars[0].aval.shape
-            total += 2.0 * math.prod(outputs) * math.prod(inputs[axis] for axis in contracted)
+            flops += 2.0 * math.prod(outputs) * math.prod(inputs[axis] for axis in contracted)
+            products += 1
         elif equation.primitive.name in _CUDNN_LSTM:
-            total += _CUDNN_LSTM[equation.primitive.name] * _lstm_flops(equation)
-        elif equation.primitive.name == "cond":
-            total += max(product_flops(branch.jaxpr) for branch in equation.params["branches"])
+            flops += _CUDNN_LSTM[equation.primitive.name] * _lstm_flops(equation)
+            products += 1
         else:
+            inner = [work_of(program) for program in _inner(equation.params)]
+            if equation.primitive.name == "cond":
+                inner = [max(inner)]
             times = equation.params.get("length", 1) if equation.primitive.name == "scan" else 1
-            total += times * sum(map(product_flops, _inner(equation.params)))
-    return total
+            flops += times * sum(work.flops for work in inner)
+            products += times * sum(work.products for work in inner)
+    return Work(flops, products)
 
 
 def _lstm_flops(equation: core.JaxprEqn) -> float:

@@ -43,7 +43,7 @@ def test_a_config_is_explained_without_training(explain, tiny, tmp_path, monkeyp
     assert row("train.duration") == ["train.duration", "13", "13", "2.60"]
     assert row("schedule.warmup")[1:] == ["1", "1", "0.20"]
     assert row("pairs kept") == ["pairs", "kept", "80", "of", "80"]
-    assert row("share of peak")[3:] == ["40.0", "%", "assumed"]
+    assert row("share of peak")[-1] == "assumed"
 
 
 def test_the_same_facts_as_json(explain, tiny):
@@ -110,7 +110,7 @@ def test_devices_that_are_not_here(explain, tiny):
     assert "memory of h100 76,293.9 MiB" in lines
     assert "of which JAX takes 57,220.5 MiB" in lines
     assert "It fits: 0.0 %, as compiled for CPUs; an accelerator's compiler differs." in lines
-    assert any(line.endswith("FLOP/s of 2 x h100") for line in lines)
+    assert any(line.endswith("FLOP/s of 2 x h100, as its maker says") for line in lines)
 
 
 def test_what_only_those_devices_have_is_explained_without_it(explain, tiny):
@@ -125,7 +125,8 @@ def test_a_run_is_explained_for_devices_that_are_not_here(explain, trained):
     code, out, _ = explain(*options, "--json")
     time = json.loads(out)["time"]
     assert (code, time["steps_done"], time["steps_left"]) == (0, 150, 50)
-    assert (time["share"], time["share_is_measured"]) == (0.4, False)
+    assert (time["bound"], time["share_is_measured"]) == ("kernels", False)
+    assert time["share"] < 0.4
 
 
 @pytest.mark.slow

@@ -6,7 +6,8 @@ import pytest
 
 from seqjax.config import default_config
 from seqjax.overrides import apply_overrides, split_overrides
-from seqjax.training.estimate import ASSUMED_SHARE, estimate
+from seqjax.parallel.catalog import KINDS, Devices
+from seqjax.training.estimate import ASSUMED_SHARE, estimate, estimated_time
 from seqjax.training.preparation import prepare
 from seqjax.training.update import Update, abstract_batch
 
@@ -80,6 +81,16 @@ def test_parts_and_devices_do_not_change_the_work(configured, tiny):
     assert works == [works[0]] * 3
 
 
+def test_here_a_step_takes_an_assumed_share_of_a_measured_peak(facts):
+    time = facts["time"]
+    work = time["flops"] / time["steps_left"]
+    products = work / (time["peak_flops_per_second"] * ASSUMED_SHARE)
+    assert time["bounds"]["products"] == pytest.approx(products)
+    assert time["seconds_per_step"] == max(time["bounds"].values())
+    assert time["peak_is_measured"] == (jax.default_backend() == "cpu")
+    assert time["share"] <= ASSUMED_SHARE
+
+
 def test_memory_is_that_of_one_device(tiny, facts):
     config = default_config()
     fields = {"parallel.fsdp": 4, "batching.shapes": 2, "data.synthetic_size": 100}
@@ -95,16 +106,40 @@ def test_memory_is_that_of_one_device(tiny, facts):
 
 def test_the_speed_and_the_steps_of_a_run_are_taken_into_account(configured, facts, tmp_path):
     time = facts["time"]
-    assert (time["share"], time["share_is_measured"]) == (ASSUMED_SHARE, False)
+    assert not time["share_is_measured"]
     assert (time["steps_done"], time["steps_left"]) == (0, 21)
-    seconds = time["flops"] / (time["peak_flops_per_second"] * ASSUMED_SHARE)
-    assert time["seconds"] == pytest.approx(seconds)
 
-    lines = [{"step": 5, "train/peak_share": 0.1}, {"step": 6, "validation/loss": 2.0}]
+    lines = [{"step": 5, "train/tokens_per_second": 100.0}, {"step": 6, "validation/loss": 2.0}]
     text = "".join(json.dumps(line) + "\n" for line in lines) + '{"step": 7, "tr'
     (tmp_path / "metrics.jsonl").write_text(text)
     # What came after the last checkpoint was lost.
     (tmp_path / "checkpoints" / "4").mkdir(parents=True)
     time = estimate(*configured, tmp_path)["time"]
-    assert (time["share"], time["share_is_measured"]) == (0.1, True)
+    assert (time["bound"], time["share_is_measured"]) == ("run", True)
     assert (time["steps_done"], time["steps_left"]) == (4, 17)
+    assert time["seconds"] == pytest.approx(17 / 7 * facts["epoch"]["target_tokens"] / 100.0)
+    # A speed that no device has: the peak was measured on a busy machine.
+    (tmp_path / "metrics.jsonl").write_text('{"step": 5, "train/tokens_per_second": 1e15}\n')
+    assert estimate(*configured, tmp_path)["time"]["share"] is None
+    # Elsewhere it would have been another.
+    sessions = [{"devices": [{"platform": "gpu", "kind": "NVIDIA H200", "count": 1}]}]
+    (tmp_path / "environment.json").write_text(json.dumps({"sessions": sessions}))
+    assert not estimate(*configured, tmp_path)["time"]["share_is_measured"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_step_is_faster_than_memory_and_kernels_allow(configured, facts, kind):
+    memory = facts["memory"]
+    there = Devices(kind, kind, 1, 1)
+    for size, bound in ((1, "kernels"), (10_000, "memory")):
+        held = size * (memory["parameters"] + memory["optimizer"])
+        # Arithmetic only: what it is about is in the facts.
+        time = estimated_time(*configured, facts["batches"], None, there, held)
+        step = time["seconds_per_step"]
+        # A product has two backward; one layer of each side has over 20.
+        assert step >= max(60 * 3e-6, 2 * held / KINDS[kind].bandwidth)
+        assert time["bound"] == bound
+        assert 0 < time["share"] <= ASSUMED_SHARE
+        work = time["share"] * time["peak_flops_per_second"] * step
+        assert work == pytest.approx(time["flops"] / time["steps_left"])
+        assert time["seconds"] == pytest.approx(time["steps_left"] * step)

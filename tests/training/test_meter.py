@@ -144,3 +144,27 @@ def test_divergence_is_told_with_its_step_before_anything_is_saved(bad, named, m
     meter.add(7, bad, 0.0)
     with pytest.raises(UserError, match=rf"{named} at step 7: training diverged; lower optimizer"):
         meter.pause()
+
+
+def test_a_share_above_the_peak_is_withheld_from_then_on(make, caplog):
+    make, lines = make
+    meter = make(every=1)
+    for step, flops in enumerate((1e-3, 1e30, 1e-3, 1e30, 1e-3), start=1):
+        meter.add(step, sums(1.0, 1.0), flops)
+    meter.pause()
+    assert ["train/peak_share" in line for line in lines()] == [True, False, False, False, False]
+    assert caplog.text.count("is too low") == 1
+    assert all(0 <= line.get("train/peak_share", 0) <= 1 for line in lines())
+    assert " % of peak" not in meter.progress._stream.getvalue().splitlines()[-1]
+
+
+def test_the_clock_starts_before_an_update_is_dispatched(make):
+    """A device that computes during the dispatch, as a CPU may, has taken that time."""
+    make, lines = make
+    meter = make(every=1)
+    meter.begin()
+    time.sleep(0.05)
+    meter.add(1, sums(1.0, 1.0), 1.0)
+    meter.pause()
+    (line,) = lines()
+    assert line["train/seconds"] >= 0.05

@@ -5,13 +5,13 @@ import pytest
 from seqjax.layers.cudnn_lstm import run_cudnn
 from seqjax.layers.recurrent import RecurrentLayer
 from seqjax.parallel.mesh import is_nvidia
-from seqjax.training.work import product_flops
+from seqjax.training.work import work_of
 
 X, W = jnp.ones((3, 4)), jnp.ones((4, 4))
 
 
 def work(function, *arguments):
-    return product_flops(jax.make_jaxpr(function)(*arguments).jaxpr)
+    return work_of(jax.make_jaxpr(function)(*arguments).jaxpr).flops
 
 
 def test_a_product_is_two_operations_for_each_pair():
@@ -37,6 +37,14 @@ def test_calls_are_looked_into_and_of_branches_the_dearest_counts():
         return jax.lax.cond(x.sum() > 0, lambda: x @ w @ w, lambda: x @ w)
 
     assert work(jax.jit(branches), X, W) == 2 * (2 * 3 * 4 * 4)
+
+
+def test_products_are_counted_as_often_as_they_run():
+    def program(x, w):
+        x = jax.lax.scan(lambda x, _: (x @ w @ w, None), x, None, length=7)[0]
+        return jax.lax.cond(x.sum() > 0, lambda: x @ w @ w, lambda: x @ w) @ w
+
+    assert work_of(jax.make_jaxpr(program)(X, W).jaxpr).products == 7 * 2 + 2 + 1
 
 
 @pytest.mark.skipif(not is_nvidia(jax.devices()[0]), reason="no NVIDIA GPU: cuDNN can't be traced")
