@@ -1,8 +1,10 @@
 """Scores of generated text against one reference each, as sacreBLEU computes them."""
 
+import os
 from collections.abc import Callable, Sequence
 
 from seqjax.errors import Unavailable, UserError, did_you_mean
+from seqjax.files import expanded
 from seqjax.stages import stage
 from seqjax.validation import TRANSLATION_METRICS
 
@@ -125,6 +127,9 @@ def _sacrebleu_metric(name: str, lowercase: bool, tokenize: str):
         raise UserError(_unknown("evaluation.metrics", name, TRANSLATION_METRICS))
     if tokenize not in BLEU.TOKENIZERS:
         raise UserError(_unknown("evaluation.tokenize", tokenize, list(BLEU.TOKENIZERS)))
+    if tokenize in _DOWNLOADED and "SACREBLEU" not in os.environ:
+        # sacreBLEU would make a folder that is called '~' if there is no home folder.
+        expanded("~/.sacrebleu", f"evaluation.tokenize = {tokenize!r}, SACREBLEU=~/.sacrebleu")
     try:
         # `force` silences a warning about tokenized input: references end in ' .' now and then.
         return BLEU(lowercase=lowercase, tokenize=tokenize, force=True)
@@ -134,6 +139,8 @@ def _sacrebleu_metric(name: str, lowercase: bool, tokenize: str):
 
 # Tokenizers of sacreBLEU and the extra of its package that brings what they need.
 _EXTRAS = {"ja-mecab": "ja", "ko-mecab": "ko"}
+# Those whose models it downloads.
+_DOWNLOADED = ("spm", "flores101", "flores200", "spBLEU-1K")
 
 
 def _missing(tokenize: str, error: BaseException) -> UserError:

@@ -6,6 +6,7 @@ from seqjax.commands.command_line import main
 from seqjax.commands.needs import check_needs
 from seqjax.config import default_config
 from seqjax.errors import Unavailable, UserError
+from seqjax.evaluation.metrics import check_scorers
 
 
 def _config(**evaluation):
@@ -54,6 +55,15 @@ def test_a_model_that_cannot_be_downloaded_may_come_later(tokenize, monkeypatch,
         f"evaluation.tokenize = {tokenize!r}: its model, which sacreBLEU downloads once, could not"
         " be had: Name or service not known"
     )
+
+
+def test_a_model_is_not_downloaded_into_no_home(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SACREBLEU", raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    with pytest.raises(UserError, match="flores200', SACREBLEU=~/.sacrebleu: expected a path with"):
+        check_scorers(("bleu",), False, "flores200")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(bool(importlib.util.find_spec("wandb")), reason="wandb is installed")
