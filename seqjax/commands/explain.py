@@ -105,7 +105,7 @@ def _corpus(facts: dict[str, Any]) -> list[str]:
     corpus, epoch = facts["corpus"], facts["epoch"]
     rows = [
         ("pairs kept", f"{corpus['kept']:,}", f"of {corpus['pairs']:,}"),
-        ("dropped", f"{corpus['empty_dropped'] + corpus['long_dropped']:,}", _dropped(corpus)),
+        ("dropped", f"{corpus['pairs'] - corpus['kept']:,}", _dropped(corpus)),
         ("cut", f"{corpus['long_cut']:,}", "longer than data.max_source_length, ..."),
     ]
     for side in ("source", "target"):
@@ -114,8 +114,18 @@ def _corpus(facts: dict[str, Any]) -> list[str]:
     return ["AN EPOCH OF THE CORPUS", *_table([row for row in rows if row[1] != "0"], "<><")]
 
 
+_REASONS = {
+    "identical_dropped": "with equal sides",
+    "duplicates_dropped": "duplicates",
+    "overlap_dropped": "with a held-out source",
+    "empty_dropped": "with an empty side",
+    "ratio_dropped": "of uneven lengths",
+    "long_dropped": "too long",
+}
+
+
 def _dropped(corpus: dict[str, int]) -> str:
-    return f"{corpus['empty_dropped']:,} with an empty side, {corpus['long_dropped']:,} too long"
+    return ", ".join(f"{corpus[name]:,} {why}" for name, why in _REASONS.items() if corpus[name])
 
 
 def _batches(facts: dict[str, Any]) -> list[str]:

@@ -6,22 +6,24 @@
 """
 
 import contextlib
-import difflib
 import hashlib
 import importlib
 import os
 import sys
-from typing import Any, Protocol
+from typing import Any
 
 import ml_collections
 
 from seqjax.data.line_files import AlignedTexts, JsonLines, PatternLines, TabSeparated
-from seqjax.data.pair import Pair
-from seqjax.errors import UserError
-from seqjax.files import expanded
+from seqjax.data.pair import Corpus, Pair
+from seqjax.data.selection import SPLITS, Selected, divided, filtered
+from seqjax.errors import UserError, did_you_mean
+from seqjax.files import as_path, expanded, in_bucket
+from seqjax.stages import stage
 
 __all__ = ["Corpus", "Pair", "open_corpus"]
 
+_CHUNK_BYTES = 1 << 20
 _KINDS = ("synthetic:translation", "text", "tsv", "jsonl", "pattern", "tfds:NAME")
 _FILES = {
     "text": AlignedTexts,
@@ -31,62 +33,40 @@ _FILES = {
 }
 
 
-class Corpus(Protocol):
-    """Random access to sentence pairs."""
-
-    # Changes whenever the contents change.
-    fingerprint: str
-
-    def __len__(self) -> int:
-        """Returns the number of pairs."""
-
-    def __getitem__(self, index: int) -> Pair:
-        """Returns pair `index`, which is at least 0 and less than the length."""
-
-
 def open_corpus(data: ml_collections.ConfigDict, split: str) -> Corpus:
     """Opens one split of the corpus that the config names.
 
     Args:
       data: the `data` part of the config.
       split: 'train', 'validation' or 'test' for the splits `data` names so, or any other
-        split's own name. `data.limit` holds for 'train'.
+        split's own name. `data.limit` and the filters `data.drop_...` hold for 'train'.
 
     Raises:
       UserError: the corpus is unknown, missing or malformed.
     """
+    corpus = _split(data, split)
+    if split != "train":
+        return corpus
+    if 0 <= data.limit < len(corpus):
+        corpus = Selected(corpus, range(data.limit), f"first-{data.limit}")
+    held_out = []
+    if data.drop_overlap:
+        held_out = [_split(data, name) for name in SPLITS if name != "train"]
+    return filtered(corpus, data, held_out)
+
+
+def _split(data: ml_collections.ConfigDict, split: str) -> Corpus:
     named = {"train": data.train, "validation": data.validation, "test": data.test}
     name = named.get(split, split)
     if data.corpus in _FILES:
         corpus = _FILES[data.corpus](data, name)
-    elif data.corpus == "synthetic:translation":
-        corpus = _synthetic(data, name)
-    elif data.corpus.startswith("tfds:") and data.corpus != "tfds:":
-        corpus = TensorFlowDataset(data, name)
-    else:
-        near = difflib.get_close_matches(data.corpus, _KINDS, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise UserError(
-            f"data.corpus={data.corpus!r} is unknown{hint}; known are {', '.join(_KINDS)}"
-        )
-    if split == "train" and 0 <= data.limit < len(corpus):
-        return _First(corpus, data.limit)
-    return corpus
-
-
-class _First:
-    def __init__(self, corpus: Corpus, count: int):
-        self._corpus = corpus
-        self._count = count
-        self.fingerprint = f"{corpus.fingerprint}-first-{count}"
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, index: int) -> Pair:
-        if not 0 <= index < self._count:
-            raise IndexError(index)
-        return self._corpus[index]
+        return divided(corpus, data, split) if data.split_by else corpus
+    if data.corpus == "synthetic:translation":
+        return _synthetic(data, name)
+    if data.corpus.startswith("tfds:") and data.corpus != "tfds:":
+        return TensorFlowDataset(data, name)
+    hint = did_you_mean(data.corpus, _KINDS)
+    raise UserError(f"data.corpus = {data.corpus!r}: expected one of {', '.join(_KINDS)}{hint}")
 
 
 class _Swapped:
@@ -108,8 +88,8 @@ def _synthetic(data: ml_collections.ConfigDict, split: str) -> Corpus:
     languages = (data.source, data.target)
     if languages not in (("en", "de"), ("de", "en")):
         raise UserError(
-            f"data.source={languages[0]!r}, data.target={languages[1]!r}: synthetic:translation"
-            " has 'en' to 'de' and 'de' to 'en'"
+            f"data.source = {languages[0]!r}, data.target = {languages[1]!r}: expected 'en' to 'de'"
+            " or 'de' to 'en', which data.corpus = 'synthetic:translation' has"
         )
     corpus = SyntheticTranslation(split, data.synthetic_size)
     return corpus if languages == ("en", "de") else _Swapped(corpus)
@@ -118,7 +98,7 @@ def _synthetic(data: ml_collections.ConfigDict, split: str) -> Corpus:
 class TensorFlowDataset:
     """Corpus 'tfds:NAME': a translation data set of TensorFlow Datasets, without TensorFlow.
 
-    It is downloaded and prepared as array_record where it is not yet.
+    It is downloaded and prepared as array_record unless it is already.
     """
 
     def __init__(self, data: ml_collections.ConfigDict, split: str):
@@ -129,14 +109,16 @@ class TensorFlowDataset:
             for field, name in (("data.source", data.source), ("data.target", data.target)):
                 if name not in known:
                     raise UserError(
-                        f"{field}={name!r}: {data.corpus} has the features {', '.join(known)}"
+                        f"{field} = {name!r}: expected one of {', '.join(known)}, the features of"
+                        f" {data.corpus}{did_you_mean(name, known)}"
                     )
             try:
                 self._examples = builder.as_data_source(split)
             except (ValueError, KeyError) as error:
                 splits = ", ".join(builder.info.splits)
                 raise UserError(
-                    f"{data.corpus} has no split {split!r}; there are {splits}"
+                    f"split {split!r}: expected one of {splits}, or a part such as 'train[:90%]',"
+                    f" which {data.corpus} has"
                 ) from error
         self._name = data.corpus
         self._sides = (data.source, data.target)
@@ -153,7 +135,7 @@ class TensorFlowDataset:
 
     def _text(self, value: Any, side: str) -> str:
         if not isinstance(value, str | bytes):
-            raise UserError(f"{self._name}: feature {side!r} is no text")
+            raise UserError(f"{self._name}: feature {side!r} is no string; expected one")
         return value.decode() if isinstance(value, bytes) else value
 
 
@@ -171,18 +153,19 @@ def _prepared_builder(data: ml_collections.ConfigDict) -> Any:
     try:
         builder = tfds.builder(name, file_format="array_record", data_dir=directory)
     except Exception as error:  # Whatever TFDS raises, the name is what the user can change.
-        raise UserError(f"data.corpus={data.corpus!r}: {_first_line(error)}") from error
+        raise UserError(f"data.corpus = {data.corpus!r}: {_first_line(error)}") from error
     try:
         if not builder.is_prepared():
-            builder.download_and_prepare()
+            with stage(f"downloading and preparing {name}"):
+                builder.download_and_prepare()
     except Exception as error:
-        remedy = "see that the download's host can be reached"
+        remedy = "check that the host of the download can be reached"
         if isinstance(error, ImportError):
-            remedy = "`pip install seqjax[tensorflow]` brings what TFDS needs for it"
+            remedy = "TFDS needs an extra package for it: pip install 'seqjax[tensorflow]'"
         raise UserError(
-            f"data.corpus={data.corpus!r} is not in {builder.data_dir} and could not be prepared:"
-            f" {_first_line(error)}; {remedy}, or set data.directory to where it is prepared as"
-            " array_record"
+            f"data.corpus = {data.corpus!r}: not in {builder.data_dir}, and it could not be"
+            f" prepared: {_first_line(error)}; {remedy}, or set data.directory to a folder that"
+            " holds it prepared as array_record"
         ) from error
     return builder
 
@@ -196,10 +179,32 @@ def _register(name: str) -> None:
 
 
 def _tfds_fingerprint(builder: Any, split: str, length: int, sides: tuple[str, str]) -> str:
-    info = os.path.join(builder.data_dir, "dataset_info.json")
-    prepared = os.stat(info).st_mtime_ns if os.path.exists(info) else 0
-    state = (builder.info.full_name, str(builder.data_dir), prepared, split, length, sides)
-    return hashlib.sha256(repr(state).encode()).hexdigest()[:16]
+    """Returns a hash of what a split is made from: the files themselves, if they are here."""
+    digest = hashlib.blake2b(repr((builder.info.full_name, split, length, sides)).encode())
+    names = sorted(os.fspath(name) for name in _split_files(builder, split))
+    with stage(f"reading {builder.info.full_name}", len(names), "files") as advance:
+        for count, name in enumerate(names):
+            path = as_path(name)
+            if not path.is_file():
+                continue
+            digest.update(path.name.encode())
+            if in_bucket(path):
+                # Too slow to read twice.
+                state = path.stat()
+                digest.update(repr((state.length, state.mtime)).encode())
+            else:
+                with path.open("rb") as file:
+                    while chunk := file.read(_CHUNK_BYTES):
+                        digest.update(chunk)
+            advance(count + 1)
+    return digest.hexdigest()[:16]
+
+
+def _split_files(builder: Any, split: str) -> list[Any]:
+    # What reads the split knows its name already.
+    with contextlib.suppress(ValueError, KeyError, AttributeError):
+        return builder.info.splits[split].filepaths
+    return []
 
 
 def _first_line(error: Exception) -> str:

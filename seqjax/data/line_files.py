@@ -21,31 +21,30 @@ import numpy as np
 from seqjax.data.pair import Pair
 from seqjax.errors import UserError, told
 from seqjax.files import absolute, as_path, expanded, in_bucket
+from seqjax.stages import stage
 
 _CHUNK_BYTES = 1 << 22
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Lines:
-    """Random access to the lines of one UTF-8 file, checked as a whole when opened."""
+    """Random access to the lines of one UTF-8 file, checked as a whole when opened.
+
+    Attributes:
+      path: the file.
+      digest: a hash of its contents. Size and time are not enough: a copy that keeps times may
+        replace a file by one of equal size.
+    """
 
     def __init__(self, path: pathlib.Path):
         self.path = path
         self._bytes = _contents(path)
         begin = len(_BYTE_ORDER_MARK) if self._bytes[:3] == _BYTE_ORDER_MARK else 0
         if len(self._bytes) == begin:
-            raise UserError(f"{path} is empty")
+            raise UserError(f"{path}: the file is empty; expected at least one line")
         # Line i lies between starts[i] and starts[i + 1], its end included.
-        self._starts = self._line_starts(begin)
+        self._starts, self.digest = self._index(begin)
         self._check_encoding()
-
-    @property
-    def version(self) -> tuple[int | str, ...]:
-        """What changes when the file does: its size and time, in a bucket a digest of it."""
-        if in_bucket(self.path):
-            return (hashlib.sha256(self._bytes).hexdigest(),)
-        state = self.path.stat()
-        return state.st_size, state.st_mtime_ns
 
     def __len__(self) -> int:
         return len(self._starts) - 1
@@ -56,15 +55,20 @@ class Lines:
         line = self._bytes[self._starts[index] : self._starts[index + 1]]
         return line.removesuffix(b"\n").removesuffix(b"\r").decode()
 
-    def _line_starts(self, begin: int) -> np.ndarray:
-        starts = [np.array([begin])]
-        size = len(self._bytes)
-        for chunk in range(begin, size, _CHUNK_BYTES):
-            part = np.frombuffer(self._bytes[chunk : chunk + _CHUNK_BYTES], np.uint8)
-            starts.append(np.flatnonzero(part == ord("\n")) + (chunk + 1))
+    def _index(self, begin: int) -> tuple[np.ndarray, str]:
+        """Returns where lines start, and the digest of the file."""
+        starts, size = [np.array([begin])], len(self._bytes)
+        digest = hashlib.blake2b(digest_size=16)
+        with stage(f"reading {self.path.name}", size >> 20, "MiB") as advance:
+            for first in range(begin, size, _CHUNK_BYTES):
+                chunk = self._bytes[first : first + _CHUNK_BYTES]
+                digest.update(chunk)
+                part = np.frombuffer(chunk, np.uint8)
+                starts.append(np.flatnonzero(part == ord("\n")) + (first + 1))
+                advance(first >> 20)
         if starts[-1].size == 0 or starts[-1][-1] != size:
             starts.append(np.array([size]))
-        return np.concatenate(starts)
+        return np.concatenate(starts), digest.hexdigest()
 
     def _check_encoding(self):
         first = 0
@@ -77,8 +81,10 @@ class Lines:
                 self._bytes[begin : self._starts[last]].decode()
             except UnicodeDecodeError as error:
                 line = int(np.searchsorted(self._starts, begin + error.start, side="right"))
+                utf16 = self._bytes[:2] in (b"\xff\xfe", b"\xfe\xff")
+                hint = "; it begins like UTF-16" if utf16 else ""
                 raise UserError(
-                    f"{self.path} line {line}: not UTF-8 ({error.reason}); convert the file"
+                    f"{self.path}:{line}: not UTF-8 ({error.reason}); expected UTF-8{hint}"
                 ) from error
             first = last
 
@@ -91,8 +97,9 @@ class AlignedTexts:
         self._target = Lines(_path(data, split=split, language=data.target))
         if len(self._source) != len(self._target):
             raise UserError(
-                f"{self._source.path} has {len(self._source)} lines but {self._target.path} has"
-                f" {len(self._target)}; both sides need the same number"
+                f"{self._source.path} has {len(self._source):,} lines, {self._target.path} has"
+                f" {len(self._target):,}: expected as many, line i of one translating line i of the"
+                " other; only a line feed ends a line"
             )
         self.fingerprint = _fingerprint("text", self._source, self._target)
 
@@ -115,14 +122,16 @@ class TabSeparated:
             self._first = 0
         elif any(numbered):
             raise UserError(
-                f"data.source={names[0]!r} and data.target={names[1]!r}: give two column names or"
-                " two column numbers"
+                f"data.source = {names[0]!r}, data.target = {names[1]!r}: expected two column names"
+                " or two column numbers"
             )
         else:
             self._columns = [self._column(name) for name in names]
             self._first = 1
         if len(self) == 0:
-            raise UserError(f"{self._lines.path} has no line after the column names")
+            raise UserError(
+                f"{self._lines.path}: expected at least one line after the column names"
+            )
         self.fingerprint = _fingerprint("tsv", self._lines, fields=names)
 
     def __len__(self) -> int:
@@ -135,8 +144,8 @@ class TabSeparated:
         for column in self._columns:
             if column >= len(values):
                 raise UserError(
-                    f"{self._lines.path} line {index + self._first + 1}: no column {column},"
-                    f" only 0 to {len(values) - 1}"
+                    f"{self._lines.path}:{index + self._first + 1}: no column {column}; expected 0"
+                    f" to {len(values) - 1}"
                 )
         return Pair(*(values[column] for column in self._columns))
 
@@ -144,8 +153,8 @@ class TabSeparated:
         known = self._lines[0].split("\t")
         if name not in known:
             raise UserError(
-                f"{self._lines.path} line 1: no column {name!r}; there are {_listed(known)}"
-                " (zero-based numbers do for a file without column names)"
+                f"{self._lines.path}:1: no column {name!r}; expected one of {_listed(known)}, or"
+                " numbers from 0 for a file without column names"
             )
         return known.index(name)
 
@@ -162,11 +171,11 @@ class JsonLines:
         return len(self._lines)
 
     def __getitem__(self, index: int) -> Pair:
-        place = f"{self._lines.path} line {index + 1}"
+        place = f"{self._lines.path}:{index + 1}"
         try:
             record = json.loads(self._lines[index])
         except ValueError as error:
-            raise UserError(f"{place}: not JSON ({error}); each line must be an object") from error
+            raise UserError(f"{place}: not JSON ({error}); expected an object") from error
         return Pair(*(_field(record, field, place) for field in self._fields))
 
 
@@ -188,8 +197,8 @@ class PatternLines:
         match = self._pattern.fullmatch(line)
         if not match:
             raise UserError(
-                f"{self._lines.path} line {index + 1}: {_shortened(line)} does not match"
-                f" data.pattern={self._pattern.pattern!r}"
+                f"{self._lines.path}:{index + 1}: {_shortened(line)}; expected a line that matches"
+                f" data.pattern = {self._pattern.pattern!r}"
             )
         # A group in an alternative that was not taken holds nothing.
         return Pair(*(match[group] or "" for group in self._groups))
@@ -205,18 +214,20 @@ def _field(record: object, field: str, place: str) -> str:
     value = record
     for name in names:
         if not isinstance(value, dict):
-            raise UserError(f"{place}: no field {field!r}: what should hold {name!r} is no object")
+            raise UserError(f"{place}: no field {field!r}; expected an object that has {name!r}")
         if name not in value:
-            raise UserError(f"{place}: no field {field!r}; there are {_listed(value)}")
+            raise UserError(f"{place}: no field {field!r}; expected one of {_listed(value)}")
         value = value[name]
     if not isinstance(value, str):
-        within = f"; it holds {_listed(value)}" if isinstance(value, dict) else ""
-        raise UserError(f"{place}: field {field!r} is no text{within}")
+        within = f", such as one of {_listed(value)} in it" if isinstance(value, dict) else ""
+        raise UserError(f"{place}: field {field!r} is no string; expected one{within}")
     try:
         value.encode()
     except UnicodeEncodeError as error:
         # JSON may escape half of a pair of surrogates.
-        raise UserError(f"{place}: field {field!r}: no text of Unicode ({error.reason})") from error
+        raise UserError(
+            f"{place}: field {field!r} is not Unicode ({error.reason}); expected a string"
+        ) from error
     return value
 
 
@@ -229,19 +240,16 @@ def _path(data: ml_collections.ConfigDict, **fills: str) -> pathlib.Path:
         if "language" not in fills:
             example += ".txt" if data.corpus == "pattern" else f".{data.corpus}"
         raise UserError(
-            f"data.files={data.files!r}: corpus {data.corpus!r} fills in {accepted} only,"
-            f" as in {example!r}"
+            f"data.files = {data.files!r}: expected {accepted} and no other braces, as in"
+            f" {example!r}, since data.corpus = {data.corpus!r}"
         ) from error
     folder = as_path(expanded(data.directory, f"data.directory = {data.directory!r}"))
     path = absolute(folder / name)
     if path.is_file():
         return path
     if not path.parent.is_dir():
-        unset = re.search(r"\$\{?(\w+)", str(folder), re.ASCII)
-        if unset:
-            raise UserError(f"data.directory={data.directory}: ${unset[1]} is not set")
         raise UserError(
-            f"{path} does not exist, nor does its folder; set data.directory and data.files"
+            f"{path} does not exist, nor does its folder; see data.directory and data.files"
         )
     there = sorted(entry.name for entry in path.parent.iterdir() if entry.is_file())
     similar = difflib.get_close_matches(path.name, there, n=5, cutoff=0.4) or there[:5]
@@ -265,8 +273,8 @@ def _contents(path: pathlib.Path) -> mmap.mmap | bytes:
 
 
 def _fingerprint(kind: str, *files: Lines, fields: tuple[str, ...] = ()) -> str:
-    states = [(str(file.path), *file.version) for file in files]
-    return hashlib.sha256(repr((kind, states, fields)).encode()).hexdigest()[:16]
+    state = (kind, [file.digest for file in files], fields)
+    return hashlib.sha256(repr(state).encode()).hexdigest()[:16]
 
 
 def _listed(names) -> str:

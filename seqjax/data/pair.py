@@ -1,6 +1,6 @@
-"""A sentence and its translation, the element of every corpus."""
+"""A sentence and its translation, and a corpus of them."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 
 class Pair(NamedTuple):
@@ -8,3 +8,16 @@ class Pair(NamedTuple):
 
     source: str
     target: str
+
+
+class Corpus(Protocol):
+    """Random access to sentence pairs."""
+
+    # Changes whenever the contents change.
+    fingerprint: str
+
+    def __len__(self) -> int:
+        """Returns the number of pairs."""
+
+    def __getitem__(self, index: int) -> Pair:
+        """Returns pair `index`, which is at least 0 and less than the length."""

@@ -12,25 +12,32 @@ import json
 import os
 import secrets
 import shutil
+import unicodedata
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import regex
+import sentencepiece
 from ml_collections import ConfigDict
 
 from seqjax.data.corpus import Corpus
+from seqjax.data.selection import DROPPED
 from seqjax.data.tokenizer import EOS, PAD, UNK, Tokenizer, Tokenizers
 from seqjax.errors import UserError, told
 from seqjax.files import cache_folder
+from seqjax.stages import stage
 
-FORMAT = 3  # A cache of another format is never looked at: the format is part of the key.
+FORMAT = 4  # A cache of another format is never looked at: the format is part of the key.
 CHUNK = 10_000  # Pairs tokenized at a time.
 SIDES = ("source", "target")
 COUNTS = (
     "pairs",
     "kept",
+    *DROPPED,
     "empty_dropped",
+    "ratio_dropped",
     "long_dropped",
     "long_cut",
     "source_tokens",
@@ -151,9 +158,13 @@ def tokenize(
 
 
 def _key(corpus: Corpus, tokenizers: Tokenizers, data: ConfigDict, training: bool) -> str:
-    parts = [FORMAT, corpus.fingerprint, tokenizers.fingerprint, training, data.max_source_length]
+    # Libraries segment, lower-case and normalize texts by tables of their version.
+    versions = [sentencepiece.__version__, regex.__version__, unicodedata.unidata_version]
+    parts = [FORMAT, *versions, corpus.fingerprint, tokenizers.fingerprint, training]
+    parts.append(data.max_source_length)
     if training:
         parts += [data.max_target_length, data.over_length, data.empty, data.limit]
+        parts.append(data.max_length_ratio)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
@@ -164,8 +175,8 @@ def _cache_errors(data: ConfigDict) -> Iterator[None]:
     except OSError as error:
         raise told(
             error,
-            f"data.cache = {data.cache!r} can't be written ({error.strerror}): "
-            "name a folder that can be, with room for the tokenized corpus.",
+            f"data.cache = {data.cache!r}: expected a folder that can be written, with room for the"
+            f" tokenized corpus ({error.strerror})",
         ) from error
 
 
@@ -210,7 +221,8 @@ def _write(
     folder: Path, corpus: Corpus, tokenizers: Tokenizers, data: ConfigDict, training: bool
 ) -> None:
     report = dict.fromkeys(COUNTS, 0)
-    report["pairs"] = len(corpus)
+    report |= getattr(corpus, "dropped", {})
+    report["pairs"] = len(corpus) + sum(report[reason] for reason in DROPPED)
     indices = [np.zeros(0, np.int64)]
     with contextlib.ExitStack() as stack:
         with _cache_errors(data):
@@ -220,7 +232,9 @@ def _write(
                     SIDES, (tokenizers.source, tokenizers.target), strict=True
                 )
             ]
+        advance = stack.enter_context(stage("tokenizing", len(corpus), "pairs"))
         for start in range(0, len(corpus), CHUNK):
+            advance(start)
             rows = range(start, min(start + CHUNK, len(corpus)))
             pairs = [corpus[i] for i in rows]
             sources = encode(tokenizers.source, [pair.source for pair in pairs])
@@ -248,12 +262,14 @@ def _write(
 
 def _nothing_left(data: ConfigDict, report: dict[str, int]) -> str:
     if not report["pairs"]:
-        return f"data.corpus = {data.corpus!r} has no pairs: at least one is needed."
+        return f"data.corpus = {data.corpus!r}: expected at least one pair"
+    dropped = {name: n for name, n in report.items() if name.endswith("_dropped") and n}
+    counts = ", ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in dropped.items())
     return (
-        f"data.corpus = {data.corpus!r}: none of {report['pairs']} training pairs is left, "
-        f"{report['empty_dropped']} have an empty side and {report['long_dropped']} are longer "
-        f"than data.max_source_length = {data.max_source_length} or "
-        f"data.max_target_length = {data.max_target_length}."
+        f"data.corpus = {data.corpus!r}: none of {report['pairs']:,} training pairs is left:"
+        f" {counts}; see data.empty, data.max_source_length = {data.max_source_length},"
+        f" data.max_target_length = {data.max_target_length} and data.max_length_ratio ="
+        f" {data.max_length_ratio}"
     )
 
 
@@ -288,6 +304,13 @@ def _filter(
         if data.empty == "drop":
             kept &= ~blank
             report["empty_dropped"] += int(blank.sum())
+        if data.max_length_ratio:
+            shorter = np.minimum(source_lengths, target_lengths)
+            longer = np.maximum(source_lengths, target_lengths)
+            # Without the end of the sentence; a side without tokens counts as one.
+            uneven = kept & (longer - 1 > data.max_length_ratio * np.maximum(shorter - 1, 1))
+            kept &= ~uneven
+            report["ratio_dropped"] += int(uneven.sum())
         long &= kept
         if data.over_length == "drop":
             kept &= ~long

@@ -134,8 +134,8 @@ def error(**fields):
         return str(error)
     raise AssertionError(fields)
 
-assert "has the features de, en" in error(source="fr")
-assert "has no split 'valid'; there are train, test" in error(train="valid")
+assert "data.source = 'fr': expected one of de, en" in error(source="fr")
+assert "split 'valid': expected one of train, test" in error(train="valid")
 assert "nosuch" in error(corpus="tfds:nosuch/de-en")
 assert "tensorflow" not in sys.modules
 """
@@ -180,7 +180,7 @@ class Offline(Needy):
 data = default_config().data
 data.directory = sys.argv[1]
 for corpus, expected in (
-    ("tfds:needy", "pip install seqjax[tensorflow]"), ("tfds:offline", "no route; see that")):
+    ("tfds:needy", "pip install 'seqjax[tensorflow]'"), ("tfds:offline", "no route; check that")):
     data.corpus = corpus
     try:
         open_corpus(data, "train")

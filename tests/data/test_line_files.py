@@ -5,6 +5,7 @@ import pytest
 
 from seqjax.config import default_config
 from seqjax.data import line_files
+from seqjax.data.corpus import open_corpus
 from seqjax.data.line_files import AlignedTexts, JsonLines, Lines, PatternLines, TabSeparated
 from seqjax.errors import UserError
 
@@ -64,21 +65,27 @@ def test_lines_across_chunks(tmp_path, monkeypatch):
     lines = Lines(path)
     assert [lines[i] for i in range(len(lines))] == expected
     write(path, "\n".join(expected).encode().replace("😀".encode(), b"\xf0\x9f", 1))
-    assert "line 2:" in error_of(Lines, path)
+    assert f"{path}:2:" in error_of(Lines, path)
 
 
 def test_bad_bytes_are_found_when_opened(tmp_path):
     path = write(tmp_path / "a", b"fine\n" * 70_000 + b"\xfcber\n" + b"fine\n" * 10)
     message = error_of(Lines, path)
-    assert f"{path} line 70001: not UTF-8" in message
+    assert f"{path}:70001: not UTF-8" in message
     # A character cut by the end of its line, and one cut by the end of the file.
-    assert "line 1:" in error_of(Lines, write(path, b"caf\xc3\n\xa9\n"))
-    assert "line 2:" in error_of(Lines, write(path, b"a\nb\xc3"))
+    assert "a:1:" in error_of(Lines, write(path, b"caf\xc3\n\xa9\n"))
+    assert "a:2:" in error_of(Lines, write(path, b"a\nb\xc3"))
 
 
 @pytest.mark.parametrize("content", ["", "\ufeff"])
 def test_empty_file(tmp_path, content):
-    assert error_of(Lines, write(tmp_path / "a", content)) == f"{tmp_path / 'a'} is empty"
+    message = error_of(Lines, write(tmp_path / "a", content))
+    assert message == f"{tmp_path / 'a'}: the file is empty; expected at least one line"
+
+
+def test_a_file_in_another_encoding(tmp_path):
+    path = write(tmp_path / "a", "wörter\n".encode("utf-16"))
+    assert error_of(Lines, path).endswith("expected UTF-8; it begins like UTF-16")
 
 
 def test_damaged_gzip(tmp_path):
@@ -99,7 +106,10 @@ def test_aligned_texts(tmp_path, monkeypatch):
     data.directory = "$CORPORA"
     assert AlignedTexts(data, "train").fingerprint == corpus.fingerprint
     message = error_of(AlignedTexts, data, "short")
-    assert f"{tmp_path / 'short.en'} has 1 lines but {tmp_path / 'short.de'} has 2" in message
+    assert (
+        f"{tmp_path / 'short.en'} has 1 lines, {tmp_path / 'short.de'} has 2: expected as"
+        in message
+    )
 
 
 @pytest.mark.parametrize("scheme", ["gs", "s3"])
@@ -133,16 +143,37 @@ def test_fingerprint_follows_the_files(tmp_path):
     data = config(tmp_path, "text", files="{language}")
     write(tmp_path / "en", "one\n")
     target = write(tmp_path / "de", "eins\n")
+    os.utime(target, ns=(1, 1))
     seen = {AlignedTexts(data, "train").fingerprint}
-    os.utime(target, ns=(1, 1))
+    os.utime(target, ns=(2, 2))
     seen.add(AlignedTexts(data, "train").fingerprint)
-    write(target, "zwei!\n")
-    os.utime(target, ns=(1, 1))
+    assert len(seen) == 1
+    # A copy that keeps times, as by rsync -t, may replace a file by one of equal size.
+    write(target, "zwei\n")
+    os.utime(target, ns=(2, 2))
     seen.add(AlignedTexts(data, "train").fingerprint)
     data.source, data.target = "de", "en"
     seen.add(AlignedTexts(data, "train").fingerprint)
-    assert len(seen) == 4
+    assert len(seen) == 3
     assert AlignedTexts(data, "train").fingerprint in seen
+
+
+@pytest.mark.parametrize(
+    ("corpus", "file", "before", "after", "fields"),
+    [
+        ("tsv", "train.tsv", "a\tb\n", "a\tc\n", {"source": "0", "target": "1"}),
+        ("tsv", "train.tsv.gz", "a\tb\n", "a\tc\n", {"source": "0", "target": "1"}),
+        ("jsonl", "train.jsonl", '{"en":"a","de":"b"}', '{"en":"a","de":"c"}', {}),
+        ("pattern", "train.txt", "a b", "a c", {"pattern": "(?P<en>.*) (?P<de>.*)"}),
+    ],
+)
+def test_every_kind_of_file_is_known_by_its_contents(tmp_path, corpus, file, before, after, fields):
+    data = config(tmp_path, corpus, files=file.replace("train", "{split}"), **fields)
+    seen = []
+    for content in (before, after, before):
+        os.utime(write(tmp_path / file, content), ns=(1, 1))
+        seen.append(open_corpus(data, "train").fingerprint)
+    assert seen[0] == seen[2] != seen[1]
 
 
 def test_missing_files(tmp_path):
@@ -167,7 +198,7 @@ def test_tab_separated(tmp_path):
     assert corpus[0] == ('a "quoted', "b")
     assert corpus[1] == ("", "c")
     message = error_of(corpus.__getitem__, 2)
-    assert f"{tmp_path / 'train.tsv'} line 4: no column 2, only 0 to 1" in message
+    assert f"{tmp_path / 'train.tsv'}:4: no column 2; expected 0 to 1" in message
     with pytest.raises(IndexError):
         corpus[3]
 
@@ -179,7 +210,9 @@ def test_tab_separated(tmp_path):
 
     data.source = "fr"
     data.target = "de"
-    assert "no column 'fr'; there are 'id', 'en', 'de'" in error_of(TabSeparated, data, "train")
+    assert "no column 'fr'; expected one of 'id', 'en', 'de'" in error_of(
+        TabSeparated, data, "train"
+    )
     data.source = "0"
     assert "two column numbers" in error_of(TabSeparated, data, "train")
     data.files = "{split}.{language}"
@@ -189,7 +222,9 @@ def test_tab_separated(tmp_path):
 def test_tab_separated_without_rows(tmp_path):
     write(tmp_path / "train.tsv", "en\tde\n")
     data = config(tmp_path, "tsv", files="train.tsv")
-    assert "no line after the column names" in error_of(TabSeparated, data, "train")
+    assert "expected at least one line after the column names" in error_of(
+        TabSeparated, data, "train"
+    )
 
 
 def test_json_lines(tmp_path):
@@ -213,14 +248,16 @@ def test_json_lines(tmp_path):
     assert corpus[5] == ("flat", "x")
     messages = [error_of(corpus.__getitem__, i) for i in range(1, 5)]
     for line, message in enumerate(messages, start=2):
-        assert message.startswith(f"{tmp_path / 'train.jsonl'} line {line}: ")
-    assert "no field 'translation.de'; there are 'en'" in messages[0]
-    assert "'translation.de' is no text" in messages[1]
-    assert "is no object" in messages[2]
+        assert message.startswith(f"{tmp_path / 'train.jsonl'}:{line}: ")
+    assert "no field 'translation.de'; expected one of 'en'" in messages[0]
+    assert "'translation.de' is no string; expected one" in messages[1]
+    assert "expected an object that has" in messages[2]
     assert "not JSON" in messages[3]
-    assert "line 7: field 'translation.de': no text of Unicode" in error_of(corpus.__getitem__, 6)
+    assert "jsonl:7: field 'translation.de' is not Unicode" in error_of(corpus.__getitem__, 6)
     data.source = "translation"
-    assert "it holds 'en', 'de'" in error_of(JsonLines(data, "train").__getitem__, 0)
+    assert "expected one, such as one of 'en', 'de' in it" in error_of(
+        JsonLines(data, "train").__getitem__, 0
+    )
 
 
 def pattern(tmp_path, **fields):
@@ -237,8 +274,8 @@ def test_pattern_lines(tmp_path):
     assert corpus[0] == ("jump twice", "I_JUMP I_JUMP")
     assert corpus[1] == ("OUT:", "")
     message = error_of(corpus.__getitem__, 2)
-    assert message.startswith(f"{tmp_path / 'train.txt'} line 3: 'IN: jump' does not match")
-    assert "data.pattern='IN: (?P<command>" in message
+    assert message.startswith(f"{tmp_path / 'train.txt'}:3: 'IN: jump'; expected a line that")
+    assert "data.pattern = 'IN: (?P<command>" in message
     with pytest.raises(IndexError):
         corpus[3]
     data.files = "{split}.{language}"
@@ -250,7 +287,7 @@ def test_a_pattern_matches_whole_lines_and_may_leave_a_group_out(tmp_path):
     data = pattern(tmp_path, pattern="(?P<command>[a-z]*)(=(?P<actions>[a-z]*))?")
     corpus = PatternLines(data, "train")
     assert [corpus[0], corpus[1]] == [("a", "b"), ("a", "")]
-    assert "'=b!' does not match" in error_of(corpus.__getitem__, 2)
+    assert "'=b!'; expected a line that matches" in error_of(corpus.__getitem__, 2)
 
 
 def test_fingerprint_follows_the_pattern_and_its_groups(tmp_path):

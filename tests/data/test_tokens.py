@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 import seqjax.data.tokens
 from seqjax.config import default_config
 from seqjax.data.pair import Pair
+from seqjax.data.selection import DROPPED, filtered
 from seqjax.data.symbols import Symbols
 from seqjax.data.tokenizer import EOS, UNK, Tokenizers
 from seqjax.data.tokens import TokenizedCorpus, tokenize
@@ -92,7 +93,11 @@ def test_training_drops_empty_and_long_pairs(tokenizers, data):
     assert corpus.report == {
         "pairs": 7,
         "kept": 2,
+        "identical_dropped": 0,
+        "duplicates_dropped": 0,
+        "overlap_dropped": 0,
         "empty_dropped": 2,
+        "ratio_dropped": 0,
         "long_dropped": 3,
         "long_cut": 0,
         "source_tokens": 8,
@@ -112,6 +117,26 @@ def test_training_may_cut_and_keep(tokenizers, data):
     assert corpus.report["long_cut"] == 3
     assert corpus.report["empty_dropped"] == corpus.report["long_dropped"] == 0
     assert max(corpus.source_lengths.max(), corpus.target_lengths.max()) == 6
+
+
+def test_training_drops_pairs_of_uneven_lengths(tokenizers, data):
+    data.max_length_ratio = 2.0
+    corpus = tokenize(Pairs(), tokenizers, data, training=True)
+    # Of the others one side is blank, too long, or three times as long as the other.
+    assert corpus.indices.tolist() == [0]
+    assert corpus.report["ratio_dropped"] == 3 and corpus.report["empty_dropped"] == 2
+    assert len(tokenize(Pairs(), tokenizers, data, training=False)) == 7
+    even = tokenize(Pairs([Pair("ab", "abca"), Pair("ab", "abcab")]), tokenizers, data, True)
+    assert even.indices.tolist() == [0]
+
+
+def test_what_filters_dropped_is_counted(tokenizers, data):
+    corpus = Pairs([Pair("a", "b"), Pair("c", "c"), Pair("a", "b"), Pair("b", "a")])
+    data.update(drop_identical=True, drop_duplicates=True, drop_overlap=True)
+    held_out = [Pairs([Pair("b", "x")])]
+    report = tokenize(filtered(corpus, data, held_out), tokenizers, data, training=True).report
+    assert report["pairs"] == 4 and report["kept"] == 1
+    assert [report[reason] for reason in DROPPED] == [1, 1, 1]
 
 
 def test_an_example_at_the_limit_stays_whole(tokenizers, data):
@@ -159,6 +184,7 @@ def test_the_second_time_comes_from_the_cache(tokenizers, data):
         {"over_length": "cut"},
         {"empty": "keep"},
         {"limit": 3},
+        {"max_length_ratio": 3.0},
     ],
 )
 def test_each_option_has_its_own_cache(tokenizers, data, change):
@@ -250,7 +276,7 @@ def test_the_cache_folder_is_expanded(tokenizers, data, tmp_path, monkeypatch):
 def test_a_cache_that_cannot_be_written_is_a_user_error(tokenizers, data, tmp_path):
     (tmp_path / "file").write_text("")
     data.cache = str(tmp_path / "file" / "cache")
-    with pytest.raises(UserError, match=r"data\.cache = .*file/cache.* can't be written"):
+    with pytest.raises(UserError, match=r"data\.cache = .*file/cache.* folder that can be written"):
         tokenize(Pairs(), tokenizers, data, training=True)
 
 
@@ -268,15 +294,15 @@ def test_a_full_disk_may_pass(tokenizers, data, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(seqjax.data.tokens.np, "save", full)
-    with pytest.raises(Unavailable, match=r"data\.cache = .* can't be written"):
+    with pytest.raises(Unavailable, match=r"data\.cache = .* folder that can be written"):
         tokenize(Pairs(), tokenizers, data, training=True)
 
 
 def test_nothing_left_is_a_user_error(tokenizers, data):
     data.max_source_length = 2
-    with pytest.raises(UserError, match="none of 3 training pairs is left, 1 have an empty side"):
+    with pytest.raises(UserError, match="none of 3 training .*: empty dropped 1, long dropped 2;"):
         tokenize(Pairs(PAIRS[:3]), tokenizers, data, training=True)
-    with pytest.raises(UserError, match="has no pairs"):
+    with pytest.raises(UserError, match="expected at least one pair"):
         tokenize(Pairs([]), tokenizers, data, training=False)
     assert folders(data) == []
 
