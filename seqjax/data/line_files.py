@@ -248,6 +248,9 @@ def _path(data: ml_collections.ConfigDict, **fills: str) -> pathlib.Path:
     if path.is_file():
         return path
     if not path.parent.is_dir():
+        unset = re.search(r"\$\{?(\w+)", str(folder), re.ASCII)
+        if unset:
+            raise UserError(f"data.directory = {data.directory!r}: ${unset[1]} is not set")
         raise UserError(
             f"{path} does not exist, nor does its folder; see data.directory and data.files"
         )
