@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from seqjax.errors import Unavailable, UserError
+from seqjax.parallel.partners import Partners, lost
 from seqjax.stages import silence
 
 # Seconds that processes wait for each other at the start.
@@ -59,12 +60,12 @@ def joined(processes: Processes, tell: Callable[[BaseException], int]) -> Iterat
 
     Args:
       processes: how they are found.
-      tell: tells an error and returns the exit code for it. What is wrong for all is told by each;
-        where the others do not fail, one that does leaves without them.
+      tell: reports an error and returns the exit code for it. What is wrong for all is reported by
+        each; if the others do not fail, one that does leaves without them.
 
     Raises:
       UserError: no cluster is found.
-      Unavailable: the others do not come.
+      Unavailable: the others do not come. One that vanishes later ends this process likewise.
     """
     processes.check()
     if processes.count == "1":
@@ -72,17 +73,20 @@ def joined(processes: Processes, tell: Callable[[BaseException], int]) -> Iterat
         return
     import jax
 
-    with _own_standard_output():
+    partners = Partners(tell)
+    with partners.watched(), _own_standard_output():
         _join(processes)
         try:
             yield
+            jax.distributed.shutdown()
         except BaseException as error:
-            code = tell(error)
+            told = lost(error)
+            code = partners.tell(told)
             sys.stdout.flush()
             sys.stderr.flush()
-            _part()
+            if told is error:
+                _part()
             os._exit(code)
-        jax.distributed.shutdown()
 
 
 def _part() -> None:

@@ -1,6 +1,13 @@
-"""Ctrl-C and SIGTERM, turned into a request that the loop answers between two steps or batches."""
+"""Signals that end a training, turned into a request.
 
+The loop answers it between two steps, an evaluation between two batches. SIGINT is Ctrl-C, SIGTERM
+what schedulers send, SIGHUP that the terminal is gone.
+"""
+
+import contextlib
+import os
 import signal
+import sys
 import threading
 
 import jax
@@ -12,11 +19,22 @@ class Interrupted(Exception):
     """What is under way is given up, since training is to end."""
 
 
+def _output_files() -> set[int]:
+    """Returns the numbers of the files that this process prints to."""
+    numbers = {1, 2}
+    for stream in (sys.stdout, sys.stderr):
+        # A stream may be closed, or no file.
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            numbers.add(stream.fileno())
+    return numbers
+
+
 class Interruption:
     """While active, remembers the first signal instead of dying of it; a second Ctrl-C kills.
 
     Of several processes JAX takes the SIGTERM that any of them gets, and lets all of them stop
-    after the same step; a Ctrl-C is handed on as one.
+    after the same step; other signals are handed on as one. A SIGHUP that is ignored, as under
+    nohup, stays ignored.
     """
 
     def __init__(self):
@@ -27,6 +45,10 @@ class Interruption:
         numbers = [signal.SIGINT]
         if jax.process_count() == 1:
             numbers.append(signal.SIGTERM)
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
+        # Asked now: a terminal that is gone is none any more.
+        self._terminals = [number for number in _output_files() if os.isatty(number)]
         # Python delivers signals to the main thread only; elsewhere there is nothing to catch.
         if threading.current_thread() is threading.main_thread():
             for number in numbers:
@@ -59,5 +81,14 @@ class Interruption:
         if self._signal and number == signal.SIGINT:
             raise KeyboardInterrupt
         self._signal = signal.Signals(number).name
+        if number == signal.SIGHUP:
+            self._leave_terminal()
         if jax.process_count() > 1:
             signal.raise_signal(signal.SIGTERM)
+
+    def _leave_terminal(self) -> None:
+        """Sends to nowhere what would go to the lost terminal: that would fail before the save."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for number in self._terminals:
+            os.dup2(nowhere, number)
+        os.close(nowhere)

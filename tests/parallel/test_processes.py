@@ -196,3 +196,23 @@ def test_a_notice_to_one_process_stops_all_after_the_same_step(tiny, tmp_path):
     steps = [int(path.name) for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit()]
     assert len(steps) == 1
     assert f"SIGTERM: saved step {steps[0]}" in ends[0][1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_where_one_vanishes_the_others_end_in_one_line_to_be_tried_again(victim, tiny, tmp_path):
+    """Process 0 holds what joins all: without it JAX ends the others; else an operation fails."""
+    fields = {"train.duration": 100_000, "checkpoint.every": 0, "evaluation.every": 0}
+    options = [f"--config={DEMO}", f"--workdir={tmp_path}", *tiny(fields | {"parallel.data": 2})]
+    with started(2, 1, "train", *options) as processes:
+        metrics = tmp_path / "metrics.jsonl"
+        deadline = time.monotonic() + 120
+        while not (metrics.exists() and metrics.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        processes[victim].kill()
+        _, error = processes[1 - victim].communicate(timeout=120)
+        assert processes[1 - victim].returncode == 75, error
+    last = error.splitlines()[-1]
+    assert last.startswith("seqjax: error: another process of this program has ended or cannot be ")
+    assert error.count("seqjax: error: ") == 1
+    assert "Traceback" not in error and "stack trace" not in error
