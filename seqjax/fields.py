@@ -6,9 +6,11 @@ text it is a sorted line a field, as a file the JSON of its sections.
 
 import copy
 import difflib
+import functools
 import json
 import logging
 import os
+import types
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -51,9 +53,39 @@ def flatten(config: ml_collections.ConfigDict) -> dict[str, Any]:
     return flat
 
 
+def nested(flat: Mapping[str, Any], kind: type[dict] = dict) -> dict[str, Any]:
+    """Returns the sections whose fields `flatten` returns, as dictionaries of some kind."""
+    sections = {"": kind()}
+    for path, value in flat.items():
+        section, _, name = path.rpartition(".")
+        _section(sections, section, kind)[name] = value
+    return sections[""]
+
+
+def _section(sections: dict[str, dict], path: str, kind: type[dict]) -> dict:
+    if path not in sections:
+        outer, _, name = path.rpartition(".")
+        sections[path] = _section(sections, outer, kind)[name] = kind()
+    return sections[path]
+
+
+def has_references(config: ml_collections.ConfigDict) -> bool:
+    """Returns whether a field of a config follows another one, or is a placeholder."""
+    return any(
+        has_references(value)
+        if isinstance(value, ml_collections.ConfigDict)
+        else isinstance(value, ml_collections.FieldReference)
+        for value in dict(config.items(preserve_field_references=True)).values()
+    )
+
+
 def differing(configs: Sequence[ml_collections.ConfigDict]) -> list[str]:
     """Returns the fields in which configs are not all alike."""
-    flat = [flatten(config) for config in configs]
+    return differing_fields([flatten(config) for config in configs])
+
+
+def differing_fields(flat: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns the fields in which the values of configs are not all alike."""
     return [path for path in flat[0] if any(other[path] != flat[0][path] for other in flat)]
 
 
@@ -91,7 +123,7 @@ _FEW = 12
 
 def require_known(path: str, value: Any = None) -> None:
     """Raises UserError, with the nearest known paths, unless `path` is a field of a config."""
-    known = flatten(default_config())
+    known = default_fields()
     if path in known:
         return
     inside = [field[len(path) + 1 :] for field in known if field.startswith(f"{path}.")]
@@ -145,7 +177,13 @@ def conform(flat: Mapping[str, Any], missing: str = "error") -> ml_collections.C
       UserError: an unknown field, a missing one, or a value of another type.
     """
     config = default_config()
-    defaults = flatten(config)
+    _set_all(config, conformed(flat, missing))
+    return config
+
+
+def conformed(flat: Mapping[str, Any], missing: str = "error") -> dict[str, Any]:
+    """Returns the fields of `conform(flat, missing)` that `flat` has, without making a config."""
+    defaults = default_fields()
     values = {}
     for path, value in flat.items():
         if path not in defaults:
@@ -158,14 +196,29 @@ def conform(flat: Mapping[str, Any], missing: str = "error") -> ml_collections.C
             expected = f"{TYPE_NAMES[type(default)]}{left_open}"
             raise UserError(f"{path} = {value!r}: expected {expected}")
         values[path] = value
-    config.update_from_flattened_dict(values)
     absent = [path for path in defaults if path not in flat]
     if absent and missing == "error":
         raise UserError(f"{absent[0]}: missing; start the config from default_config()")
     if absent and missing == "warn":
         taken = ", ".join(f"{path} = {defaults[path]!r}" for path in absent)
         _LOG.warning("missing fields take their defaults: %s", taken)
-    return config
+    return values
+
+
+@functools.cache
+def default_fields() -> Mapping[str, Any]:
+    """Returns every field of a config with its default, made once."""
+    return types.MappingProxyType(flatten(default_config()))
+
+
+def _set_all(config: ml_collections.ConfigDict, values: Mapping[str, Any]) -> None:
+    """Sets fields, which ConfigDict's own way takes quadratic time for."""
+    sections: dict[str, ml_collections.ConfigDict] = {"": config}
+    for path, value in values.items():
+        section, _, name = path.rpartition(".")
+        if section not in sections:
+            sections[section] = _place(config, path)[0]
+        sections[section][name] = value
 
 
 def _before(flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,9 +238,10 @@ def duplicate(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     """
     if isinstance(config, ml_collections.FrozenConfigDict):
         config = config.as_configdict()
-    flat = flatten(config)
-    defaults = flatten(default_config())
-    conform({path: defaults.get(path) if _is_open(config, path) else flat[path] for path in flat})
+    flat, defaults = flatten(config), default_fields()
+    # Nothing but a placeholder is None where a config is right.
+    is_open = {path: value is None and _is_open(config, path) for path, value in flat.items()}
+    conformed({path: defaults.get(path) if is_open[path] else flat[path] for path in flat})
     return copy.deepcopy(config)
 
 

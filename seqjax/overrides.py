@@ -13,9 +13,16 @@ from typing import Any
 
 import ml_collections
 
-from seqjax.config import default_config
 from seqjax.errors import UserError
-from seqjax.fields import TYPE_NAMES, conform, duplicate, flatten, require_known, set_fields
+from seqjax.fields import (
+    TYPE_NAMES,
+    conform,
+    default_fields,
+    duplicate,
+    flatten,
+    require_known,
+    set_fields,
+)
 
 _OVERRIDE = re.compile(r"--?config\.([^=]*)(=.*)?", re.DOTALL)
 
@@ -58,11 +65,16 @@ def apply_overrides(
       UserError: an unknown field, with the nearest known one; a section; a text that is not of the
         field's type; or different values for fields that are tied to each other.
     """
+    set_fields(config, read_overrides(overrides))
+
+
+def read_overrides(overrides: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Returns the values of overrides by their paths; see `apply_overrides`."""
     values = {}
     for path, text in overrides:
         require_known(path, text)
         values[path] = _read(path, text)
-    set_fields(config, values)
+    return values
 
 
 def overridden(
@@ -81,7 +93,7 @@ def overridden(
 
 
 def _read(path: str, text: str) -> Any:
-    kind = type(flatten(default_config())[path])
+    kind = type(default_fields()[path])
     try:
         return _READERS[kind](text)
     except (ValueError, SyntaxError):

@@ -7,14 +7,14 @@ fields that are right by themselves do not fit together. A new field needs a rul
 import math
 import re
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from seqjax.duration import expected_duration, parse_duration, wrong_duration
 from seqjax.errors import UserError, did_you_mean
-from seqjax.fields import conform, flatten, require_known
+from seqjax.fields import conformed, flatten, nested, require_known
 from seqjax.files import in_bucket
 from seqjax.model_rules import MODEL_RELATIONS, MODEL_RULES
 from seqjax.overrides import overridden
@@ -370,14 +370,25 @@ def validate(config: ConfigDict) -> None:
     Raises:
       UserError: the first field found wrong, with its value and what is accepted.
     """
-    flat = flatten(config)
-    conform(flat)
+    validate_fields(flatten(config))
+
+
+def validate_fields(flat: Mapping[str, Any]) -> None:
+    """Checks what `validate` does, of a config's values by their paths; makes no config."""
+    conformed(flat)
     for field in RULES:
         _check_rule(field, flat[field])
+    sections = nested(flat, _Section)
     for relation in RELATIONS:
-        if not relation.holds(config):
-            expected = relation.told(config)
+        if not relation.holds(sections):
+            expected = relation.told(sections)
             raise UserError(f"{relation.field} = {flat[relation.field]!r}: expected {expected}")
+
+
+class _Section(dict):
+    """A section whose fields are attributes, as a ConfigDict's are."""
+
+    __getattr__ = dict.__getitem__
 
 
 def check_value(field: str, value: Any) -> Any:
@@ -387,7 +398,7 @@ def check_value(field: str, value: Any) -> Any:
       UserError: an unknown field, a value of another type or out of range.
     """
     require_known(field, value)
-    value = flatten(conform({field: value}, missing="default"))[field]
+    value = conformed({field: value}, missing="default")[field]
     _check_rule(field, value)
     return value
 

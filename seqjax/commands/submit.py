@@ -7,15 +7,15 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-
-from ml_collections import ConfigDict
+from typing import Any
 
 import seqjax
 from seqjax.config_files import load_run_config
 from seqjax.errors import UserError
+from seqjax.fields import flatten
 from seqjax.files import check_run_path, expanded, in_bucket, path_option, replace_file
 from seqjax.parallel.catalog import find_devices
 from seqjax.studies.search import Search
@@ -216,11 +216,11 @@ def _job(
     trials: tuple[str, ...] = ()
     if arguments.study:
         study = load_study(arguments.study)
-        configs = [job.config for job in study.jobs(arguments.study, overrides).values()]
+        configs = [job.values for job in study.jobs(arguments.study, overrides).values()]
         check_vectorize(arguments.vectorize, isinstance(study, Search))
         if isinstance(study, Search):
             # It finds out what to try as it goes.
-            configs.append(study.config(overrides))
+            configs.append(flatten(study.config(overrides)))
         elif arguments.vectorize == "off":
             trials = tuple(study.names)
         file = _inside(arguments.study, "study", here, scheduler)
@@ -231,7 +231,8 @@ def _job(
             more.append(f"--workers={arguments.workers}")
         command = ("sweep", f"--study={file}", f"--workdir={workdir}", *more, *options)
     else:
-        configs = [settled(load_run_config("submit", arguments.config, workdir), overrides)]
+        config = settled(load_run_config("submit", arguments.config, workdir), overrides)
+        configs = [flatten(config)]
         chosen = []
         if arguments.config:
             chosen = [f"--config={_inside(arguments.config, 'config', here, scheduler)}"]
@@ -259,7 +260,7 @@ def _job(
         storage=arguments.storage,
         corpora=corpora,
         environment=environment,
-        wandb=any(config.reporting.wandb_project for config in configs),
+        wandb=any(values["reporting.wandb_project"] for values in configs),
         options=tuple(arguments.option),
         on_demand=arguments.on_demand,
         zone=arguments.zone,
@@ -279,18 +280,22 @@ def _check_text(arguments: argparse.Namespace, overrides: Sequence[tuple[str, st
 
 
 def _corpora(
-    configs: Iterable[ConfigDict],
+    configs: Iterable[Mapping[str, Any]],
 ) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-    """Returns the folders of corpora in files or buckets, and the variables that they name."""
+    """Returns the folders of corpora in files or buckets, and the variables that they name.
+
+    `configs` are the values of their fields.
+    """
     folders, variables = {}, {}
-    for data in (config.data for config in configs):
-        folder = expanded(data.directory, f"data.directory = {data.directory!r}")
+    corpora = dict.fromkeys((c["data.corpus"], c["data.directory"]) for c in configs)
+    for corpus, directory in corpora:
+        folder = expanded(directory, f"data.directory = {directory!r}")
         # What TFDS doesn't find in a folder of the machine it prepares there.
-        made = data.corpus.startswith("tfds:") and not in_bucket(folder)
-        if data.corpus.startswith("synthetic:") or made:
+        made = corpus.startswith("tfds:") and not in_bucket(folder)
+        if corpus.startswith("synthetic:") or made:
             continue
         folders[folder] = None
-        for name in re.findall(r"\$\{?(\w+)", data.directory, re.ASCII):
+        for name in re.findall(r"\$\{?(\w+)", directory, re.ASCII):
             if name in os.environ:
                 variables[name] = os.environ[name]
     return tuple(folders), tuple(variables.items())

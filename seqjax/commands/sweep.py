@@ -106,6 +106,7 @@ def run(arguments: argparse.Namespace, overrides: Sequence[tuple[str, str]]) -> 
             arguments.storage,
             arguments.lost_after,
             vectorize,
+            names,
         )
         if arguments.dry_run:
             if hint := sweep.hint(names):

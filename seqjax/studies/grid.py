@@ -10,19 +10,20 @@ A change is a dictionary of fields and their values. In a study file:
 makes four trials, `learning_rate-0.001_encoder.width-64_decoder.width-64` and so on.
 """
 
+import functools
 import hashlib
 import itertools
 import random
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import ml_collections
 
-from seqjax.config import default_config
 from seqjax.errors import UserError
-from seqjax.fields import differing, duplicate, flatten, set_fields
+from seqjax.fields import default_fields, differing_fields
 from seqjax.studies.space import Domain, check_space
+from seqjax.studies.trial_configs import TrialConfigs
 from seqjax.validation import check_value
 
 Change = dict[str, Any]
@@ -86,8 +87,8 @@ def sample(space: Mapping[str, Domain], count: int, seed: int = 0) -> list[Chang
 
 def trials(
     base: ml_collections.ConfigDict, changes: Sequence[Change]
-) -> dict[str, ml_collections.ConfigDict]:
-    """Returns the config of each change by a name that tells the fields that are changed.
+) -> MutableMapping[str, ml_collections.ConfigDict]:
+    """Returns the config of each change, by a name made of the changed fields and their values.
 
     Raises:
       UserError: no changes, two that make the same config, an unknown field, or a value that it
@@ -95,25 +96,28 @@ def trials(
     """
     if not changes:
         raise UserError("trials: expected at least one change")
-    configs = []
-    for change in changes:
-        config = duplicate(base)
-        set_fields(config, {field: check_value(field, value) for field, value in change.items()})
-        configs.append(config)
-    fields = list(dict.fromkeys(field for change in changes for field in change))
-    return dict(zip(_names(configs, fields), configs, strict=True))
+    changes = [{field: check_value(field, v) for field, v in change.items()} for change in changes]
+    order = list(dict.fromkeys(field for change in changes for field in change))
+    # Names do not matter yet; fields that follow others do.
+    numbered = TrialConfigs(base, {str(number): change for number, change in enumerate(changes)})
+    found = [{field: numbered.fields(name)[field] for field in order} for name in numbered]
+    return TrialConfigs(base, dict(zip(_names(found), changes, strict=True)))
 
 
-def differences(configs: Sequence[ml_collections.ConfigDict]) -> list[dict[str, Any]]:
-    """Returns, of each config, the fields in which not all are alike, sorted by their paths."""
-    fields = differing(configs)
-    return [{field: one[field] for field in fields} for one in map(flatten, configs)]
+def differences(fields: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Returns, of the values of each config, those in which not all are alike, in their order."""
+    differ = differing_fields(fields)
+    return [{field: one[field] for field in differ} for one in fields]
 
 
 def short_names(fields: Iterable[str]) -> dict[str, str]:
     """Returns for each field the fewest of its last words that no other field of a config has."""
-    fields = list(fields)
-    others = set(flatten(default_config())).union(fields)
+    return dict(_short_names(tuple(fields)))
+
+
+@functools.lru_cache
+def _short_names(fields: tuple[str, ...]) -> Mapping[str, str]:
+    others = set(default_fields()).union(fields)
     names = {}
     for field in fields:
         words = field.split(".")
@@ -133,17 +137,20 @@ def _merged(combination: Sequence[Change]) -> Change:
     return merged
 
 
-def _names(configs: Sequence[ml_collections.ConfigDict], order: list[str]) -> list[str]:
-    """Returns a name that a folder may have for each config, 'base' where nothing is changed.
+def _names(found: Sequence[Change]) -> list[str]:
+    """Returns a name that a folder may have for each trial's fields, 'base' if it has none.
 
-    All fields that are changed are in it, and of equal names the first one stays: what is added to
-    a study gives nothing that was there another name, if it changes none but these fields.
+    All fields that any trial changes are in it, and of equal names the first one stays: trials that
+    are added to a study leave the other names as they are, if they change no other field.
     """
-    found = [{field: flat[field] for field in order} for flat in map(flatten, configs)]
-    for number, fields in enumerate(found):
-        if fields in found[:number]:
-            same = f"changes {found.index(fields) + 1} and {number + 1}"
-            raise UserError(f"trials: {same} make the same config; expected each of them once")
+    numbers: dict[tuple[Any, ...], int] = {}
+    for number, fields in enumerate(found, 1):
+        first = numbers.setdefault(tuple(fields.values()), number)
+        if first != number:
+            raise UserError(
+                f"trials: changes {first} and {number} make the same config; expected each of them"
+                " once"
+            )
     names: dict[str, str] = {}
     for fields in found:
         rough, exact = (label(fields, digits) or "base" for digits in (4, 15))

@@ -1,8 +1,9 @@
 """What a search is: a space of hyperparameters, and what is best in it."""
 
 import dataclasses
+import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ml_collections
@@ -11,8 +12,8 @@ from seqjax.config import default_config
 from seqjax.duration import parse_duration
 from seqjax.errors import UserError, did_you_mean
 from seqjax.evaluation.metrics import best_is_higher
-from seqjax.fields import flatten
-from seqjax.overrides import apply_overrides, overridden
+from seqjax.fields import conformed, flatten, has_references
+from seqjax.overrides import apply_overrides, overridden, read_overrides
 from seqjax.studies.grid import Change, product, sample
 from seqjax.studies.space import Domain, check_space
 from seqjax.studies.study import Job, Overrides, as_options, check_report
@@ -160,19 +161,15 @@ class Search:
             raise UserError(str(error).replace("train.stop_metric", "objective")) from error
         return config
 
-    def jobs(self, path: str, overrides: Overrides) -> dict[str, Job]:
-        """Returns the trials that are known; see `AnyStudy`."""
+    def jobs(
+        self, path: str, overrides: Overrides, checked: Sequence[str] | None = None
+    ) -> dict[str, Job]:
+        """Returns the trials that are known; see `AnyStudy`. Each is checked when it runs."""
         self.config(overrides)
         pairs = zip(self.names, self.points(), strict=False)
         return {name: self.job(path, name, point, overrides) for name, point in pairs}
 
-    def job(
-        self,
-        path: str,
-        name: str,
-        point: Mapping[str, Any],
-        overrides: Overrides,
-    ) -> Job:
+    def job(self, path: str, name: str, point: Mapping[str, Any], overrides: Overrides) -> Job:
         """Returns the trial at a point; whether its values fit together shows when it runs.
 
         Args:
@@ -181,10 +178,20 @@ class Search:
           point: the value of each field in the space.
           overrides: those of the command line.
         """
-        searched = [(field, str(value)) for field, value in point.items()]
-        changed = overridden(self.base, [*searched, *overrides])
-        options = as_options([*searched, *overrides])
-        return Job(name, changed, path, options, dict(point))
+        changes = [*((field, str(value)) for field, value in point.items()), *overrides]
+        if self._tied:
+            given = flatten(overridden(self.base, changes))
+        else:
+            given = conformed(self._fields | read_overrides(changes))
+        return Job(name, given, path, as_options(changes), dict(point))
+
+    @functools.cached_property
+    def _fields(self) -> Mapping[str, Any]:
+        return flatten(self.base)
+
+    @functools.cached_property
+    def _tied(self) -> bool:
+        return has_references(self.base)
 
     def value(self, trial: Trial) -> float | None:
         """Returns the best value of the objective while the trial was trained."""

@@ -2,10 +2,12 @@
 
 import dataclasses
 import fnmatch
+import functools
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import ml_collections
 
@@ -13,11 +15,12 @@ from seqjax.config import default_config
 from seqjax.config_files import choose_variant
 from seqjax.errors import UserError, did_you_mean
 from seqjax.evaluation.metrics import best_is_higher
-from seqjax.fields import differing, require_known
-from seqjax.overrides import apply_overrides
+from seqjax.fields import conform, conformed, default_fields, flatten, nested, require_known
+from seqjax.overrides import apply_overrides, overridden, read_overrides
 from seqjax.studies.grid import differences
-from seqjax.studies.trial import Trial
-from seqjax.validation import METRICS, TRANSLATION_METRICS, settled
+from seqjax.studies.trial import Trial, fingerprint
+from seqjax.studies.trial_configs import TrialConfigs, fields_of, is_tied
+from seqjax.validation import METRICS, TRANSLATION_METRICS, validate_fields
 
 Overrides = Sequence[tuple[str, str]]
 
@@ -45,22 +48,47 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _FILES = ("results.csv", "results.md", "results.html", "study.json", "study.db")
 
 
-class Job(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Job:
     """A trial as it is run.
 
     Attributes:
       name: that of its folder.
-      config: what it is trained with.
+      given: what it is trained with: a config, or every field's value by its path.
       source: what `--config` gets to make that config of,
       options: with these behind it.
       fields: those in which the trials of its study differ.
     """
 
     name: str
-    config: ml_collections.ConfigDict
+    given: ml_collections.ConfigDict | Mapping[str, Any]
     source: str
     options: tuple[str, ...]
     fields: Mapping[str, Any]
+
+    @functools.cached_property
+    def values(self) -> Mapping[str, Any]:
+        """Every field's value by its path."""
+        if isinstance(self.given, ml_collections.ConfigDict):
+            return flatten(self.given)
+        return self.given
+
+    @functools.cached_property
+    def config(self) -> ml_collections.ConfigDict:
+        """The config, made when it is first asked for."""
+        if isinstance(self.given, ml_collections.ConfigDict):
+            return self.given
+        return conform(self.given)
+
+    @functools.cached_property
+    def plain(self) -> Mapping[str, Any]:
+        """The config as JSON gives it back."""
+        return json.loads(json.dumps(nested(self.values)))
+
+    @functools.cached_property
+    def identity(self) -> str:
+        """A short string that tells configs apart."""
+        return fingerprint(self.plain)
 
     def training(self, workdir: object) -> list[str]:
         """Returns the arguments that train it in a run directory."""
@@ -90,11 +118,18 @@ class AnyStudy(Protocol):
     grouping: tuple[str, ...]
     names: Sequence[str]
 
-    def jobs(self, path: str, overrides: Overrides) -> dict[str, Job]:
-        """Returns the trials that are known before the study runs, checked.
+    def jobs(
+        self, path: str, overrides: Overrides, checked: Sequence[str] | None = None
+    ) -> dict[str, Job]:
+        """Returns the trials that are known before the study runs.
+
+        Args:
+          path: the study's file.
+          overrides: fields that every trial has otherwise than its config.
+          checked: the names of those to check, by default all.
 
         Raises:
-          UserError: an unknown field, or a value that cannot be.
+          UserError: an unknown field, or a value that some trial cannot have; it names the trial.
         """
 
     def value(self, trial: Trial) -> float | None:
@@ -167,14 +202,15 @@ class Study:
     def __post_init__(self):
         if not self.trials:
             raise UserError(f"study {self.name!r}: expected at least one trial and one split")
+        folders: dict[str, str] = {}
         for name in self.trials:
             if not _NAME.fullmatch(name):
                 raise UserError(f"trial {name!r}: expected letters, digits, '.', '_' and '-' only")
             if name.lower() in _FILES:
                 raise UserError(f"trial {name!r}: the sweep writes a file there; rename the trial")
-            for other in self.trials:
-                if other != name and other.lower() == name.lower():
-                    raise UserError(f"trials {name!r} and {other!r}: may be one folder; rename one")
+            other = folders.setdefault(name.lower(), name)
+            if other != name:
+                raise UserError(f"trials {other!r} and {name!r}: may be one folder; rename one")
         check_report(self)
         for field in self.grouping:
             require_known(field)
@@ -200,16 +236,25 @@ class Study:
 
     def _measured(self) -> list[str]:
         """Returns the metrics that all trials have; those of tokens every evaluation measures."""
-        common = set.intersection(*(set(c.evaluation.metrics) for c in self.trials.values()))
+        found = (self._field(name, "evaluation.metrics") for name in self.trials)
+        common = set.intersection(*map(set, found))
         return [name for name in METRICS if name not in TRANSLATION_METRICS or name in common]
 
     def _telling(self, measured: Sequence[str]) -> str:
         """Returns the first column that tells how good a trial is."""
         found = [column for column in self.columns if column in measured]
-        fields = differing(list(self.trials.values()))
-        if any(field.startswith("tokenizer.") for field in fields):
+        tokenizers = [field for field in default_fields() if field.startswith("tokenizer.")]
+        kinds = {tuple(self._field(name, f) for f in tokenizers) for name in self.trials}
+        if len(kinds) > 1:
             found = [column for column in found if column in TRANSLATION_METRICS] or found
         return found[0] if found else "loss"
+
+    def _field(self, name: str, path: str) -> Any:
+        """Returns a field's value in the config of a trial."""
+        if isinstance(self.trials, TrialConfigs):
+            return self.trials.field(name, path)
+        section, _, field = path.rpartition(".")
+        return self.trials[name][section][field]
 
     def variant(self, name: str) -> ml_collections.ConfigDict:
         """Returns the config of a trial.
@@ -219,31 +264,35 @@ class Study:
         """
         return choose_variant(self.trials, name)
 
-    def configs(self, overrides: Overrides) -> dict[str, ml_collections.ConfigDict]:
-        """Returns the config of each trial with the same fields changed, checked.
-
-        Raises:
-          UserError: an unknown field, or a value that some trial cannot have; it names the trial.
-        """
-        # What is wrong in every trial is told without one.
+    def jobs(
+        self, path: str, overrides: Overrides, checked: Sequence[str] | None = None
+    ) -> dict[str, Job]:
+        """Returns all trials; see `AnyStudy`."""
+        # A mistake in every trial is reported without one.
         apply_overrides(default_config(), overrides)
-        configs = {}
-        for name, config in self.trials.items():
+        changes = read_overrides(overrides)
+        wanted = set(self.trials if checked is None else checked)
+        values = []
+        for name in self.trials:
             try:
-                configs[name] = settled(config, overrides)
+                values.append(self._values(name, overrides, changes))
+                if name in wanted:
+                    validate_fields(values[-1])
             except UserError as error:
                 raise UserError(f"trial {name!r}: {error}") from error
-        return configs
-
-    def jobs(self, path: str, overrides: Overrides) -> dict[str, Job]:
-        """Returns all trials; see `AnyStudy`."""
-        configs = self.configs(overrides)
-        fields = differences(list(configs.values()))
         options = as_options(overrides)
         return {
-            name: Job(name, config, f"{path}:{name}", options, differ)
-            for (name, config), differ in zip(configs.items(), fields, strict=True)
+            name: Job(name, given, f"{path}:{name}", options, fields)
+            for name, given, fields in zip(self.trials, values, differences(values), strict=True)
         }
+
+    def _values(
+        self, name: str, overrides: Overrides, changes: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Returns the values of a trial's config, with overrides, which change these fields."""
+        if is_tied(self.trials, name):
+            return flatten(overridden(self.trials[name], overrides))
+        return conformed(fields_of(self.trials, name) | changes)
 
     @property
     def grouping(self) -> tuple[str, ...]:

@@ -22,10 +22,10 @@ from seqjax.studies.snapshot import take_snapshot, write_snapshot
 from seqjax.studies.space import domain_of
 from seqjax.studies.study import AnyStudy, Overrides
 from seqjax.studies.tables import write_tables
-from seqjax.studies.trial import Trial, as_trial, fingerprint
+from seqjax.studies.trial import Trial, as_trial
 from seqjax.studies.trial_group import TrialGroup, groups_of, hint
 from seqjax.studies.trial_queue import Claim, Offer, Standing, TrialQueue
-from seqjax.studies.trial_run import Launch, TrialRun, plain
+from seqjax.studies.trial_run import Launch, TrialRun
 from seqjax.training.saved import newest_checkpoint
 
 # How often what runs here is looked at, and how often the storage is asked for work, in seconds.
@@ -70,8 +70,9 @@ class Sweep:
         storage: str = "",
         lost_after: int = 120,
         vectorize: str = "off",
+        names: Sequence[str] | None = None,
     ):
-        """Checks the configs of all trials that are known.
+        """Checks the configs of the trials that are to be run, as far as they are known.
 
         Args:
           study: what to run.
@@ -83,12 +84,13 @@ class Sweep:
           storage: URL of the database that workers share the study by; '' is a file in the folder.
           lost_after: seconds without a sign of life, after which a worker is taken for dead.
           vectorize: how many trials of a list are trained as one program, see `grouped`.
+          names: the trials that are to be run, by default all.
 
         Raises:
           UserError: some trial cannot have what the overrides say.
         """
         self.study = study
-        self.jobs = study.jobs(path, overrides)
+        self.jobs = study.jobs(path, overrides, names)
         self._path, self._workdir, self._overrides = path, run_path(workdir), overrides
         self._launch, self._workers, self._storage = launch, workers, storage
         self._lost_after = lost_after
@@ -172,7 +174,7 @@ class Sweep:
         for name in self.study.names:
             if name in self.jobs:
                 job, trial = self.jobs[name], self._recorded(name)
-                state, identity = self._standing(name).state, fingerprint(plain(job.config))
+                state, identity = self._standing(name).state, job.identity
                 if state == "running" and not trial.done:
                     trial = dataclasses.replace(trial, curves=self.trial(name).curves())
                 value = self.study.value(trial)
@@ -207,7 +209,7 @@ class Sweep:
             self._queue.identify({"study": {}})
             splits = ",".join(study.splits)
             offers = {
-                name: Offer(f"{fingerprint(plain(job.config))} {splits}", job.fields)
+                name: Offer(f"{job.identity} {splits}", job.fields)
                 for name, job in self.jobs.items()
             }
         self._queue.enter(offers, self._names, self._void())

@@ -9,7 +9,7 @@ from seqjax.errors import UserError
 from seqjax.studies.study import Job
 from seqjax.studies.trial import Trial
 from seqjax.studies.trial_run import Launch, TrialRun, reason
-from seqjax.training.members import program, refusal
+from seqjax.training.members import program_of, refusal
 from seqjax.training.saved import newest_checkpoint
 
 Show = Callable[[str], None]
@@ -42,8 +42,8 @@ def grouped(jobs: Mapping[str, Job], vectorize: str, workers: int = 1) -> list[l
     """
     alike: dict[str, list[str]] = {}
     for name, job in jobs.items():
-        alone = vectorize == "off" or refusal(job.config)
-        alike.setdefault(name if alone else program(job.config), []).append(name)
+        alone = vectorize == "off" or refusal(job.values)
+        alike.setdefault(name if alone else program_of(job.values), []).append(name)
     groups = []
     for names in alike.values():
         most = min(_MOST, math.ceil(len(names) / workers))

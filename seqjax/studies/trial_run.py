@@ -9,15 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import ml_collections
-
 from seqjax.errors import UserError
 from seqjax.fields import flatten, load
 from seqjax.studies.processes import Outcome
 from seqjax.studies.study import AnyStudy, Job
-from seqjax.studies.trial import Trial, read_curves, read_trial, training_facts, write_trial
+from seqjax.studies.trial import Trial, read_curves, read_record, training_facts, write_trial
 from seqjax.training.saved import has_checkpoint
-from seqjax.validation import validate
+from seqjax.validation import validate_fields
 
 # What may differ from the config that a run was begun with: its parameters stay what they are.
 _AFTER_TRAINING = ("decode.", "evaluation.", "data.test")
@@ -70,7 +68,7 @@ class TrialRun:
     def run(self, launch: Launch, show: Callable[[str], None]) -> int:
         """Trains and evaluates; returns the number of the signal that ended it, or 0."""
         found: dict[str, Any] = {}
-        failure = self._refusal() or _mistake(self.job.config)
+        failure = self._refusal() or _mistake(self.job.values)
         for split, command in zip((None, *self._study.splits), self.commands(), strict=True):
             if failure:
                 break
@@ -104,11 +102,11 @@ class TrialRun:
 
     def record(self, trial: Trial) -> None:
         """Keeps what came of the trial."""
-        write_trial(self.folder, plain(self.job.config), trial)
+        write_trial(self.folder, self.job.plain, trial)
 
     def recorded(self) -> Trial:
         """Returns what is known of the trial with the config that it has now."""
-        trial = read_trial(self.folder, plain(self.job.config))
+        trial = read_record(self.folder, self.job.identity)
         if set(self._study.splits) <= set(trial.splits):
             # What failed, or was pruned, may have been another start.
             return dataclasses.replace(trial, failure="", pruned=0)
@@ -142,7 +140,7 @@ class TrialRun:
             saved = flatten(load(self.folder / "config.json", missing="default"))
         except UserError as error:
             return str(error)
-        wanted = flatten(self.job.config)
+        wanted = self.job.values
         fields = [
             field
             for field, value in wanted.items()
@@ -158,15 +156,10 @@ class TrialRun:
         )
 
 
-def plain(config: ml_collections.ConfigDict) -> Mapping[str, Any]:
-    """Returns a config as JSON gives it back."""
-    return json.loads(json.dumps(config.to_dict()))
-
-
-def _mistake(config: ml_collections.ConfigDict) -> str:
+def _mistake(values: Mapping[str, Any]) -> str:
     """Says which values of a search do not fit together, '' where all do."""
     try:
-        validate(config)
+        validate_fields(values)
     except UserError as error:
         return str(error)
     return ""

@@ -1,7 +1,8 @@
 """Which trainings can be one program."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import ml_collections
 
@@ -27,42 +28,40 @@ NUMBERS = (
 
 
 def program(config: ml_collections.ConfigDict) -> str:
-    """Returns what trainings have in common that can be one program, as a text."""
+    """Returns what trainings have in common that can be one program, as a string."""
+    return program_of(flatten(config))
+
+
+def program_of(fields: Mapping[str, Any]) -> str:
+    """Returns `program` of a config whose fields have these values."""
     # Without a seed of their own batches follow the run's.
-    kept = () if config.batching.seed != -1 else ("seed",)
+    kept = () if fields["batching.seed"] != -1 else ("seed",)
     return json.dumps(
-        {
-            path: value
-            for path, value in flatten(config).items()
-            if path not in NUMBERS or path in kept
-        }
+        {path: value for path, value in fields.items() if path not in NUMBERS or path in kept}
     )
 
 
-def refusal(config: ml_collections.ConfigDict) -> str:
+def refusal(fields: Mapping[str, Any]) -> str:
     """Says which field keeps a training from being one of several in a program, '' for none."""
-    parallel = config.parallel
-    for axis in ("fsdp", "model"):
-        if parallel[axis] != 1:
-            return (
-                f"parallel.{axis} = {parallel[axis]}: expected 1, since a device holds whole trials"
-            )
-    if config.checkpoint.keep_latest < 2:
+    for axis in ("parallel.fsdp", "parallel.model"):
+        if fields[axis] != 1:
+            return f"{axis} = {fields[axis]}: expected 1, since a device holds whole trials"
+    if fields["checkpoint.keep_latest"] < 2:
         return (
             "checkpoint.keep_latest = 1: expected at least 2, so that a kill between the saves of"
             " two trials leaves a step that both have"
         )
-    if config.reporting.wandb_project:
+    if fields["reporting.wandb_project"]:
         return (
-            f"reporting.wandb_project = {config.reporting.wandb_project!r}: expected '', since W&B"
-            " knows one run of a process"
+            f"reporting.wandb_project = {fields['reporting.wandb_project']!r}: expected '', since"
+            " W&B knows one run of a process"
         )
     return ""
 
 
 def check_members(configs: Sequence[ml_collections.ConfigDict]) -> None:
     """Raises a UserError where configs cannot be trained as one program."""
-    if reason := refusal(configs[0]):
+    if reason := refusal(flatten(configs[0])):
         raise UserError(f"trained together: {reason}")
     for path in differing(configs):
         if path not in NUMBERS:

@@ -120,7 +120,7 @@ def test_a_signal_before_the_process_runs_is_handed_on_once(program, monkeypatch
     assert sent == [signal.SIGTERM]
 
 
-def test_no_process_outlives_a_failure_to_show_what_it_says(program, tmp_path, monkeypatch):
+def test_no_process_outlives_a_failure_to_show_what_it_says(program, tmp_path):
     program(
         "import os, signal, sys, time\n"
         "def save(number, frame):\n"
@@ -132,13 +132,11 @@ def test_no_process_outlives_a_failure_to_show_what_it_says(program, tmp_path, m
         "time.sleep(60)\n"
     )
 
-    class Closed:
-        def write(self, text):
-            raise BrokenPipeError
+    def show(line):
+        raise BrokenPipeError
 
-    monkeypatch.setattr(processes.sys, "stderr", Closed())
     with pytest.raises(BrokenPipeError):
-        launch([])
+        launch([], show=show)
     assert (tmp_path / "saved").exists()
 
 

@@ -16,7 +16,8 @@ def _error(function, *arguments, **fields):
 
 def test_overrides_hold_for_every_trial_and_leave_the_study_alone():
     study = Study("s", {"a": default_config(), "b": default_config()})
-    configs = study.configs([("train.duration", "100 steps"), ("seed", "7")])
+    jobs = study.jobs("study.py", [("train.duration", "100 steps"), ("seed", "7")])
+    configs = {name: job.config for name, job in jobs.items()}
     assert [(c.train.duration, c.seed) for c in configs.values()] == [("100 steps", 7)] * 2
     assert study.trials["a"] == default_config()
     assert configs["a"] is not configs["b"]
@@ -26,10 +27,20 @@ def test_a_trial_that_an_override_does_not_fit_is_named():
     narrow = default_config()
     narrow.model.encoder.heads = 5
     study = Study("s", {"a": default_config(), "narrow": narrow})
-    message = _error(study.configs, [])
+    message = _error(study.jobs, "study.py", [])
     assert message.startswith("trial 'narrow': model.encoder.heads = 5: expected a divisor of")
-    assert _error(study.configs, [("sed", "1")]).startswith("sed: the config has no such field")
-    assert _error(study.configs, [("seed", "x")]) == "seed = 'x': expected a whole number"
+    assert _error(study.jobs, "study.py", [("sed", "1")]).startswith(
+        "sed: the config has no such field"
+    )
+    assert _error(study.jobs, "study.py", [("seed", "x")]) == "seed = 'x': expected a whole number"
+
+
+def test_trials_that_are_not_run_are_not_checked():
+    narrow = default_config()
+    narrow.model.encoder.heads = 5
+    study = Study("s", {"a": default_config(), "narrow": narrow})
+    assert list(study.jobs("study.py", [], ["a"])) == ["a", "narrow"]
+    assert "narrow" in _error(study.jobs, "study.py", [], ["narrow"])
 
 
 def test_trials_are_chosen_in_the_order_of_the_study():

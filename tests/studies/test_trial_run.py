@@ -1,3 +1,4 @@
+import dataclasses
 import threading
 
 import pytest
@@ -17,7 +18,7 @@ def run(tmp_path):
         config = default_config()
         config.update_from_flattened_dict(fields)
         study = Study("s", {"a": default_config()}, splits=("test",))
-        job = study.jobs("study.py", [])["a"]._replace(config=config)
+        job = dataclasses.replace(study.jobs("study.py", [])["a"], given=config)
         trial = TrialRun(job, tmp_path, study, "study.py")
 
         def launch(arguments, stop, show):
