@@ -5,7 +5,6 @@ text it is a sorted line a field, as a file the JSON of its sections.
 """
 
 import copy
-import difflib
 import functools
 import json
 import logging
@@ -20,6 +19,7 @@ from ml_collections import config_dict
 from seqjax.config import default_config
 from seqjax.errors import UserError
 from seqjax.files import as_path, replace_file
+from seqjax.hints import hint
 from seqjax.values import as_held
 
 _LOG = logging.getLogger(__name__)
@@ -98,27 +98,6 @@ def expand(config: ml_collections.ConfigDict) -> str:
 _RETIRED = ("decode.n_best",)
 # Fields added to a stack of a kind later, with their values in runs from before: not the defaults.
 _BEFORE = {"lstm": {"forget_bias": 0.0}}
-# What fields are called elsewhere, and the end of what they are called here.
-_ELSEWHERE = {
-    "batch_size": "batching.sentences",
-    "max_tokens": "batching.tokens",
-    "lr": "optimizer.learning_rate",
-    "clip_norm": "optimizer.clip",
-    "warmup_steps": "schedule.warmup",
-    "seed": "seed",
-    "epochs": "train.duration",
-    "max_steps": "train.duration",
-    "vocab_size": "tokenizer.vocabulary",
-    "d_model": "width",
-    "hidden_dim": "width",
-    "hidden_size": "width",
-    "embed_dim": "embedding_width",
-    "num_heads": "heads",
-    "num_layers": "layers",
-    "beam": "decode.beam_size",
-}
-# So many fields of a section are told to who has named another one.
-_FEW = 12
 
 
 def require_known(path: str, value: Any = None) -> None:
@@ -130,41 +109,7 @@ def require_known(path: str, value: Any = None) -> None:
     if inside:
         given = "" if value is None else f" = {value!r}"
         raise UserError(f"{path}{given}: names a section; choose one of {', '.join(inside)}")
-    raise UserError(f"{path}: the config has no such field{_hint(path, known)}")
-
-
-def _hint(path: str, known: Mapping[str, Any]) -> str:
-    """Says which known paths may be meant, or which the section has where none looks like it."""
-    section, _, name = path.rpartition(".")
-    nearest = _called_elsewhere(section, name, known)
-    if not nearest:
-        nearest = _nearest_paths(path, known)
-        elsewhere = [field for field in nearest if field.rpartition(".")[2] == name]
-        own = [field for field in known if section and field.rpartition(".")[0] == section]
-        if 0 < len(own) <= _FEW and not elsewhere and not set(own) & set(nearest):
-            return f"; expected one of {', '.join(own)}"
-    return f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
-
-
-def _called_elsewhere(section: str, name: str, known: Mapping[str, Any]) -> list[str]:
-    """Returns the known paths that other frameworks' name stands for, in the section if it can."""
-    meant = _ELSEWHERE.get(name)
-    if f"{section}.{meant}" in known:
-        return [f"{section}.{meant}"]
-    found = [field for field in known if meant and f".{field}".endswith(f".{meant}")]
-    return sorted(found, key=len)
-
-
-def _nearest_paths(path: str, known: Mapping[str, Any]) -> list[str]:
-    """Returns up to three known paths that resemble `path` as a whole and in the last name."""
-    scores = {}
-    for field in known:
-        pairs = (path, field), (path.rpartition(".")[2], field.rpartition(".")[2])
-        likeness = [difflib.SequenceMatcher(None, *pair).ratio() for pair in pairs]
-        if max(likeness) >= 0.7:
-            scores[field] = sum(likeness)
-    close = [field for field in scores if scores[field] >= max(scores.values()) - 0.05]
-    return sorted(close, key=lambda field: -scores[field])[:3]
+    raise UserError(f"{path}: the config has no such field{hint(path, known)}")
 
 
 def conform(flat: Mapping[str, Any], missing: str = "error") -> ml_collections.ConfigDict:

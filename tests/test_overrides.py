@@ -71,11 +71,11 @@ def test_other_arguments_are_left_in_their_order():
         ("--config.optimiser.learning_rate=1", "did you mean 'optimizer.learning_rate'?"),
         (
             "--config.model.heads=4",
-            "did you mean 'model.decoder.heads' or 'model.encoder.heads'?",
+            "did you mean 'model.encoder.heads' or 'model.decoder.heads'?",
         ),
         (
-            "--config.parallel.tensor=2",
-            "parallel.tensor: the config has no such field; expected one of parallel.data,"
+            "--config.parallel.pipeline=2",
+            "parallel.pipeline: the config has no such field; expected one of parallel.data,"
             " parallel.fsdp, parallel.model",
         ),
         ("--config.zzzzzz=1", "zzzzzz: the config has no such field"),
@@ -102,7 +102,10 @@ def test_other_arguments_are_left_in_their_order():
         ("--config.evaluation.metrics=(1, 2)", "expected a tuple of strings such as 'bleu,chrf'"),
         ("--config.evaluation.metrics=('bleu'", "expected a tuple of strings such as 'bleu,chrf'"),
         ("--config.seed", "--config.seed: expected a value, --config.seed=VALUE"),
-        ("--config.batch_size=64", "no such field; did you mean 'batching.sentences'?"),
+        (
+            "--config.batch_size=64",
+            "no such field; did you mean 'batching.sentences' or 'batching.tokens'?",
+        ),
         ("--config.train.seed=1", "no such field; did you mean 'seed' or 'batching.seed'?"),
         ("--config.optimizer.lr=1", "no such field; did you mean 'optimizer.learning_rate'?"),
         (
@@ -111,7 +114,7 @@ def test_other_arguments_are_left_in_their_order():
         ),
         (
             "--config.model.num_layers=6",
-            "no such field; did you mean 'model.decoder.layers' or 'model.encoder.layers'?",
+            "no such field; did you mean 'model.encoder.layers' or 'model.decoder.layers'?",
         ),
         ("--config.sed", "sed: the config has no such field; did you mean 'seed'?"),
     ],
