@@ -27,18 +27,27 @@ HELP = "Scores a split with a trained model and prints the metrics as JSON."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds `--split`, `--show`, `--together` and `--ensemble`."""
+    """Adds `--split`, `--trial`, `--show`, `--together` and `--ensemble`."""
     parser.add_argument(
         "--split", default="test", help="train, validation, test, or a name in the corpus"
     )
     parser.add_argument(
-        "--show", type=_count, default=0, metavar="N", help="print the first N translations, too"
+        "--trial",
+        metavar="NAME",
+        help="score this trial of the sweep in WORKDIR; 'best': the first of its table",
+    )
+    parser.add_argument(
+        "--show",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="also print the first N sources, references and outputs",
     )
     parser.add_argument(
         "--together",
         metavar="NAME,NAME,...",
-        help="score each of the runs WORKDIR/NAME, and print an object of theirs; those that differ"
-        " in numbers only share what is compiled",
+        help="score each of the runs WORKDIR/NAME, and print one object that holds theirs; runs"
+        " that differ only in numbers are compiled once",
     )
     parser.add_argument(
         "--ensemble",
@@ -123,7 +132,7 @@ def _evaluate(
         "workdir": str(run_path(workdir)),
         "split": arguments.split,
         "examples": len(result.hypotheses),
-        "sources_cut": evaluator.tokenized.report["long_cut"],
+        "sources_cut": evaluator.sources_cut,
         "step": trained.step,
         "averaged": config.decode.average,
         "beam_size": config.decode.beam_size,

@@ -2,31 +2,44 @@
 
 import argparse
 import json
+import logging
 import sys
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ml_collections
 
-from seqjax.errors import UserError
+from seqjax.errors import UserError, told
 from seqjax.files import in_bucket, path_option, run_path
-from seqjax.parallel.processes import from_first, is_first
+from seqjax.line_input import LineInput
+from seqjax.parallel.processes import is_first, shared
+from seqjax.reporting.predictions import one_line
+from seqjax.stages import stage
 
 if TYPE_CHECKING:
-    from seqjax.evaluation.attender import Attender
-    from seqjax.evaluation.translator import Translation
+    from seqjax.evaluation.translator import Translation, Translator
     from seqjax.training.trained import Trained
+
+log = logging.getLogger(__name__)
 
 HELP = "Translates standard input line by line."
 
-# Lines read before they are sorted by length and translated: enough to fill batches of equal
-# length, and no more than a reader of a pipe would wait for.
-_CHUNK = 10_000
+# Lines that are translated together, at most, and the multiple that lengths are rounded up to: who
+# types a line at a time waits for few compilations, and a file fills batches of equal length.
+_SIZES = ((8, 16), (64, 8), (512, 4), (10_000, 1))
+# Seconds between two looks for input.
+_PATIENCE = 10.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds `--n_best`, `--attention` and `--ensemble`."""
+    """Adds `--trial`, `--n_best`, `--attention` and `--ensemble`."""
+    parser.add_argument(
+        "--trial",
+        metavar="NAME",
+        help="translate by this trial of the sweep in WORKDIR; 'best': the first of its table",
+    )
     parser.add_argument(
         "--n_best",
         type=int,
@@ -37,8 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--attention",
         metavar="DIR",
         type=path_option("--attention"),
-        help="draw for line n how its best output attends to it: DIR/n.png, and DIR/n.json; an"
-        " empty line has none",
+        help="draw the attention of each line's best output as DIR/LINE.png, with the weights in"
+        " DIR/LINE.json; an empty line has none",
     )
     parser.add_argument(
         "--ensemble",
@@ -63,36 +76,65 @@ def run_ensemble(
 
     members = list(configs.values())
     if arguments.attention is not None:
-        raise UserError("--attention: an ensemble has none of its own; expected one run")
+        raise UserError("--attention: expected one run, since an ensemble has no attention")
     _check(arguments, members[0])
     folders = [run_path(arguments.workdir) / name for name in configs]
     return _translate(arguments, load_ensemble(folders, members))
 
 
 def _translate(arguments: argparse.Namespace, trained: "Trained") -> int:
-    from seqjax.evaluation.attender import Attender
-    from seqjax.evaluation.translator import Translator
-    from seqjax.reporting.predictions import one_line
+    from seqjax.evaluation.limits import limited_outputs
 
-    translator = Translator(trained.task, trained.mesh, arguments.n_best or 1)
-    attender = Attender(trained.task, trained.mesh) if arguments.attention else None
-    first = 1
-    for lines in _shared_chunks():
+    maps = _Maps(trained, Path(arguments.attention)) if arguments.attention is not None else None
+    translators: dict[int, Translator] = {}
+    reader: LineInput | None = None
+    count = limited = 0
+
+    def read() -> list[str] | None:
+        nonlocal reader
+        reader = reader or LineInput(sys.stdin)
+        return reader.take(_SIZES[-1][0], _PATIENCE)
+
+    while (lines := shared(read)) is not None:
+        if not lines:  # Input pauses; asked so often, no process waits too long for another.
+            continue
         sources = trained.task.encode_sources(lines)
-        outputs = translator(trained.params, sources)
-        for line, found in zip(lines, outputs, strict=True):
-            if is_first():
-                print(_as_json(line, found) if arguments.n_best else one_line(found[0].text))
-        sys.stdout.flush()
-        if attender:
-            best = [found[0].tokens for found in outputs]
-            _draw(trained, attender, Path(arguments.attention), first, sources, best)
-        first += len(lines)
+        translator = _translator(translators, trained, arguments.n_best or 1, len(lines))
+        name = f"translating lines {count + 1:,} to {count + len(lines):,}"
+        outputs = translator(trained.params, sources, name=name)
+        shared(lambda: _print(lines, outputs, arguments.n_best))
+        if maps:
+            maps.draw(count + 1, sources, [found[0].tokens for found in outputs])
+        count += len(lines)
+        limited += sum(found[0].at_limit for found in outputs)
+    if limited and is_first():
+        log.warning("%s", limited_outputs(trained.task, limited, count))
+    if maps:
+        shared(maps.check)
     return 0
 
 
+def _translator(
+    translators: "dict[int, Translator]", trained: "Trained", n_best: int, count: int
+) -> "Translator":
+    """Returns a translator whose batches suit so many lines; each of `_SIZES` has its own."""
+    from seqjax.evaluation.translator import Translator
+
+    size, multiple = next(pair for pair in _SIZES if count <= pair[0])
+    if size not in translators:
+        translators[size] = Translator(trained.task, trained.mesh, n_best, size, multiple)
+    return translators[size]
+
+
+def _print(lines: Sequence[str], outputs: "Sequence[list[Translation]]", n_best: int) -> None:
+    """Writes the outputs of some lines; they have left this process when it returns."""
+    pairs = zip(lines, outputs, strict=True)
+    written = (_as_json(*pair) if n_best else one_line(pair[1][0].text) for pair in pairs)
+    print("".join(f"{line}\n" for line in written), end="", flush=True)
+
+
 def _check(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> None:
-    """Raises UserError where the options ask for what there is not."""
+    """Raises UserError if an option asks for more than the run has."""
     wanted, beam = arguments.n_best, config.decode.beam_size
     if wanted is not None:
         if wanted < 1:
@@ -110,21 +152,65 @@ def _check(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> 
             raise UserError("--attention: model.decoder.attention = 'none' has nothing to draw")
 
 
-def _draw(
-    trained: "Trained", attender: "Attender", folder: Path, first: int, sources, outputs
-) -> None:
-    """Writes a map of each line that was translated; `first` is the number of the first one."""
-    from seqjax.reporting.attention_maps import write_map
+class _Maps:
+    """Draws attention; a map that cannot be written does not keep lines from being translated."""
 
-    # An empty line has an empty output without a model.
-    drawn = [i for i, tokens in enumerate(outputs) if tokens]
-    sources, outputs = ([side[i] for i in drawn] for side in (sources, outputs))
-    folder.mkdir(parents=True, exist_ok=True)
-    tokenizers = trained.task.tokenizers
-    for i, layers in attender(trained.params, sources, outputs):
-        pieces = tokenizers.source.pieces(sources[i]), tokenizers.target.pieces(outputs[i])
-        if is_first():
-            write_map(folder / str(first + drawn[i]), *pieces, layers)
+    def __init__(self, trained: "Trained", folder: Path):
+        """Makes the folder.
+
+        Raises:
+          UserError: it cannot be made.
+        """
+        from seqjax.evaluation.attender import Attender
+
+        self._trained, self._folder = trained, folder
+        self._attender = Attender(trained.task, trained.mesh)
+        self._failure: OSError | None = None
+        shared(self._make)
+
+    def _make(self) -> None:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self._folder):
+                pass
+        except OSError as error:
+            reason = f"expected a folder that can be written ({error.strerror})"
+            raise told(error, f"--attention={self._folder}: {reason}") from error
+
+    def draw(self, first: int, sources: Sequence, outputs: Sequence) -> None:
+        """Writes a map of each line that is not empty; `first` is the number of the first line."""
+        from seqjax.reporting.attention_maps import write_map
+
+        # An empty line has an empty output without a model.
+        drawn = [i for i, tokens in enumerate(outputs) if tokens]
+        sources, outputs = ([side[i] for i in drawn] for side in (sources, outputs))
+        tokenizers = self._trained.task.tokenizers
+        maps = self._attender(self._trained.params, sources, outputs)
+        with stage("drawing attention", len(drawn), "maps") as advance:
+            for done, (i, layers) in enumerate(maps, start=1):
+                if is_first() and self._failure is None:
+                    number = str(first + drawn[i])
+                    pieces = (
+                        tokenizers.source.pieces(sources[i]),
+                        tokenizers.target.pieces(outputs[i]),
+                    )
+                    try:
+                        write_map(self._folder / number, *pieces, layers)
+                    except OSError as error:
+                        self._failure = error
+                        log.warning(
+                            "%s: map %s not written (%s); no further maps are drawn",
+                            self._folder,
+                            number,
+                            error.strerror or error,
+                        )
+                advance(done)
+
+    def check(self) -> None:
+        """Raises what kept maps from being written, once all lines are translated."""
+        if error := self._failure:
+            reason = error.strerror or error
+            raise told(error, f"--attention={self._folder}: maps are missing ({reason})")
 
 
 def _as_json(source: str, found: "list[Translation]") -> str:
@@ -138,27 +224,3 @@ def _as_json(source: str, found: "list[Translation]") -> str:
         for translation in found
     ]
     return json.dumps({"source": source, "outputs": outputs}, ensure_ascii=False)
-
-
-def _shared_chunks() -> Iterator[list[str]]:
-    """Yields the chunks that the first process reads, in all of them."""
-    chunks = _chunks() if is_first() else iter(())
-    while lines := json.loads(from_first(json.dumps(next(chunks, [])).encode())):
-        yield lines
-
-
-def _chunks() -> Iterator[list[str]]:
-    """Yields standard input in lists of lines; only a line feed ends a line."""
-    lines: list[str] = []
-    for number, line in enumerate(sys.stdin.buffer, start=1):
-        try:
-            # A byte order mark is no part of the first line.
-            encoding = "utf-8-sig" if number == 1 else "utf-8"
-            lines.append(line.decode(encoding).removesuffix("\n").removesuffix("\r"))
-        except UnicodeDecodeError as error:
-            raise UserError(f"standard input, line {number}: not UTF-8 ({error.reason})") from error
-        if len(lines) == _CHUNK:
-            yield lines
-            lines = []
-    if lines:
-        yield lines

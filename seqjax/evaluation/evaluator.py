@@ -2,29 +2,36 @@
 
 import hashlib
 import json
+import logging
 import math
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
 from seqjax.data.batching import evaluation_plan
 from seqjax.data.corpus import open_corpus
 from seqjax.data.loader import assemble
-from seqjax.data.tokens import tokenize
+from seqjax.data.tokens import encode, tokenize
+from seqjax.evaluation.limits import warn_of_limits
 from seqjax.evaluation.metrics import translation_metrics
 from seqjax.evaluation.translator import Translator
 from seqjax.parallel.mesh import by_row, distribute, replicated, row_parts
+from seqjax.stages import stage
 from seqjax.tasks.text_to_text import TextToText
+
+log = logging.getLogger(__name__)
 
 
 class Evaluation(NamedTuple):
-    """Metrics of a split and, where it was translated, the texts in corpus order.
+    """Metrics of a split and, if it was translated, its texts in corpus order.
 
     Attributes:
-      metrics, sources, references, hypotheses: what their names say.
+      metrics: see `Evaluator.__call__`.
+      sources, references, hypotheses: one string for each example; no hypotheses unless translated.
       output_tokens: tokens of the hypotheses, each with its end of sentence.
       decoding_seconds: search and detokenization, without compiling.
     """
@@ -38,11 +45,25 @@ class Evaluation(NamedTuple):
 
 
 class Evaluator:
-    """Evaluates parameters on one split of the task's corpus."""
+    """Evaluates parameters on one split of the task's corpus.
+
+    Attributes:
+      count: examples that are evaluated, the first ones of the split.
+      sources_cut: how many of their sources were cut to `data.max_source_length` tokens; references
+        are never cut.
+    """
 
     def __init__(self, task: TextToText, mesh: Mesh, split: str, limit: int = -1):
+        """Reads and tokenizes the split, and warns of limits of length that it exceeds.
+
+        Args:
+          task, mesh: what is evaluated, and where.
+          split: 'train', 'validation', 'test' or another name in the corpus.
+          limit: the first so many examples only; -1 takes all.
+        """
         self.task = task
         self.mesh = mesh
+        self.split = split
         config = task.config
         corpus = open_corpus(config.data, split)
         self.tokenized = tokenize(corpus, task.tokenizers, config.data, training=False)
@@ -52,9 +73,14 @@ class Evaluator:
         self.references = [pair.target for pair in pairs]
         # Equal if what is scored is.
         self.digest = _digest([self.sources, self.references])
+        lengths = [
+            side[: self.count]
+            for side in (self.tokenized.source_lengths, self.tokenized.target_lengths)
+        ]
+        self.sources_cut = self._warn_of_cut_sources()
+        warn_of_limits(task, *lengths, f"the {split} split")
         self.plan = evaluation_plan(
-            self.tokenized.source_lengths[: self.count],
-            self.tokenized.target_lengths[: self.count],
+            *lengths,
             config.decode.tokens,
             config.batching.multiple,
             config.decode.shapes,
@@ -70,10 +96,22 @@ class Evaluator:
     def __call__(
         self, params: dict, translate: bool = True, check: Callable[[], None] = lambda: None
     ) -> Evaluation:
-        """Returns `loss` (nats per target token), `perplexity`, `accuracy` (percent), and the
-        metrics of `config.evaluation.metrics` where `translate` is true.
+        """Evaluates; `check` is called before each batch, and an exception it raises ends the call.
 
-        Before each batch `check` is called; what it raises ends the evaluation.
+        The metrics, each over all examples together (a token counts once, whatever its sentence):
+
+            loss        cross entropy of the references, nats per token, EOS counted; without
+                        label smoothing and dropout, so that it is lower than a training loss with
+                        them
+            perplexity  exp(loss)
+            accuracy    percent of reference tokens that were the most probable one, given the
+                        reference before them
+
+        and, if `translate`, from the best hypothesis of a search as `config.decode` says:
+
+            at_limit    percent of outputs that are as long as they may be: they ended because they
+                        had to
+            bleu, ...   those of `config.evaluation.metrics`, see `metrics.translation_metrics`
         """
         metrics: dict[str, float | str] = dict(self._loss(params, check))
         if not translate:
@@ -81,9 +119,11 @@ class Evaluator:
         rows = [self.tokenized.source(i).tolist() for i in range(self.count)]
         self._translator.compile(params, rows)
         started = time.perf_counter()
-        best = [found[0] for found in self._translator(params, rows, check)]
+        name = f"translating {self.split}"
+        best = [found[0] for found in self._translator(params, rows, check, name)]
         seconds = time.perf_counter() - started
         hypotheses = [translation.text for translation in best]
+        metrics["at_limit"] = 100.0 * sum(found.at_limit for found in best) / len(best)
         evaluation = self.task.config.evaluation
         # Outputs are in the tokenizer's normalization form: what looks the same is the same.
         normalized = self.task.tokenizers.target.form.normalized
@@ -97,17 +137,38 @@ class Evaluator:
         tokens = sum(translation.length for translation in best)
         return Evaluation(metrics, self.sources, self.references, hypotheses, tokens, seconds)
 
+    def _warn_of_cut_sources(self) -> int:
+        """Returns how many sources were cut, after a warning if any was."""
+        if not self.tokenized.report["long_cut"]:
+            return 0
+        longest = self.task.config.data.max_source_length
+        ids = encode(self.task.tokenizers.source, self.sources)
+        cut = sum(len(row) >= longest for row in ids)
+        if cut:
+            log.warning(
+                "data.max_source_length = %d: %d of %d sources of the %s split are cut to it",
+                longest,
+                cut,
+                self.count,
+                self.split,
+            )
+        return cut
+
     def _loss(self, params: dict, check: Callable[[], None]) -> dict[str, float]:
         sums = {"nll": 0.0, "tokens": 0.0, "correct": 0.0}
         pending = None
-        for planned in self.plan:
-            check()
-            batch = assemble(self.tokenized, planned)
-            found = self._score(params, distribute(self.mesh, batch))
-            if pending:
-                _add(sums, pending)
-            pending = found
-        _add(sums, pending)
+        done = 0
+        with stage(f"scoring {self.split}", self.count, "sentences") as advance:
+            for planned in self.plan:
+                check()
+                batch = assemble(self.tokenized, planned)
+                found = self._score(params, distribute(self.mesh, batch))
+                if pending:
+                    _add(sums, pending)
+                    advance(done)
+                pending = found
+                done += int(np.sum(planned.rows >= 0))
+            _add(sums, pending)
         loss = sums["nll"] / sums["tokens"]
         return {
             "loss": loss,

@@ -1,5 +1,6 @@
 """Translation of any number of sources: batched by length, returned in their own order."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from seqjax.data.tokenizer import EOS, PAD
 from seqjax.errors import UserError
 from seqjax.parallel.mesh import by_row, distribute, replicated, row_parts
 from seqjax.search.hypotheses import Hypotheses
+from seqjax.stages import stage
 from seqjax.tasks.text_to_text import TextToText
 
 
@@ -24,12 +26,14 @@ class Translation(NamedTuple):
       score: its normalized log probability.
       log_probability: in nats, of its tokens with EOS.
       tokens: ids with EOS.
+      at_limit: whether it is as long as an output of its source may be; EOS was then forced.
     """
 
     text: str
     score: float
     log_probability: float
     tokens: tuple[int, ...]
+    at_limit: bool = False
 
     @property
     def length(self) -> int:
@@ -40,9 +44,21 @@ class Translation(NamedTuple):
 class Translator:
     """Runs a task's search over many sources."""
 
-    def __init__(self, task: TextToText, mesh: Mesh, n_best: int = 1):
+    def __init__(
+        self, task: TextToText, mesh: Mesh, n_best: int = 1, expected: int = 0, multiple: int = 1
+    ):
+        """Prepares to search; nothing is compiled yet.
+
+        Args:
+          task, mesh: what is searched, and where.
+          n_best: hypotheses of each source, at most `decode.beam_size`.
+          expected: batches get room for so many sources, though a call brings fewer.
+          multiple: lengths are rounded up to a multiple of it, and of `batching.multiple`.
+        """
         self.task = task
         self.mesh = mesh
+        self._expected = expected
+        self._multiple = math.lcm(multiple, task.config.batching.multiple)
         self._shapes: list[Shape] = []
         self._compiled: set[Shape] = set()
         self._search = jax.jit(
@@ -56,33 +72,44 @@ class Translator:
         params: dict,
         sources: Sequence[Sequence[int]],
         check: Callable[[], None] = lambda: None,
+        name: str = "translating",
     ) -> list[list[Translation]]:
         """Translates rows of source ids that end in EOS; returns up to n_best for each, best first.
 
-        A source of EOS alone is an empty line and gets the empty text without a search. Before each
-        batch `check` is called; what it raises ends all.
+        A source of EOS alone is an empty line; its output is the empty string, without a search.
+        `check` is called before each batch; an exception that it raises ends the call. `name` is
+        shown with the progress.
 
         Raises:
-          UserError: nothing could be found, since the model's outputs are no numbers.
+          UserError: the model's outputs are not finite.
         """
         results: list[list[Translation]] = [[Translation("", 0.0, 0.0, ())] for _ in sources]
+        self.compile(params, sources)
         real, plan = self._plan(sources)
         searched = self._search_all(params, sources, real, plan, check)
-        for planned, found in zip(plan, searched, strict=True):
-            self._collect(found, planned, real, results)
+        done = 0
+        with stage(name, len(real), "sentences") as advance:
+            for planned, found in zip(plan, searched, strict=True):
+                self._collect(found, planned, sources, real, results)
+                done += int(np.sum(planned.rows >= 0))
+                advance(done)
         return results
 
     def compile(self, params: dict, sources: Sequence[Sequence[int]]) -> None:
-        """Compiles what translating these sources needs, so that a clock can start after it.
+        """Compiles the search for these sources, so that a clock can start after it.
 
         A shape is compiled once, for parameters of one kind.
         """
-        for shape in {planned.shape for planned in self._plan(sources)[1]} - self._compiled:
-            # Rows of padding end a search before its first step.
-            nothing = np.full((shape.rows, shape.source), PAD, np.int32)
-            source = distribute(self.mesh, {"source": nothing})["source"]
-            jax.block_until_ready(self._search(params, source))
-            self._compiled.add(shape)
+        needed = {planned.shape for planned in self._plan(sources)[1]} - self._compiled
+        with stage("compiling the search", len(needed), "batch shapes") as advance:
+            # The largest first: it shows at once whether memory suffices.
+            for count, shape in enumerate(sorted(needed, key=math.prod, reverse=True), start=1):
+                # Rows of padding end a search before its first step.
+                nothing = np.full((shape.rows, shape.source), PAD, np.int32)
+                source = distribute(self.mesh, {"source": nothing})["source"]
+                jax.block_until_ready(self._search(params, source))
+                self._compiled.add(shape)
+                advance(count)
 
     def _plan(self, sources: Sequence[Sequence[int]]) -> tuple[list[int], list[PlannedBatch]]:
         """Returns the sources that are not empty, by number, and the batches of them."""
@@ -93,20 +120,21 @@ class Translator:
         return real, evaluation_batches(lengths, lengths, self._shapes_for(lengths))
 
     def _shapes_for(self, lengths: np.ndarray) -> list[Shape]:
-        """Returns the shapes so far, which are compiled, and such as longer sources need."""
+        """Returns the shapes so far, and those that longer sources need."""
         longer = lengths[lengths > (self._shapes[-1].source if self._shapes else 0)]
         if len(longer):
-            decode, multiple = self.task.config.decode, self.task.config.batching.multiple
+            decode = self.task.config.decode
+            longer = np.resize(longer, max(len(longer), self._expected))
             self._shapes += evaluation_shapes(
-                longer, longer, decode.tokens, multiple, decode.shapes, row_parts(self.mesh)
+                longer, longer, decode.tokens, self._multiple, decode.shapes, row_parts(self.mesh)
             )
         return self._shapes
 
     def _search_all(self, params, sources, real, plan, check) -> Iterator[Hypotheses]:
-        """Searches the batches in order, on the host's memory when they arrive.
+        """Searches the batches in order; yields what they found, in host memory.
 
         A CPU gets two at a time, from two threads: a search is a long chain of small operations,
-        and what one leaves idle of the cores the other fills. Several devices must all run the
+        and one search fills the cores that the other leaves idle. Several devices must all run the
         same program at a time, so they get one. The texts are made meanwhile.
         """
 
@@ -121,7 +149,7 @@ class Translator:
         with ThreadPoolExecutor(2 if only_cpu else 1) as pool:
             yield from pool.map(search, plan)
 
-    def _collect(self, found: Hypotheses, planned: PlannedBatch, real, results) -> None:
+    def _collect(self, found: Hypotheses, planned: PlannedBatch, sources, real, results) -> None:
         for row, example in enumerate(planned.rows):
             if example < 0:
                 continue
@@ -129,12 +157,14 @@ class Translator:
             if not found.lengths[row, 0] or not np.isfinite(found.log_probabilities[row, 0]):
                 raise UserError("nothing could be found: the model's outputs are not finite")
             texts = self.task.texts(found.tokens[row])
+            limit = self.task.max_output(len(sources[real[example]]))
             results[real[example]] = [
                 Translation(
                     texts[n],
                     float(found.scores[row, n]),
                     float(found.log_probabilities[row, n]),
                     tuple(found.tokens[row, n, : found.lengths[row, n]].tolist()),
+                    bool(found.lengths[row, n] >= limit),
                 )
                 for n in range(len(texts))
                 if found.lengths[row, n] > 0

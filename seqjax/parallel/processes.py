@@ -1,17 +1,20 @@
 """Several processes that run one program, each on the devices of its host."""
 
 import os
+import pickle
 import re
 import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from seqjax.errors import Unavailable, UserError
 from seqjax.parallel.partners import Partners, lost
 from seqjax.stages import silence
+
+_Made = TypeVar("_Made")
 
 # Seconds that processes wait for each other at the start.
 _PATIENCE = 300
@@ -199,6 +202,27 @@ def barrier(name: str) -> None:
         from jax.experimental import multihost_utils
 
         multihost_utils.sync_global_devices(name)
+
+
+def shared(make: Callable[[], _Made]) -> _Made:
+    """Returns in every process what `make` returns in the first; all have to ask.
+
+    What it raises there is raised in all: none is left waiting for one that has gone.
+    """
+    import jax
+
+    if jax.process_count() == 1:
+        return make()
+    made: tuple[bool, Any] = False, None
+    if is_first():
+        try:
+            made = True, make()
+        except BaseException as error:
+            made = False, error
+    passed, found = pickle.loads(from_first(pickle.dumps(made)))
+    if not passed:
+        raise made[1] or found
+    return found
 
 
 def from_first(content: bytes) -> bytes:

@@ -44,9 +44,9 @@ def make(tmp_path, tiny_task, tiny_params):
 
 
 def by_hand(task, params, count):
-    """Loss, accuracy and texts, one pair at a time."""
+    """Loss, accuracy, texts and outputs at their limit, one pair at a time."""
     score, search = jax.jit(task.score), jax.jit(task.search)
-    nll, correct, tokens, texts = 0.0, 0.0, 0, []
+    nll, correct, tokens, texts, limited = 0.0, 0.0, 0, [], 0
     for source, target in PAIRS[:count]:
         (ids,) = task.encode_sources([source])
         row, output = np.full((1, 12), PAD, np.int32), np.full((1, 16), PAD, np.int32)
@@ -57,9 +57,12 @@ def by_hand(task, params, count):
         nll += float(scores["nll"][0])
         correct += float(scores["correct"][0])
         tokens += len(ids)
-        found = np.asarray(search(params, row).tokens)[:, 0]
-        texts.append(task.texts(found)[0] if source.strip() else "")
-    return nll / tokens, 100 * correct / tokens, texts
+        found = search(params, row)
+        texts.append(task.texts(np.asarray(found.tokens)[:, 0])[0] if source.strip() else "")
+        length = len(task.encode_sources([source])[0])
+        # The least ratio and the constant of `tiny_task`.
+        limited += bool(source.strip()) and int(found.lengths[0, 0]) == length + 3
+    return nll / tokens, 100 * correct / tokens, texts, 100 * limited / count
 
 
 @pytest.mark.parametrize("devices, limit, tokens", [(8, -1, 20), (1, 4, 4096)])
@@ -67,11 +70,12 @@ def test_every_pair_counts_once_whatever_the_batches(devices, limit, tokens, mak
     evaluator, params = make(devices, limit, tokens=tokens, shapes=2)
     count = len(PAIRS) if limit < 0 else limit
     result = evaluator(params)
-    loss, accuracy, texts = by_hand(evaluator.task, jax.device_get(params), count)
+    loss, accuracy, texts, at_limit = by_hand(evaluator.task, jax.device_get(params), count)
     assert result.metrics["loss"] == pytest.approx(loss, rel=1e-5)
     assert result.metrics["perplexity"] == pytest.approx(math.exp(loss), rel=1e-4)
     assert result.metrics["accuracy"] == pytest.approx(accuracy, rel=1e-6)
     assert result.hypotheses == texts
+    assert result.metrics["at_limit"] == at_limit and 0 < at_limit < 100
     # Characters, and the end of each output that was searched for; two sources are blank.
     ends = sum(bool(source.strip()) for source, _ in PAIRS[:count])
     assert result.output_tokens <= sum(map(len, texts)) + ends
@@ -80,6 +84,21 @@ def test_every_pair_counts_once_whatever_the_batches(devices, limit, tokens, mak
     assert result.sources == [source for source, _ in PAIRS[:count]]
     assert result.references == [target for _, target in PAIRS[:count]]
     assert {"bleu", "bleu_signature", "chrf", "ter", "exact_match"} <= result.metrics.keys()
+
+
+def test_sources_that_are_cut_are_counted_and_reported(make, caplog):
+    """Of those that are evaluated; the ninth of `PAIRS` is the only one of ten tokens or more."""
+    assert make(limit=8)[0].sources_cut == 0
+    assert not [r for r in caplog.records if "max_source_length" in r.getMessage()]
+    assert make()[0].sources_cut == 1
+    expected = "data.max_source_length = 10: 1 of 10 sources of the validation split are cut to it"
+    assert expected in [record.getMessage() for record in caplog.records]
+
+
+def test_references_that_no_output_can_reach_are_reported(make, caplog):
+    make(max_length_ratio=1.0, max_length_extra=0)
+    (message,) = [r.getMessage() for r in caplog.records if "max_length_ratio" in r.getMessage()]
+    assert "3 of 10 references of the validation split are longer" in message
 
 
 def test_loss_alone_translates_nothing_and_scores_targets_beyond_learned_positions(
