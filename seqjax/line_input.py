@@ -1,4 +1,4 @@
-"""Lines of a stream in batches: as many as there are, without waiting for more once input pauses."""
+"""Lines of a stream in batches: as many as there are when input pauses."""
 
 import os
 import queue

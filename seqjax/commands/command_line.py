@@ -31,6 +31,7 @@ import seqjax
 from seqjax.commands.announcement import announced
 from seqjax.commands.needs import check_needs
 from seqjax.commands.standard_streams import open_standard_streams
+from seqjax.commands.trials import run_folder
 from seqjax.config_files import load_config_file, load_run_config
 from seqjax.doubts import warn_of_doubts
 from seqjax.errors import Unavailable, UserError, did_you_mean, passes
@@ -189,10 +190,15 @@ def _work(
     if VERBS[name].of_a_study:
         return module.run(arguments, overrides)
     several = [option for option in _SEVERAL if getattr(arguments, option, None) is not None]
+    trial = getattr(arguments, "trial", None)
+    if several and trial is not None:
+        raise UserError(f"--trial={trial}: expected no --{several[0]} beside it")
     if several:
         configs = _load_several(name, several, arguments, overrides)
         work = functools.partial(getattr(module, f"run_{several[0]}"), arguments, configs)
     else:
+        if hasattr(arguments, "trial"):
+            arguments.workdir = run_folder(arguments.workdir, trial)
         config = load_run_config(name, getattr(arguments, "config", None), arguments.workdir)
         configs = {"": settled(config, overrides)}
         work = functools.partial(module.run, arguments, configs[""])

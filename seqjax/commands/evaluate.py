@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,10 +11,16 @@ from typing import TYPE_CHECKING, Any
 import ml_collections
 
 from seqjax.errors import UserError
+from seqjax.evaluation.metrics import best_is_higher
 from seqjax.fields import flatten, load
 from seqjax.files import run_path
 from seqjax.parallel.processes import is_first
-from seqjax.reporting.evaluations import corpus_facts, rounded, write_evaluation
+from seqjax.reporting.evaluations import (
+    corpus_facts,
+    read_evaluations,
+    rounded,
+    write_evaluation,
+)
 from seqjax.reporting.predictions import file_stem, one_line, write_predictions
 from seqjax.stages import say
 from seqjax.studies.grid import differences, label
@@ -22,6 +29,8 @@ from seqjax.training.members import program
 if TYPE_CHECKING:
     from seqjax.evaluation.evaluator import Evaluation, Evaluator
     from seqjax.training.trained import Trained
+
+log = logging.getLogger(__name__)
 
 HELP = "Scores a split with a trained model and prints the metrics as JSON."
 
@@ -177,6 +186,8 @@ def _keep(
         "predictions": f"predictions/{path.name}" if path else "",
         "result": facts,
     }
+    if config.decode.average > 1:
+        _compare_average(workdir, config, trained, record)
     if path:
         say(f"hypotheses: {path}")
     stem = file_stem(name, trained.step)
@@ -184,6 +195,48 @@ def _keep(
         say(f"evaluation: {kept}")
 
 
+def _compare_average(
+    workdir: str,
+    config: ml_collections.ConfigDict,
+    trained: "Trained",
+    record: Mapping[str, Any],
+) -> None:
+    """Warns if the average is worse than its newest checkpoint alone, as far as that is known.
+
+    It is known from an evaluation that was kept, with all other settings the same; and of the
+    validation split from training, if that took all of it.
+    """
+    metric = config.checkpoint.best_metric
+    if metric not in record["result"]:
+        metric = "loss"
+    changes = {f: v for f, v in record["changes"].items() if f not in _WHICH}
+    alone = {}
+    if record["split"] == "validation" and not changes and config.evaluation.limit == -1:
+        alone = dict(trained.validation)
+    kept = json.loads(json.dumps(record["settings"])) | {"decode.average": 1}
+    for other in read_evaluations(workdir):
+        settings = {**other.get("settings", {}), "decode.checkpoint": kept["decode.checkpoint"]}
+        same = all(other.get(name) == record[name] for name in ("split", "step", "corpus"))
+        if same and settings == kept:
+            alone = other["result"]
+    if metric not in alone:
+        return
+    value, before = record["result"][metric], alone[metric]
+    if (value < before) if best_is_higher(metric) else (value > before):
+        log.warning(
+            "decode.average = %d makes %s worse on %s: %.5g, where the checkpoint of step %d alone"
+            " has %.5g",
+            config.decode.average,
+            metric,
+            record["split"],
+            value,
+            record["step"],
+            before,
+        )
+
+
+# Fields that say which parameters are evaluated.
+_WHICH = ("decode.average", "decode.checkpoint")
 # Fields that change which examples are scored, how they are searched or how they are scored.
 _SCORED = ("decode.", "evaluation.", "data.")
 _UNSCORED = ("data.cache", "decode.tokens", "decode.shapes")

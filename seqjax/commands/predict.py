@@ -1,6 +1,7 @@
 """`predict`: lines in on standard input, lines out on standard output, one for one."""
 
 import argparse
+import functools
 import json
 import logging
 import sys
@@ -102,7 +103,7 @@ def _translate(arguments: argparse.Namespace, trained: "Trained") -> int:
         translator = _translator(translators, trained, arguments.n_best or 1, len(lines))
         name = f"translating lines {count + 1:,} to {count + len(lines):,}"
         outputs = translator(trained.params, sources, name=name)
-        shared(lambda: _print(lines, outputs, arguments.n_best))
+        shared(functools.partial(_print, lines, outputs, arguments.n_best))
         if maps:
             maps.draw(count + 1, sources, [found[0].tokens for found in outputs])
         count += len(lines)

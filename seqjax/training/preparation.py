@@ -14,6 +14,7 @@ from seqjax.data.loader import SubwordSampling
 from seqjax.data.tokenizer import Tokenizers, load_tokenizers, train_tokenizers
 from seqjax.data.tokens import TokenizedCorpus, tokenize
 from seqjax.duration import parse_duration, resolve
+from seqjax.evaluation.limits import warn_of_limits
 from seqjax.parallel.mesh import row_parts
 from seqjax.tasks.text_to_text import TextToText
 from seqjax.training.devices import mesh_of
@@ -76,16 +77,11 @@ def prepare(
         row_multiple=row_parts(mesh) * config.optimizer.accumulate,
         room=sampling.room() if sampling else (1.0, 1.0),
     )
-    return Prepared(
-        corpus,
-        tokenizers,
-        tokenized,
-        sampling,
-        plan,
-        mesh,
-        TextToText(config, tokenizers),
-        _durations(config, plan),
-    )
+    task = TextToText(config, tokenizers)
+    lengths = tokenized.source_lengths, tokenized.target_lengths
+    warn_of_limits(task, *lengths, "the training split")
+    durations = _durations(config, plan)
+    return Prepared(corpus, tokenizers, tokenized, sampling, plan, mesh, task, durations)
 
 
 def _tokenizers(config, corpus, workdir) -> Tokenizers:

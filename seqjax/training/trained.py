@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import jax
@@ -39,6 +40,7 @@ class Trained(NamedTuple):
       mesh: the devices that hold them.
       checkpoints: the steps that were read from each run directory, oldest first; several are
         averaged.
+      validation: the metrics that the newest of them had while training; none for an ensemble.
     """
 
     task: TextToText
@@ -46,6 +48,7 @@ class Trained(NamedTuple):
     step: int
     mesh: Mesh
     checkpoints: Mapping[str, Sequence[int]]
+    validation: Mapping[str, float] = MappingProxyType({})
 
 
 def load_trained(workdir: str | Path, config: ml_collections.ConfigDict) -> Trained:
@@ -70,8 +73,9 @@ def load_trained(workdir: str | Path, config: ml_collections.ConfigDict) -> Trai
         if len(steps) > 1:
             _report_average(workdir, checkpoints, steps)
         params, step = checkpoints.restore_params(str(steps[-1]), len(steps), like, item)
+        validation = checkpoints.metrics(step)
         checkpoints.close()
-    return Trained(task, params, step, mesh, {str(workdir): steps})
+    return Trained(task, params, step, mesh, {str(workdir): steps}, validation)
 
 
 def _report_average(workdir: Path, checkpoints: Checkpoints, steps: Sequence[int]) -> None:

@@ -77,6 +77,35 @@ def test_a_step_number_chooses_the_checkpoint(evaluate):
     assert json.loads(out)["loss"] not in losses.values()
 
 
+def test_an_average_says_what_it_is_of_and_whether_it_is_worse(evaluate, trained):
+    """Half of the training apart, checkpoints are far from each other."""
+    latest = ("--split=other", "--config.decode.checkpoint=150")
+    assert evaluate(*latest)[0] == 0
+    # What the checkpoint alone has is read from here; nothing real is better than this.
+    kept = next((trained / "evaluations").glob("other-*150*150.json"))
+    record = json.loads(kept.read_text())
+    kept.write_text(json.dumps(record | {"result": record["result"] | {"loss": 0.123456}}))
+    code, out, error = evaluate(*latest, "--config.decode.average=2")
+    kept.unlink()
+    found, lines = json.loads(out), error.splitlines()
+    assert code == 0 and found["averaged"] == 2
+    values = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    losses = {e["step"]: e["validation/loss"] for e in values if "validation/loss" in e}
+    assert lines[0] == (
+        f"{trained}: averaging the checkpoints of steps 75 (loss {losses[75]:.4g}),"
+        f" 150 (loss {losses[150]:.4g})"
+    )
+    assert lines[1].startswith(
+        "seqjax: warning: decode.average = 2: the steps from 75 to 150 are 50 % of the training; an"
+    )
+    assert lines[2] == (
+        f"seqjax: warning: decode.average = 2 makes loss worse on other: {found['loss']:.5g}, where"
+        " the checkpoint of step 150 alone has 0.12346"
+    )
+    (path,) = (trained / "evaluations").glob("other-*average-2*.json")
+    assert json.loads(path.read_text())["checkpoints"] == {str(trained): [75, 150]}
+
+
 def test_any_split_of_the_corpus_can_be_named(evaluate, trained):
     code, out, _ = evaluate("--split=other")
     assert code == 0

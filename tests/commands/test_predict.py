@@ -229,9 +229,7 @@ def test_of_several_processes_none_waits_for_a_line_that_is_wrong(trained):
         assert process.wait(120) == 2
         assert process.stdout.read() == b""
         lines = [line for line in error.splitlines() if line.startswith("seqjax: ")]
-        assert lines == [
-            "seqjax: error: standard input, line 2: not UTF-8 (invalid start byte)"
-        ]
+        assert lines == ["seqjax: error: standard input, line 2: not UTF-8 (invalid start byte)"]
         assert "Traceback" not in error
 
 
@@ -302,4 +300,7 @@ def test_runs_translate_as_one_model(alone, monkeypatch, trained, capfdbinary, t
     assert main(command) == 0
     assert capfdbinary.readouterr().out.decode() == "".join(f"{line}\n" for line in alone)
     assert main([*command, "--attention=maps"]) == 2
-    assert b"--attention: expected one run, since an ensemble has no attention" in capfdbinary.readouterr().err
+    assert (
+        b"--attention: expected one run, since an ensemble has no attention"
+        in capfdbinary.readouterr().err
+    )

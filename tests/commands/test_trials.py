@@ -5,8 +5,10 @@ import pytest
 
 from seqjax.commands.command_line import main
 from seqjax.commands.trials import run_folder
+from seqjax.config import default_config
 from seqjax.errors import UserError
-from seqjax.studies.results import Result, write_tables
+from seqjax.studies.results import as_result
+from seqjax.studies.snapshot import take_snapshot, write_snapshot
 from seqjax.studies.study import Study
 from seqjax.studies.trial import Trial
 
@@ -14,20 +16,25 @@ NAMES = ("a", "b", "c", "d")
 
 
 @pytest.fixture
-def sweep(tmp_path, tiny_task):
+def sweep(tmp_path):
     """The folder of a study whose trial b is the best of those that are done."""
-    config = tiny_task().config
-    study = Study("letters", dict.fromkeys(NAMES, config), splits=("test",), objective="loss")
+    return _sweep(tmp_path)
+
+
+def _sweep(folder, by=()):
+    trials = {name: default_config() for name in NAMES}
+    trials["c"].seed = trials["d"].seed = 1
+    study = Study("letters", trials, splits=("test",), objective="loss", by=by)
     values = {"a": 2.5, "b": 0.5, "c": 1.5}
-    trials = {name: Trial(splits={"test": {"loss": value}}) for name, value in values.items()}
-    trials["d"] = Trial(failure="out of memory")
+    found = {name: Trial(splits={"test": {"loss": value}}) for name, value in values.items()}
+    found["d"] = Trial(failure="out of memory")
     jobs = study.jobs("study.py", ())
-    results = [Result(jobs[name], trials[name], values.get(name)) for name in NAMES]
-    write_tables(tmp_path, study, results)
+    results = [as_result(jobs[name], found[name], values.get(name)) for name in NAMES]
+    write_snapshot(folder, take_snapshot(study, results, {}))
     for name in NAMES:
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "config.json").write_text("{}")
-    return tmp_path
+        (folder / name).mkdir()
+        (folder / name / "config.json").write_text("{}")
+    return folder
 
 
 def test_a_trial_is_found_by_its_name_or_as_the_best(sweep):
@@ -56,10 +63,18 @@ def test_a_sweep_names_its_trials_and_the_best(trial, message, sweep):
 
 def test_without_a_table_none_is_the_best(sweep):
     (sweep / "results.csv").unlink()
-    with pytest.raises(UserError, match="^--trial=best: expected a trial that is done in .*a, b, c"):
+    with pytest.raises(
+        UserError, match="^--trial=best: expected a trial that is done in .*a, b, c"
+    ):
         run_folder(str(sweep), "best")
     with pytest.raises(UserError, match="holds the runs a, b, c, d; .* or --trial=a$"):
         run_folder(str(sweep), None)
+
+
+def test_groups_that_are_not_compared_have_no_best_of_all(tmp_path):
+    _sweep(tmp_path, by=("seed",))
+    with pytest.raises(UserError, match="are not compared with each other; expected one of b, c$"):
+        run_folder(str(tmp_path), "best")
 
 
 def test_forty_trials_are_not_all_listed(sweep):
