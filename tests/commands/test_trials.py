@@ -61,11 +61,9 @@ def test_a_sweep_names_its_trials_and_the_best(trial, message, sweep):
     assert str(caught.value) == message.format(sweep=sweep)
 
 
-def test_without_a_table_none_is_the_best(sweep):
-    (sweep / "results.csv").unlink()
-    with pytest.raises(
-        UserError, match="^--trial=best: expected a trial that is done in .*a, b, c"
-    ):
+def test_without_a_study_none_is_the_best(sweep):
+    (sweep / "study.json").unlink()
+    with pytest.raises(UserError, match="^--trial=best: no trial is done; expected one of a, b, c"):
         run_folder(str(sweep), "best")
     with pytest.raises(UserError, match="holds the runs a, b, c, d; .* or --trial=a$"):
         run_folder(str(sweep), None)
