@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
+from seqjax.data.boundaries import Bins, best_boundaries, steps_upwards
+
 MAX_BINS = 512  # Length classes between which shape boundaries are sought.
 
 
@@ -83,8 +85,8 @@ class TrainingPlan:
             batching.shapes,
         )
         counts = np.bincount(self._shape_of, minlength=len(filled))
-        self.steps_per_shape = _steps(counts, filled)
         self._filled = [shape.rows for shape in filled]
+        self.steps_per_shape = tuple(steps_upwards(counts, self._filled))
         self.shapes = tuple(s._replace(rows=_up(s.rows, row_multiple)) for s in filled)
         self.steps_per_epoch = sum(self.steps_per_shape)
         self.source_tokens_per_epoch = int(np.sum(source_lengths, dtype=np.int64))
@@ -167,7 +169,7 @@ def evaluation_shapes(
     def rows_of(length: int) -> int:
         return _rows_within(tokens, length, row_multiple, len(source_lengths))
 
-    return _group(source_lengths, target_lengths, rows_of, multiple, shapes)[0]
+    return _group(source_lengths, target_lengths, rows_of, multiple, shapes, downwards=True)[0]
 
 
 def evaluation_batches(
@@ -233,11 +235,16 @@ def _group(
     rows_of: Callable[[int], int],
     multiple: int,
     most: int,
+    downwards: bool = False,
 ) -> tuple[tuple[Shape, ...], np.ndarray]:
     """Returns at most `most` shapes, and for each example the first one it fits, int8 [n].
 
-    Boundaries between shapes minimize the padded positions of both sides exactly,
-    by dynamic programming over a histogram of the longer side's length.
+    Shapes are those whose batches have the fewest positions of both sides, padding and empty rows
+    included, among all ways to cut a histogram of the longer side's length into ranges (of
+    `multiple` lengths each, or of more if there were over `MAX_BINS`). A shape is as long on each
+    side as the longest example of its range or those before. Rows that do not fill a batch move up
+    to the next shape, as in training, or with `downwards` are filled up from the shape below, as
+    in evaluation (`seqjax.data.boundaries`).
     """
     source_lengths, target_lengths = np.asarray(source_lengths), np.asarray(target_lengths)
     if not len(source_lengths):
@@ -250,20 +257,15 @@ def _group(
     # Bounds only grow, so that whatever fits a shape fits every larger one.
     sources = _running_bounds(source_lengths, bin_of, multiple)[used]
     targets = _running_bounds(target_lengths, bin_of, multiple)[used]
-    totals = np.cumsum(counts[used])
-
-    def plan(last_bins: Sequence[int]) -> tuple[tuple[Shape, ...], tuple[int, ...]]:
-        sizes = [(int(sources[b]), int(targets[b])) for b in last_bins]
-        shapes = tuple(Shape(rows_of(max(size)), *size) for size in sizes)
-        return shapes, _steps(np.diff(totals[last_bins], prepend=0), shapes)
-
-    # With few examples fewer shapes waste less: batches of more shapes would not be filled.
-    solutions = _boundaries(totals, sources + targets, most)
-    best = min(solutions, key=lambda last_bins: _positions(*plan(last_bins)))
-    # A shape that never fills a batch only hands its examples on.
-    best = [b for b, steps in zip(best, plan(best)[1], strict=True) if steps]
+    rows = np.array([rows_of(int(length)) for length in np.maximum(sources, targets)])
+    best = best_boundaries(Bins(counts[used], sources + targets, rows), most, downwards)
+    if not downwards:
+        # A shape that never fills a batch only hands its examples on.
+        steps = steps_upwards(np.diff(np.cumsum(counts[used])[best], prepend=0), rows[best])
+        best = [b for b, count in zip(best, steps, strict=True) if count]
+    shapes = tuple(Shape(int(rows[b]), int(sources[b]), int(targets[b])) for b in best)
     shape_of = np.searchsorted(used[best], np.arange(len(counts))).astype(np.int8)
-    return plan(best)[0], shape_of[bin_of]
+    return shapes, shape_of[bin_of]
 
 
 def _running_bounds(lengths: np.ndarray, bin_of: np.ndarray, multiple: int) -> np.ndarray:
@@ -271,38 +273,6 @@ def _running_bounds(lengths: np.ndarray, bin_of: np.ndarray, multiple: int) -> n
     longest = np.zeros(int(bin_of.max()) + 1, lengths.dtype)
     np.maximum.at(longest, bin_of, lengths)
     return _up(np.maximum.accumulate(longest), multiple)
-
-
-def _boundaries(totals: np.ndarray, sizes: np.ndarray, most: int) -> list[list[int]]:
-    """Returns for 1, 2, ... `most` groups of consecutive bins the cheapest last bins of the groups.
-
-    `totals` [bins] counts the examples up to and with each bin, `sizes` [bins] is
-    what an example costs in a group that ends with the bin.
-    """
-    before = np.concatenate([[0], totals[:-1]])
-    cost = np.where(totals >= before[:, None] + 1, (totals - before[:, None]) * sizes, np.inf)
-    best, first_bins, solutions = cost[0], [], []
-    for groups in range(1, min(most, len(totals)) + 1):
-        if groups > 1:
-            # [first bin of the last group, its last bin]
-            extended = np.concatenate([[np.inf], best[:-1]])[:, None] + cost
-            first_bins.append(np.argmin(extended, axis=0))
-            best = np.min(extended, axis=0)
-        last = [len(totals) - 1]
-        for first in reversed(first_bins):
-            last.append(int(first[last[-1]]) - 1)
-        solutions.append(last[::-1])
-    return solutions
-
-
-def _steps(counts: np.ndarray, shapes: Sequence[Shape]) -> tuple[int, ...]:
-    """Returns the batches of each shape where what does not fill one moves up."""
-    steps, waiting = [], 0
-    for count, shape in zip(counts, shapes, strict=True):
-        full, waiting = divmod(waiting + int(count), shape.rows)
-        steps.append(full)
-    steps[-1] += waiting > 0
-    return tuple(steps)
 
 
 def _positions(shapes: Sequence[Shape], steps: Sequence[int]) -> int:

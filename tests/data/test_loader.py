@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from seqjax.config import default_config
 from seqjax.data.batching import PlannedBatch, Shape, TrainingPlan
 from seqjax.data.loader import Loader, SubwordSampling, assemble
 from seqjax.data.pair import Pair
@@ -172,17 +173,9 @@ def sampled(tmp_path_factory):
     pairs = [Pair(text, text[::-1]) for text in [*TEXTS, " ".join(TEXTS[:6])]]
     texts = [text for pair in pairs for text in pair]
     subwords = train_subwords("bpe", texts, 60, lowercase=False, sampling=0.5)
-    data = ConfigDict(
-        dict(
-            corpus="list",
-            cache=str(tmp_path_factory.mktemp("cache")),
-            max_source_length=99,
-            max_target_length=99,
-            over_length="drop",
-            empty="drop",
-            limit=-1,
-        )
-    )
+    data = default_config().data
+    data.cache = str(tmp_path_factory.mktemp("cache"))
+    data.max_source_length = data.max_target_length = 99
 
     class Pairs(list):
         fingerprint = "pairs"
