@@ -1,17 +1,14 @@
-"""Every field of an experiment, its default, and what it may hold.
+"""Every field of an experiment, its default, and what it means; docs/CONFIG.md is made from this.
 
-A config is one `ml_collections.ConfigDict`. Files under `configs/` start from
-`default_config()` and change what their run needs; the command line overrides
-single fields (`--config.model.encoder.layers=4`).
+A config is an `ml_collections.ConfigDict`. Files under `configs/` start from `default_config()` and
+change what their run needs. The command line overrides single fields:
+`--config.model.encoder.layers=4`.
 
-Durations (`train.duration`, `schedule.warmup`, `*.every`) are strings: a bare
-number or `'500 steps'` counts updates, `'2.5 epochs'` passes over the training
-corpus, `'4M tokens'` target tokens, `'30 minutes'` time, and `'10%'` a share of the
-whole training. `'0'` means never (`seqjax.duration`).
+A duration (`train.duration`, `schedule.warmup`, `*.every`) is a string. A bare number or
+`'500 steps'` counts updates, `'2.5 epochs'` passes over the training corpus, `'4M tokens'` target
+tokens, `'30 minutes'` time, and `'10%'` is a share of the whole training. `'0'` means never.
 
-`seqjax.fields` has the fields by their paths and saves them, `seqjax.config_files`
-runs the files, `seqjax.overrides` reads the command line, and `seqjax.validation`
-checks what the values may be.
+The comment before a field says what it means. What it accepts is in `seqjax.validation`.
 """
 
 import ml_collections
@@ -20,11 +17,11 @@ from seqjax.values import Section
 
 
 def default_config() -> ml_collections.ConfigDict:
-    """Returns every field with its default: embedded translation task, small Transformer."""
+    """Returns every field with its default: a small Transformer on the built-in corpus."""
     config = Section()
-    # What a batch means: 'text_to_text'.
+    # What the model learns: 'text_to_text', a sentence from a sentence.
     config.task = "text_to_text"
-    # Seed of initialization and dropout, and of the batches where `batching.seed` is -1.
+    # Seed of the initial parameters and of dropout; also of the batches if batching.seed is -1.
     config.seed = 0
     config.data = _data()
     config.tokenizer = _tokenizer()
@@ -43,31 +40,35 @@ def default_config() -> ml_collections.ConfigDict:
 
 
 def _data() -> ml_collections.ConfigDict:
+    """The corpus: where it lies, its languages and splits, and which pairs are trained on."""
     data = Section()
-    # Source of sentence pairs: 'synthetic:translation', 'text', 'tsv', 'jsonl', 'pattern' or
-    # 'tfds:NAME'.
+    # Where sentence pairs come from: 'synthetic:translation' is built in; 'text' is a file for each
+    # language, line by line; 'tsv' and 'jsonl' are columns or fields of one file; 'pattern' is a
+    # regular expression for each line; 'tfds:NAME' is a data set of TensorFlow Datasets.
     data.corpus = "synthetic:translation"
-    # Folder of the corpus, also in a bucket, gs://... or s3://..., whose files are held in memory;
+    # Folder of the corpus, on this machine or in a bucket (gs://... or s3://..., read into memory).
     # '~' and '$VARIABLES' are expanded.
     data.directory = ""
-    # Source language: a file suffix, column, field, group or feature, whichever the corpus has.
+    # Source language, as the corpus names it: the suffix of a file, a column, a field, a group of
+    # the pattern, or a feature.
     data.source = "en"
-    # Target language, likewise.
+    # Target language, as the corpus names it.
     data.target = "de"
-    # File of a split: 'text' fills in {split} and {language}, the others {split}; without {split}
-    # if data.split_by divides one file.
+    # File name of a split. 'text' fills in {split} and {language}, the other corpora {split}. It
+    # has no {split} if data.split_by divides one file.
     data.files = "{split}.{language}"
-    # Regular expression for each whole line of corpus 'pattern', whose named groups are the sides:
-    # 'IN: (?P<command>.*) OUT: (?P<actions>.*)' with data.source='command', data.target='actions'.
+    # Regular expression for a whole line of corpus 'pattern'. Its named groups are the sides: with
+    # data.source = 'command' and data.target = 'actions', 'IN: (?P<command>.*) OUT:
+    # (?P<actions>.*)'.
     data.pattern = ""
-    # Name of the training split inside the corpus.
+    # Name of the training split in the corpus.
     data.train = "train"
-    # Name of the split that is evaluated while training.
+    # Name of the split that is evaluated during training.
     data.validation = "validation"
-    # Name of the split that `evaluate` takes by default; `--split` may name any other.
+    # Name of the split that `evaluate` scores unless --split names another.
     data.test = "test"
-    # Divide one file (data.files without {split}) into train, validation and test: by 'line', or by
-    # 'source', so that pairs with the same source fall into the same split. '': a file for each.
+    # Divide one file into train, validation and test: by 'line', or by 'source', which keeps all
+    # pairs with the same source in one split. '': each split has a file.
     data.split_by = ""
     # Seed of that division.
     data.split_seed = 0
@@ -75,67 +76,72 @@ def _data() -> ml_collections.ConfigDict:
     data.validation_share = 0.05
     # Share of the pairs that becomes the test split.
     data.test_share = 0.05
-    # Number of examples of the synthetic training split.
+    # Number of training examples of the synthetic corpus.
     data.synthetic_size = 100_000
-    # Use only the first so many training examples; -1 takes all.
+    # Number of training examples to use, from the first on; -1 uses all.
     data.limit = -1
-    # Longest source in tokens, end-of-sentence included.
+    # Longest source in tokens, including end-of-sentence.
     data.max_source_length = 256
-    # Longest target in tokens, end-of-sentence included.
+    # Longest target in tokens, including end-of-sentence.
     data.max_target_length = 256
-    # Training pairs over a limit: 'drop' or 'cut'. Evaluation never drops, it cuts sources.
+    # Training pairs over either limit: 'drop' or 'cut'. Evaluation drops nothing; it cuts long
+    # sources.
     data.over_length = "drop"
     # Training pairs with an empty side: 'drop' or 'keep'.
     data.empty = "drop"
-    # Training pairs whose longer side has more than so many times the tokens of the shorter one are
-    # dropped; 0 keeps them.
+    # Drop training pairs whose longer side has more than this many times the tokens of the shorter
+    # one; 0 keeps them.
     data.max_length_ratio = 0.0
-    # Drop training pairs that occurred before, equal on both sides.
+    # Drop training pairs that repeat an earlier one on both sides.
     data.drop_duplicates = False
     # Drop training pairs whose source occurs in the validation or test split.
     data.drop_overlap = False
-    # Drop training pairs whose sides are equal.
+    # Drop training pairs whose two sides are equal.
     data.drop_identical = False
-    # Folder of the tokenized corpora, on this machine.
+    # Folder of the tokenized corpora, on this machine. It may be deleted at any time.
     data.cache = "~/.cache/seqjax"
     return data
 
 
 def _tokenizer() -> ml_collections.ConfigDict:
+    """How text becomes tokens. The vocabulary is learned from the training split."""
     tokenizer = Section()
-    # 'unigram' or 'bpe' (SentencePiece), 'word', 'character', 'byte', 'space' (what stands between
-    # spaces: phonemes, actions, texts that are tokenized already) or 'decomposed' (characters, an
-    # accented one as letter and accent, a Hangul syllable as its letters).
+    # Units of the text: 'unigram' or 'bpe' subwords (SentencePiece), 'word', 'character', 'byte',
+    # 'space' (split at spaces only: phonemes, actions, tokenized text) or 'decomposed' (characters,
+    # with accents split off and Hangul syllables split into letters).
     tokenizer.kind = "bpe"
-    # Kind of the target, where it differs; '': the same. Needs joint = False.
+    # Units of the target if they differ, which needs joint = False; '' takes `kind`.
     tokenizer.target_kind = ""
-    # Largest number of entries, special ones included (all kinds but byte).
+    # Largest number of entries, including the special ones. Bytes have a fixed vocabulary.
     tokenizer.vocabulary = 8000
     # One vocabulary for both sides.
     tokenizer.joint = True
-    # Symbols seen less often are unknown (word, character, space, decomposed).
+    # Symbols with fewer occurrences are unknown ('word', 'character', 'space' and 'decomposed').
     tokenizer.minimum_frequency = 1
-    # Lower-case both sides before anything else.
+    # Lower-case both sides before tokenizing. Outputs are then lower-case; see
+    # evaluation.lowercase.
     tokenizer.lowercase = False
-    # Unicode normalization of both sides: 'none', 'NFC' (an accented letter is the same text,
-    # whether one character or two), or 'NFKC' (so are ligatures, full-width forms, ...).
+    # Unicode normalization of both sides: 'none', 'NFC' (a composed and a decomposed accent are the
+    # same text) or 'NFKC' (so are ligatures and full-width forms).
     tokenizer.normalization = "none"
-    # Subword regularization: BPE-dropout probability, or unigram smoothing alpha; 0 is off.
+    # Subword regularization: probability of BPE-dropout (Provilkov et al., 2020), or smoothing of
+    # unigram sampling (Kudo, 2018); 0 is off.
     tokenizer.sampling = 0.0
     return tokenizer
 
 
 def _batching() -> ml_collections.ConfigDict:
+    """What a training batch holds."""
     batching = Section()
     # Seed of the order of batches and of subword sampling; -1 takes `seed`.
     batching.seed = -1
-    # What bounds a batch: 'tokens' (padded tokens of the longer side) or 'sentences'.
+    # What limits a batch: 'tokens' (padded tokens of its longer side) or 'sentences'.
     batching.kind = "tokens"
-    # Padded tokens of the longer side in a batch, all devices together.
+    # Padded tokens of the longer side in a batch, over all devices.
     batching.tokens = 4096
-    # Sentence pairs in a batch, all devices together.
+    # Sentence pairs in a batch, over all devices.
     batching.sentences = 128
-    # At most so many batch shapes, each compiled once (1 to 12).
+    # Largest number of batch shapes. Each is compiled once; more shapes mean less padding.
     batching.shapes = 6
     # Lengths are padded to a multiple of this.
     batching.multiple = 4
@@ -143,16 +149,17 @@ def _batching() -> ml_collections.ConfigDict:
 
 
 def _model() -> ml_collections.ConfigDict:
+    """What both sides of the model share."""
     model = Section()
-    # Source and target share one embedding table (needs a joint tokenizer).
+    # Source and target share one embedding table, which needs tokenizer.joint = True.
     model.share_embeddings = True
     # The output projection is the transposed target embedding.
     model.tie_output = True
-    # How embeddings start: 'normal' N(0, 1/width), or 'xavier' (Glorot and Bengio, 2010), which is
-    # far smaller for a large vocabulary and learns them faster.
+    # Initial embeddings: 'normal' is N(0, 1/width); 'xavier' (Glorot and Bengio, 2010) is far
+    # smaller for a large vocabulary, so that they change faster.
     model.embedding_initializer = "normal"
-    # Numbers that activations are computed in: 'float32' or 'bfloat16'; parameters,
-    # softmax, normalization, states of recurrent cells and loss stay float32.
+    # Type of the activations: 'float32' or 'bfloat16'. Parameters, softmax, normalization,
+    # recurrent states and the loss stay float32.
     model.dtype = "float32"
     model.encoder = _encoder()
     model.decoder = _decoder()
@@ -160,56 +167,59 @@ def _model() -> ml_collections.ConfigDict:
 
 
 def _stack() -> ml_collections.ConfigDict:
+    """One side of the model. A text that begins with a family is about that family only."""
     stack = Section()
-    # Family: 'elman', 'lstm', 'gru', 'convolutional' or 'transformer'. What one family has of its
-    # own means nothing to the others.
+    # Family: 'elman', 'lstm', 'gru', 'convolutional' or 'transformer'. The fields of the other
+    # families have no effect.
     stack.kind = "transformer"
-    # Layers, or blocks, of this side.
+    # Number of layers, or blocks.
     stack.layers = 3
-    # Size of hidden states; in a recurrent encoder, of each direction.
+    # Size of the hidden states; of each direction in a recurrent encoder.
     stack.width = 256
-    # Size of token vectors; 0: the width. A Transformer's are as wide as it is.
+    # Size of the token vectors; 0 takes the width, as every Transformer does.
     stack.embedding_width = 0
-    # Dropout of embeddings and between layers; also of what readout = 'attentional' maps, and of
-    # what leaves a convolutional stack.
+    # Dropout of the embeddings and between layers; also of the attentional vector before the
+    # output, and of what leaves a convolutional stack.
     stack.dropout = 0.1
 
-    # Transformer: attention heads, which divide the width; also those of attention='multi_head'.
+    # Transformer: attention heads, a divisor of the width. Also those of attention = 'multi_head'
+    # in other decoders.
     stack.heads = 4
-    # Transformer: heads that keys and values have, shared by groups of query heads (Ainslie et al.,
-    # 2023); 0: as many as the queries have.
+    # Transformer: heads of keys and values, each shared by a group of query heads (Ainslie et al.,
+    # 2023); 0 takes as many as `heads`.
     stack.key_value_heads = 0
-    # Transformer: positions before and after its own that one reads in its stack; 0: all.
+    # Transformer: self-attention reaches this many positions before and after its own; 0 reaches
+    # all.
     stack.window = 0
     # Transformer: inner size of the feed-forward layer.
     stack.feed_forward = 1024
-    # Transformer: 'relu', 'gelu' x Phi(x) (Hendrycks and Gimpel, 2016), or gated (Shazeer, 2020):
-    # 'swiglu', 'geglu'.
+    # Transformer: activation of the feed-forward layer: 'relu', 'gelu' (Hendrycks and Gimpel,
+    # 2016), or the gated 'swiglu' and 'geglu' (Shazeer, 2020).
     stack.activation = "relu"
-    # Transformer: normalization 'pre' (before each sublayer) or 'post' (after it).
+    # Transformer: normalize 'pre' (before each sublayer) or 'post' (after it).
     stack.normalization = "pre"
-    # Transformer: 'layer' (Ba et al., 2016) or 'rms' (Zhang and Sennrich, 2019).
+    # Transformer: 'layer' normalization (Ba et al., 2016) or 'rms' (Zhang and Sennrich, 2019).
     stack.norm = "layer"
-    # Transformer: dropout of attention weights.
+    # Transformer: dropout of the attention weights.
     stack.attention_dropout = 0.0
     # Transformer: dropout inside the feed-forward layer.
     stack.activation_dropout = 0.0
-    # Transformer and convolutional: 'sinusoidal', 'learned' or 'none'; Transformer also 'relative'
-    # (Raffel et al., 2020), 'rotary' (Su et al., 2021), 'alibi' (Press et al., 2022).
+    # Transformer and convolutional: positions are 'sinusoidal', 'learned' or 'none'; in a
+    # Transformer also 'relative' (Raffel et al., 2020), 'rotary' (Su et al., 2021) or 'alibi'
+    # (Press et al., 2022).
     stack.positions = "sinusoidal"
-    # Transformer and convolutional: table size of learned positions.
+    # Transformer and convolutional: number of learned positions.
     stack.max_positions = 512
-    # Transformer and convolutional: keep only what goes into each layer for the backward pass and
-    # compute the rest again: less memory, more work, the same results.
+    # Transformer and convolutional: keep only the input of each layer for the backward pass and
+    # compute the rest again. Less memory, more work, the same results.
     stack.rematerialize = False
-    # Transformer and convolutional without dilation: compile one layer and loop over it, so that
-    # compiling takes little longer the more layers there are; with dropout the random numbers are
-    # others.
+    # Transformer, and convolutional without dilation: compile one layer and loop over it, which
+    # keeps compilation short in deep models. Dropout then draws other random numbers.
     stack.scan_layers = False
 
-    # Convolutional: positions that one convolution sees.
+    # Convolutional: number of positions that a convolution sees.
     stack.kernel = 3
-    # Convolutional: largest distance between them; layers have 1, 2, 4, ... up to it, then again
+    # Convolutional: largest dilation. Layers have dilation 1, 2, 4, ... up to it, then again
     # (ByteNet: Kalchbrenner et al., 2016).
     stack.max_dilation = 1
 
@@ -217,88 +227,95 @@ def _stack() -> ml_collections.ConfigDict:
     stack.cell_normalization = False
     # LSTM: initial bias of the forget gates; 1 lets a new model remember (Jozefowicz et al., 2015).
     stack.forget_bias = 1.0
-    # Recurrent: add each layer's input to its output, from the second layer on.
+    # Recurrent: add the input of each layer to its output, from the second layer on.
     stack.residual = False
-    # Recurrent: the same dropout at all positions of a sentence (Gal and Ghahramani, 2016; theirs
-    # falls on the recurrent connections, too).
+    # Recurrent: one dropout mask for all positions of a sentence (Gal and Ghahramani, 2016, who
+    # also drop recurrent connections).
     stack.variational = False
-    # Recurrent: what runs a layer over a sequence, 'scan', or for an LSTM in float32 on one NVIDIA
-    # GPU 'cudnn'. The parameters are the same: a trained model may change it.
+    # Recurrent: 'scan', or 'cudnn' for an LSTM in float32 on one NVIDIA GPU. The parameters are the
+    # same, so a trained model may change it.
     stack.implementation = "scan"
     return stack
 
 
 def _encoder() -> ml_collections.ConfigDict:
+    """The encoder: the fields of a stack and these."""
     encoder = _stack()
-    # Recurrent: 'forward', 'backward' (the reversed source of Sutskever et al., 2014) or 'both'.
+    # Recurrent: read the source 'forward', 'backward' (Sutskever et al., 2014) or in 'both'
+    # directions.
     encoder.direction = "both"
     return encoder
 
 
 def _decoder() -> ml_collections.ConfigDict:
+    """The decoder: the fields of a stack and these."""
     decoder = _stack()
-    # How the source is read: 'multi_head', the only one of a Transformer; recurrent and
-    # convolutional also 'additive', 'additive_normalized', 'dot', 'scaled_dot', 'general',
-    # 'concat'; recurrent also 'location' (10 filters of 15 positions, enough for text) and 'none'.
+    # Attention to the source. A Transformer has 'multi_head'. Recurrent and convolutional decoders
+    # also have 'additive', 'additive_normalized', 'dot', 'scaled_dot', 'general' and 'concat';
+    # recurrent ones also 'location' (10 filters of 15 positions) and 'none'.
     decoder.attention = "multi_head"
-    # Inner size of attention 'additive', 'additive_normalized', 'concat' and 'location'; 0: that of
-    # the queries, which is the width, of a convolutional decoder the embedding width.
+    # Inner size of attention 'additive', 'additive_normalized', 'concat' and 'location'; 0 takes
+    # the size of the queries (the width; the embedding width of a convolutional decoder).
     decoder.attention_width = 0
-    # Recurrent: 'attend_first' with the state so far (Bahdanau et al., 2015), or 'update_first' and
-    # attend with the new state (Luong et al., 2015).
+    # Recurrent: 'attend_first', with the previous state (Bahdanau et al., 2015), or 'update_first',
+    # then attend with the new state (Luong et al., 2015).
     decoder.attention_order = "update_first"
     # Recurrent: feed the attentional vector to the next position (Luong et al., 2015).
     decoder.input_feeding = False
     # Recurrent: feed the summary of the source to every position (Cho et al., 2014).
     decoder.feed_summary = False
-    # Recurrent: what is mapped to the vocabulary: 'attentional' tanh(W [state, context]), 'deep'
+    # Recurrent: what the output projection reads: 'attentional' tanh(W [state, context]), 'deep'
     # [state, context, token vector], or the 'state' alone.
     decoder.readout = "attentional"
-    # Recurrent: where states start: 'projection' tanh(W summary) of the source, 'last' states of a
+    # Recurrent: initial states: 'projection' tanh(W summary) of the source, the 'last' states of a
     # recurrent encoder of the same form, or 'zeros'.
     decoder.bridge = "projection"
     return decoder
 
 
 def _loss() -> ml_collections.ConfigDict:
+    """The training objective."""
     loss = Section()
-    # Share of probability that label smoothing spreads evenly over the vocabulary.
+    # Share of the probability that label smoothing spreads evenly over the vocabulary.
     loss.label_smoothing = 0.1
     return loss
 
 
 def _optimizer() -> ml_collections.ConfigDict:
+    """How gradients change the parameters."""
     optimizer = Section()
     # 'adam', 'adamw', 'adafactor' or 'sgd'.
     optimizer.kind = "adam"
     # Peak learning rate, reached at the end of warm-up.
     optimizer.learning_rate = 1e-3
-    # Adam's decay of the first moment.
+    # Adam: decay of the first moment.
     optimizer.beta1 = 0.9
-    # Adam's decay of the second moment.
+    # Adam: decay of the second moment.
     optimizer.beta2 = 0.98
-    # Added to Adam's root of the second moment.
+    # Adam: added to the root of the second moment.
     optimizer.epsilon = 1e-9
-    # Momentum of sgd.
+    # SGD: momentum.
     optimizer.momentum = 0.9
-    # Decoupled weight decay of matrices (adamw, adafactor, sgd), of a weight-normalized one's
-    # lengths; biases and norms are left alone.
+    # AdamW, Adafactor, SGD: decoupled weight decay of matrices, or of the lengths of
+    # weight-normalized ones. Biases and norms do not decay.
     optimizer.weight_decay = 0.0
-    # Largest global gradient norm; 0 is off.
+    # Largest global norm of the gradient; 0 is off.
     optimizer.clip = 1.0
-    # Each batch is split into so many parts whose gradients are added: less memory, the same step.
+    # Split each batch into this many parts and add up their gradients: less memory, the same
+    # update.
     optimizer.accumulate = 1
-    # Decay of a moving average of the parameters, which is then what is evaluated and used, such as
-    # 0.999; 0 keeps none.
+    # Decay of a moving average of the parameters, such as 0.999, which is then evaluated and used;
+    # 0 keeps none.
     optimizer.moving_average = 0.0
     return optimizer
 
 
 def _schedule() -> ml_collections.ConfigDict:
+    """The learning rate over the training."""
     schedule = Section()
     # After warm-up: 'constant', 'inverse_sqrt', 'cosine' or 'linear'.
     schedule.kind = "inverse_sqrt"
-    # Linear warm-up from zero (a duration).
+    # Length of linear warm-up from zero: a duration, but not a time.
     schedule.warmup = "10%"
     # Learning rate at the end of 'cosine' and 'linear', as a share of the peak.
     schedule.final = 0.0
@@ -306,97 +323,107 @@ def _schedule() -> ml_collections.ConfigDict:
 
 
 def _train() -> ml_collections.ConfigDict:
+    """How long training takes."""
     train = Section()
-    # Length of training (a duration, but not a share).
+    # Length of training: a duration, but not a share.
     train.duration = "2000 steps"
-    # Early stopping: name of a validation metric ('bleu', 'loss', ...); '' is off.
+    # Stop early by this validation metric: 'loss', 'perplexity', 'accuracy', or one of
+    # evaluation.metrics. '' trains to the end.
     train.stop_metric = ""
-    # Evaluations in a row without a better value before training stops.
+    # Number of evaluations in a row without a better value before training stops.
     train.patience = 5
     return train
 
 
 def _evaluation() -> ml_collections.ConfigDict:
+    """What is measured, and how often during training."""
     evaluation = Section()
-    # How often the validation split is evaluated while training (a duration).
+    # How often the validation split is evaluated during training (a duration).
     evaluation.every = "25%"
-    # Translate the validation split and score it too; otherwise loss, perplexity and accuracy only.
+    # Translate the validation split and score the outputs; otherwise only loss, perplexity and
+    # accuracy are measured.
     evaluation.translate = True
-    # Evaluate only the first so many examples while training; -1 takes all.
+    # Number of examples evaluated during training, from the first on; -1 takes all.
     evaluation.limit = -1
-    # Lower-case hypotheses and references before scoring.
+    # Lower-case outputs and references before scoring.
     evaluation.lowercase = False
-    # sacreBLEU's tokenizer: '13a', 'intl', 'char', 'zh', 'none', ...
+    # Tokenizer of sacreBLEU for BLEU: '13a' for most languages, 'zh', 'ja-mecab', 'ko-mecab',
+    # 'char' or 'flores200' for those without spaces, 'none' for tokenized text.
     evaluation.tokenize = "13a"
-    # Metrics of translations, among 'bleu', 'chrf', 'ter', 'exact_match', 'error_rate' (edits of
-    # what stands between spaces).
+    # Metrics of the outputs: 'bleu', 'chrf', 'ter', 'exact_match', 'error_rate' (word error rate:
+    # edits of the words between spaces).
     evaluation.metrics = ("bleu", "chrf", "ter", "exact_match")
     return evaluation
 
 
 def _decode() -> ml_collections.ConfigDict:
+    """Search for outputs, and the parameters that it uses."""
     decode = Section()
-    # Hypotheses kept alive; 1 is greedy search.
+    # Number of hypotheses in the beam; 1 is greedy search.
     decode.beam_size = 4
-    # A hypothesis of n tokens scores its log probability over 'gnmt' ((5+n)/6)^a, 'plain' n^a,
-    # or 'none' 1.
+    # Divisor of the log-probability of n tokens: 'gnmt' is ((5 + n) / 6)^a (Wu et al., 2016),
+    # 'plain' n^a, 'none' 1.
     decode.length_normalization = "gnmt"
-    # The exponent a.
+    # The exponent a; larger values favour longer outputs.
     decode.length_penalty = 0.6
-    # A search ends when so many times beam_size hypotheses have finished (Kasai et al., 2022); 0:
-    # when no live one can win any more, which is exact and slower.
+    # Search ends when this many times beam_size hypotheses have finished (Kasai et al., 2022). 0
+    # goes on until no live hypothesis can win, which is exact and slower.
     decode.patience = 1.0
-    # Shortest output in tokens, end-of-sentence not counted.
+    # Shortest output in tokens, without end-of-sentence.
     decode.min_length = 0
-    # Whether outputs may hold the unknown token, '<unk>' in text; if not, the best known is taken.
+    # Allow the unknown token in outputs, '<unk>' in text; otherwise the best known token is taken.
     decode.unknown = False
-    # Longest output: so many times the source's tokens,
+    # Longest output in tokens: this many times the source's tokens, plus max_length_extra.
     decode.max_length_ratio = 2.0
-    # plus so many, end-of-sentence included.
+    # Tokens added to that limit, including end-of-sentence.
     decode.max_length_extra = 10
-    # Padded tokens in a batch of an evaluation: of the sources while searching, of the longer side
-    # for the loss.
+    # Padded tokens in an evaluation batch: of the sources during search, of the longer side for the
+    # loss.
     decode.tokens = 4096
-    # At most so many batch shapes while decoding, each compiled once.
+    # Largest number of batch shapes during search; each is compiled once.
     decode.shapes = 4
-    # Parameters to use: 'best', 'latest', or a step number.
+    # Parameters to use: 'best', 'latest', or the number of a step.
     decode.checkpoint = "best"
-    # Average the parameters of so many checkpoints, the chosen one and those before it.
+    # Average the parameters of this many checkpoints: the chosen one and those before it.
     decode.average = 1
     return decode
 
 
 def _checkpoint() -> ml_collections.ConfigDict:
+    """What is saved during training."""
     checkpoint = Section()
     # How often the state is saved (a duration).
     checkpoint.every = "25%"
-    # Newest checkpoints kept.
+    # Number of latest checkpoints to keep.
     checkpoint.keep_latest = 2
-    # Best checkpoints kept, besides the newest.
+    # Number of best checkpoints to keep besides them.
     checkpoint.keep_best = 1
-    # Validation metric that 'best' refers to.
+    # Validation metric that decides which checkpoint is best.
     checkpoint.best_metric = "loss"
     return checkpoint
 
 
 def _parallel() -> ml_collections.ConfigDict:
+    """How devices share the work. A mesh has the product of the three fields."""
     parallel = Section()
-    # Devices along each axis of the mesh; one of them may be -1 and takes what the others leave.
-    # Every device of `data` and `fsdp` takes some rows of a batch; those of `data` hold the
-    # parameters whole, those of `fsdp` a part of each.
+    # Devices that share the rows of a batch and hold all parameters. In one field of this section,
+    # -1 takes the devices that the others leave.
     parallel.data = -1
+    # Devices that share the rows of a batch and hold a part of the parameters each.
     parallel.fsdp = 1
-    # Devices that share each Transformer layer (its heads and feed-forward units) and vocabulary.
+    # Devices that share each Transformer layer (its heads and feed-forward units) and the
+    # vocabulary.
     parallel.model = 1
     return parallel
 
 
 def _reporting() -> ml_collections.ConfigDict:
+    """Where training metrics are written."""
     reporting = Section()
     # How often training metrics are written (a duration).
     reporting.every = "50 steps"
-    # Write TensorBoard events.
+    # Write TensorBoard events into the run's folder.
     reporting.tensorboard = True
-    # Weights & Biases project; '' is off (needs the extra `wandb`).
+    # Project of Weights & Biases; '' is off. Needs the extra `wandb`.
     reporting.wandb_project = ""
     return reporting
