@@ -167,7 +167,7 @@ def _model() -> ml_collections.ConfigDict:
 
 
 def _stack() -> ml_collections.ConfigDict:
-    """One side of the model. A text that begins with a family is about that family only."""
+    """A side of the model; `*` is `encoder` or `decoder`. Some fields are for one family only."""
     stack = Section()
     # Family: 'elman', 'lstm', 'gru', 'convolutional' or 'transformer'. The fields of the other
     # families have no effect.

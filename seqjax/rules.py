@@ -51,7 +51,7 @@ class Relation(NamedTuple):
 
 
 def quoted(names: tuple[str, ...]) -> str:
-    """Returns names as a text, `'a', 'b'`."""
+    """Returns names as a string, `'a', 'b'`."""
     return ", ".join(map(repr, names))
 
 
@@ -97,7 +97,7 @@ def where(accepts: Callable[[Any], bool], expected: str) -> Rule:
 
 
 ANYTHING = where(lambda value: True, "anything")
-FILLED = where(bool, "a text that is not empty")
+FILLED = where(bool, "a string that is not empty")
 POSITIVE = where(lambda value: 0 < value < math.inf, "a number greater than 0")
 PROBABILITY = where(lambda value: 0 <= value < 1, "0 or more and less than 1")
 ALL_OR_SOME = Rule(
