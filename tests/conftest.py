@@ -49,6 +49,20 @@ def update_goldens(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture(scope="session")
+def project_files():
+    """Returns a function from a pattern to the project's files, without what a user has added."""
+    root = Path(__file__).parents[1]
+
+    def files(pattern: str) -> list[Path]:
+        command = ["git", "ls-files", pattern]
+        found = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+        paths = map(root.joinpath, found.stdout.splitlines())
+        return [path for path in paths if path.exists()] or sorted(root.glob(pattern))
+
+    return files
+
+
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of the real corpora; a test that needs it is skipped where there is none."""
     beside = Path(__file__).parents[2] / "shared" / "data"

@@ -24,9 +24,9 @@ def _load(name):
     return load_config_file(str(_ROOT / "configs" / name))
 
 
-def test_every_file_under_configs_is_tested():
+def test_every_file_under_configs_is_tested(project_files):
     tested = {name.partition(":")[0] for name in _CONFIGS}
-    assert {path.name for path in (_ROOT / "configs").glob("*.py")} == tested
+    assert {path.name for path in project_files("configs/*.py")} == tested
 
 
 @pytest.mark.parametrize("name", _CONFIGS)

@@ -16,8 +16,8 @@ def _load(name):
     return load_study(str(_ROOT / "experiments" / name / "study.py"))
 
 
-def test_every_study_is_tested():
-    found = {path.parent.name for path in (_ROOT / "experiments").glob("*/study.py")}
+def test_every_study_is_tested(project_files):
+    found = {path.parent.name for path in project_files("experiments/*/study.py")}
     assert found == set(_STUDIES)
 
 
