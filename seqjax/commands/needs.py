@@ -1,12 +1,14 @@
-"""What a verb needs of this machine besides its corpus, looked for before any work."""
+"""What a verb needs of this machine, looked for before any work."""
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ml_collections import ConfigDict
 
 from seqjax.duration import parse_duration
+from seqjax.errors import UserError
 from seqjax.evaluation.metrics import check_scorers
+from seqjax.fields import flatten
 from seqjax.files import cache_folder
 from seqjax.reporting.weights_and_biases import require_wandb
 
@@ -27,3 +29,34 @@ def check_needs(verb: str, configs: Iterable[ConfigDict]) -> None:
         never = not evaluation.translate or parse_duration(evaluation.every)[0] == 0
         if verb != "train" or not never:
             check(evaluation.metrics, evaluation.lowercase, evaluation.tokenize)
+
+
+def check_corpora(configs: Iterable[ConfigDict], splits: Sequence[str]) -> None:
+    """Checks that the corpora of a study's trials are here, unless some of them are.
+
+    A trial whose corpus is missing fails by itself; all of them need not begin to find that out.
+
+    Args:
+      configs: those of the trials.
+      splits: the splits that each trial is evaluated on.
+
+    Raises:
+      UserError: no trial has its corpus; the message is the first trial's.
+    """
+    from seqjax.data.corpus import look_for
+
+    first, seen = None, set()
+    for config in configs:
+        watched = parse_duration(config.evaluation.every)[0] > 0
+        wanted = dict.fromkeys(("train", *(["validation"] if watched else []), *splits))
+        place = (*flatten(config.data).items(), *wanted)
+        if place in seen:
+            continue
+        seen.add(place)
+        try:
+            look_for(config.data, wanted)
+            return
+        except UserError as error:
+            first = first or error
+    if first:
+        raise first

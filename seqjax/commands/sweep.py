@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from ml_collections import ConfigDict
 
-from seqjax.commands.needs import check_needs
+from seqjax.commands.needs import check_corpora, check_needs
 from seqjax.doubts import warn_of_doubts
 from seqjax.errors import UserError
 from seqjax.files import path_option, run_path
@@ -20,6 +20,7 @@ from seqjax.studies.study_files import load_study
 from seqjax.studies.sweep import Sweep
 from seqjax.studies.tables import TABLE
 from seqjax.studies.trial_group import check_vectorize
+from seqjax.training.members import program_of
 
 HELP = (
     "Trains and evaluates the trials of a study, each in WORKDIR/TRIAL and in a process of its own,"
@@ -115,6 +116,7 @@ def run(arguments: argparse.Namespace, overrides: Sequence[tuple[str, str]]) -> 
             return 0
         configs = list(_to_run(sweep, names, overrides))
         check_needs("sweep", configs)
+        check_corpora(configs, study.splits)
         warn_of_doubts(configs)
         code = sweep.run(names)
         print((run_path(arguments.workdir) / TABLE).read_text(encoding="utf-8"), end="")
@@ -125,12 +127,19 @@ def run(arguments: argparse.Namespace, overrides: Sequence[tuple[str, str]]) -> 
 def _to_run(
     sweep: Sweep, names: Sequence[str], overrides: Sequence[tuple[str, str]]
 ) -> Iterator[ConfigDict]:
-    """Yields the configs of the trials that are left; of a search at least that of them all."""
+    """Yields the configs of the trials that are left; of a search at least its own.
+
+    Of trials that differ only in numbers such as the learning rate, the first stands for all.
+    """
     if isinstance(sweep.study, Search):
         yield sweep.study.config(overrides)
+    seen = set()
     for name in names:
         if name in sweep.jobs and sweep.trial(name).state().startswith("to "):
-            yield sweep.jobs[name].config
+            kind = program_of(sweep.jobs[name].values)
+            if kind not in seen:
+                yield sweep.jobs[name].config
+            seen.add(kind)
 
 
 def _tell(sweep: Sweep, names: Sequence[str]) -> None:

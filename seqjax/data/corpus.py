@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import os
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import ml_collections
@@ -53,6 +54,16 @@ def open_corpus(data: ml_collections.ConfigDict, split: str) -> Corpus:
     if data.drop_overlap:
         held_out = [_split(data, name) for name in SPLITS if name != "train"]
     return filtered(corpus, data, held_out)
+
+
+def look_for(data: ml_collections.ConfigDict, splits: Iterable[str]) -> None:
+    """Looks whether a corpus has these splits; reads their files, but filters nothing.
+
+    Raises:
+      UserError: see `open_corpus`.
+    """
+    for split in splits:
+        _split(data, split)
 
 
 def _split(data: ml_collections.ConfigDict, split: str) -> Corpus:

@@ -175,8 +175,9 @@ class Study:
     Attributes:
       name: what the table is headed with.
       trials: the config of each trial by its name, in the order of the table.
-      splits: the splits that every trial is evaluated on; where 'validation' is among them, that
-        one ranks the trials, since what a test split has chosen it cannot judge any more.
+      splits: the splits that every trial is evaluated on, by default 'validation' alone, which
+        ranks the trials if it is among them: a test split that has chosen a trial cannot judge it
+        any more, so it is scored only if the study names it.
       columns: what the table shows, among `COLUMNS`.
       objective: the metric by which trials are compared; '' takes the first of the columns that
         tells how good a trial is, in trials of different tokenizers none that is an average over
@@ -191,7 +192,7 @@ class Study:
 
     name: str
     trials: Mapping[str, ml_collections.ConfigDict]
-    splits: tuple[str, ...] = ("validation", "test")
+    splits: tuple[str, ...] = ("validation",)
     columns: tuple[str, ...] = (
         ("parameters", "updates", "training_seconds", "loss", "perplexity", "bleu", "exact_match")
         + ("output_tokens_per_second",)

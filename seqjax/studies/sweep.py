@@ -1,17 +1,18 @@
 """Runs the trials of a study, some at a time, each in a run directory of its own."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import itertools
 import math
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from seqjax.errors import UserError
-from seqjax.files import run_path, size
+from seqjax.files import in_bucket, run_path, size
 from seqjax.reporting.metrics_log import FILE as METRICS
 from seqjax.studies.board import Board, Line
 from seqjax.studies.page import PAGE, write_study_page
@@ -134,15 +135,15 @@ class Sweep:
         """
         self._refuse(names)
         self._names = names
-        self._workdir.mkdir(parents=True, exist_ok=True)
-        self._queue = TrialQueue(
-            self._storage,
-            self._workdir,
-            self.study.name,
-            self._rules(),
-            self._lost_after,
-            given_up=lambda: bool(self._launch.signal),
-        )
+        with _folder(self._workdir):
+            self._queue = TrialQueue(
+                self._storage,
+                self._workdir,
+                self.study.name,
+                self._rules(),
+                self._lost_after,
+                given_up=lambda: bool(self._launch.signal),
+            )
         with Board(self._workers > 1, self.study.objective) as self._board:
             self._enter()
             if told := self.hint(names):
@@ -424,3 +425,17 @@ class Sweep:
         if failed:
             self._board.say(f"{len(failed)} of {len(self._names)} trials failed")
         return 1 if failed else 0
+
+
+@contextlib.contextmanager
+def _folder(path: Path) -> Iterator[None]:
+    """Makes a folder; one that an error leaves empty is removed again, with those around it."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            for folder in missing if not in_bucket(path) else ():
+                folder.rmdir()
+        raise

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from seqjax.duration import parse_duration
 from seqjax.errors import UserError
 from seqjax.fields import flatten, load
 from seqjax.studies.processes import Outcome
@@ -17,8 +18,10 @@ from seqjax.studies.trial import Trial, read_curves, read_record, training_facts
 from seqjax.training.saved import has_checkpoint
 from seqjax.validation import validate_fields
 
-# What may differ from the config that a run was begun with: its parameters stay what they are.
-_AFTER_TRAINING = ("decode.", "evaluation.", "data.test")
+# Fields that may differ from the config that a run was begun with: its parameters stay the same.
+_AFTER_TRAINING = ("decode.", "evaluation.", "data.test", "reporting.")
+# A longer training goes on from where a shorter one has come to.
+_DURATION = "train.duration"
 
 
 class Launch(Protocol):
@@ -35,8 +38,9 @@ class Launch(Protocol):
 class TrialRun:
     """A trial that is, or may be, run here.
 
-    A finished trial is not repeated, an interrupted one goes on, a failed one is tried again. A run
-    that was begun with another config is refused: its numbers would be those of no config.
+    A finished trial is not repeated, an interrupted one goes on, a failed one is tried again, and
+    one with a longer `train.duration` than before trains further. A run that was begun with another
+    config is refused: its numbers would belong to neither.
 
     Attributes:
       job: the trial.
@@ -146,6 +150,8 @@ class TrialRun:
             for field, value in wanted.items()
             if saved[field] != value and not field.startswith(but)
         ]
+        if but and _DURATION in fields and _is_longer(wanted[_DURATION], saved[_DURATION]):
+            fields.remove(_DURATION)
         if not fields:
             return ""
         first, others = fields[0], len(fields) - 1
@@ -154,6 +160,12 @@ class TrialRun:
             f"{first} is {wanted[first]!r}, but the run in {self.folder} has {saved[first]!r}"
             f"{more}: {advice}"
         )
+
+
+def _is_longer(duration: str, other: str) -> bool:
+    """Returns whether one duration is known to be longer than another: both have one unit."""
+    (number, unit), (before, others) = parse_duration(duration), parse_duration(other)
+    return unit == others and number > before
 
 
 def _mistake(values: Mapping[str, Any]) -> str:
