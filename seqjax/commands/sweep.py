@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import shlex
 from collections.abc import Iterator, Sequence
 
 from ml_collections import ConfigDict
@@ -11,6 +10,7 @@ from seqjax.commands.needs import check_corpora, check_needs
 from seqjax.doubts import warn_of_doubts
 from seqjax.errors import UserError
 from seqjax.files import path_option, run_path
+from seqjax.invocation import command_line
 from seqjax.stages import say
 from seqjax.studies.gpu_shares import gpu_shares
 from seqjax.studies.processes import Launcher
@@ -161,4 +161,4 @@ def _tell(sweep: Sweep, names: Sequence[str]) -> None:
             print(f"{', '.join(group)}: {trial.state()}{together}")
             if trial.state().startswith("to "):
                 for command in (sweep.group(group) if together else trial).commands():
-                    print(f"  python launch.py {shlex.join(command)}")
+                    print(f"  {command_line(command)}")

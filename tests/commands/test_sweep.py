@@ -74,9 +74,7 @@ def test_a_study_from_its_file_to_its_table(sweep):
     pictures = f"pictures: {sweep.workdir / 'results.html'}\n"
     assert error.endswith(f"[2/2] good: done\n1 of 2 trials failed\n{pictures}")
     assert out == (sweep.workdir / "results.md").read_text()
-    assert (
-        out.splitlines()[2] == "| trial | clip | learning_rate | updates | bleu | loss | outcome |"
-    )
+    assert out.splitlines()[2] == "| trial | clip (+1) | bleu | outcome | loss | updates |"
     good, bad = csv.DictReader((sweep.workdir / "results.csv").open(encoding="utf-8"))
     assert bad["outcome"].startswith("failed: the ") and "training diverged" in bad["outcome"]
     assert (good["trial"], good["split"], good["outcome"]) == ("good", "test", "done")
@@ -98,19 +96,40 @@ def test_a_study_from_its_file_to_its_table(sweep):
     code, out, _ = sweep("--trial=good", fields={"decode.beam_size": 2})
     assert code == 0
     assert sweep.launched == [("train", "good"), ("evaluate", "good")]
-    assert "| good | 1 | 0.002 | 3 | " in out and "| bad | 0 | 1e+30 | – | – | – | not run |" in out
+    assert "\n| good | 1 | " in out and "\n| bad | 0 | " in out and "| not run |" in out
 
-    # A longer budget would make of it what neither config says.
+    # A longer budget goes on from where the shorter one has come to.
     sweep.launched.clear()
-    longer = {"train.duration": 4}
-    out = sweep("--trial=good", "--dry_run", fields=longer)[1]
-    assert out.startswith("good: refused: train.duration is '4', but ") and out.count("\n") == 1
+    out = sweep("--trial=good", "--dry_run", fields={"train.duration": 4})[1]
+    assert out.startswith("good: to continue\n")
+    code, out, error = sweep("--trial=good", fields={"train.duration": 4})
+    assert (code, sweep.launched) == (0, [("train", "good"), ("evaluate", "good")])
+    assert (sweep.workdir / "good" / "checkpoints" / "4").is_dir()
+
+    # A shorter one would make of it what neither config says.
+    sweep.launched.clear()
+    shorter = {"train.duration": 2}
+    out = sweep("--trial=good", "--dry_run", fields=shorter)[1]
+    assert out.startswith("good: refused: train.duration is '2', but ") and out.count("\n") == 1
     # Nothing could be run: the table stays what it is.
     table = (sweep.workdir / "results.md").read_text()
-    code, out, error = sweep("--trial=good", fields=longer)
+    code, out, error = sweep("--trial=good", fields=shorter)
     assert (code, out, sweep.launched) == (2, "", [])
-    assert error.startswith("seqjax: error: trial 'good': train.duration is '4', but the run in ")
+    assert error.startswith("seqjax: error: trial 'good': train.duration is '2', but the run in ")
     assert error.count("\n") == 1 and (sweep.workdir / "results.md").read_text() == table
+
+
+def test_a_missing_corpus_is_reported_once_before_any_trial(sweep, tmp_path):
+    fields = {"data.corpus": "text", "data.directory": tmp_path / "gone", "evaluation.every": 1}
+    code, out, error = sweep(fields=fields)
+    assert (code, out, sweep.launched) == (2, "", [])
+    assert error.startswith(f"seqjax: error: {tmp_path / 'gone'}") and error.count("\n") == 1
+    assert not sweep.workdir.exists()
+
+
+def test_a_storage_that_is_refused_leaves_no_folder(sweep):
+    assert sweep("--storage=sqlite:////nowhere/study.db")[0] == 2
+    assert not sweep.workdir.exists()
 
 
 @pytest.mark.parametrize(
@@ -122,7 +141,7 @@ def test_a_study_from_its_file_to_its_table(sweep):
             "error: train.duratio: the config has no such field; did you mean 'train.duration'?",
         ),
         (["--config.train.patience=0"], "trial 'bad': train.patience = 0: expected at least 1"),
-        (["--workdir="], "--workdir is empty"),
+        (["--workdir="], "--workdir=: expected the run's folder"),
         (["--workers=0"], "--workers=0: expected at least 1"),
         (["--lost_after=1"], "--lost_after=1: expected at least 2"),
         (["--config=x.py"], "unrecognized arguments: --config=x.py"),
