@@ -1,4 +1,4 @@
-"""Runs a verb wherever seqjax can be imported: `python -m seqjax train --config=...`."""
+"""Runs a verb from anywhere: `python -m seqjax train --config=...`."""
 
 import sys
 

@@ -36,7 +36,7 @@ def choose_variant(variants: Mapping[str, _Variant], name: str) -> _Variant:
 
 
 def update_stacks(config: ml_collections.ConfigDict, **fields: Any) -> None:
-    """Sets fields that encoder and decoder both have, in both."""
+    """Sets fields in both the encoder and the decoder."""
     config.model.encoder.update(fields)
     config.model.decoder.update(fields)
 
@@ -51,7 +51,7 @@ def load_config_file(spec: str) -> ml_collections.ConfigDict:
 
     Raises:
       UserError: no such file, get_config, variant or trial; a mistake in the file,
-        told with its line; or fields that differ from the default's.
+        reported with its line; or fields that differ from the default's.
     """
     path, colon, variant = (spec, "", "") if os.path.exists(spec) else spec.rpartition(":")
     if not colon:
@@ -59,7 +59,7 @@ def load_config_file(spec: str) -> ml_collections.ConfigDict:
     get_config = _get_config(run_file(path, "--config"), path)
     takes_variant = bool(inspect.signature(get_config).parameters)
     if variant and not takes_variant:
-        raise UserError(f"{path}: has no variants, {variant!r} was given")
+        raise UserError(f"--config={spec}: expected no variant; get_config() of {path} takes none")
     with mistakes_in(path), siblings_of(path):
         config = get_config(variant) if variant else get_config()
         if not isinstance(config, ml_collections.ConfigDict):
@@ -68,11 +68,11 @@ def load_config_file(spec: str) -> ml_collections.ConfigDict:
 
 
 def load_run_config(verb: str, spec: str | None, workdir: str) -> ml_collections.ConfigDict:
-    """Returns the config of a file where one is named, else that of the run in a folder.
+    """Returns the config of a file if one is named, else the config of the run in a folder.
 
     Args:
       verb: what is to be done with it.
-      spec: what `load_config_file` takes, '' for none; None where the verb takes no file.
+      spec: what `load_config_file` takes, '' for none; None if the verb takes no file.
       workdir: the run's folder, '' for none.
 
     Raises:
@@ -86,20 +86,20 @@ def load_run_config(verb: str, spec: str | None, workdir: str) -> ml_collections
     if spec is None:
         raise UserError(f"--workdir={workdir}: has no config.json, expected a trained run")
     where = f": {saved} does not exist" if workdir else ""
-    raise UserError(f"{verb} needs --config=FILE or the --workdir of an existing run{where}")
+    raise UserError(f"{verb}: expected --config=FILE or the --workdir of an existing run{where}")
 
 
 def run_file(path: str, option: str) -> ModuleType:
-    """Returns the module that a Python file makes, named on the command line by `option`.
+    """Returns the module of a Python file, which the command line names by `option`.
 
     Raises:
-      UserError: no such file, or a mistake in it, told with its line.
+      UserError: no such file, or a mistake in it, reported with its line.
     """
     if not os.path.isfile(path):
         variants = ", or FILE:VARIANT" if option == "--config" else ""
-        raise UserError(f"{option}: no file {path!r}; expected a Python file{variants}")
+        raise UserError(f"{option}={path}: expected a Python file{variants}; there is none")
     file = os.path.abspath(path)
-    # A name that nothing else has: it may be called as something that is imported elsewhere.
+    # Unique, since the file may have the name of a package.
     name = f"{Path(file).stem}_{hashlib.sha256(file.encode()).hexdigest()[:8]}"
     loader = _FreshLoader(name, file)
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
@@ -158,7 +158,7 @@ def _folder_of(module: ModuleType) -> str:
 
 
 def no_study(found: Any) -> UserError:
-    """Returns what is wrong where `get_study()` returns something else than a study."""
+    """Returns the error of a `get_study()` that returns something other than a study."""
     name = "nothing" if found is None else type(found).__name__
     hint = ": Study('NAME', trials(...))" if isinstance(found, Mapping) else ""
     return UserError(f"get_study() returns {name}, expected a Study or a Search{hint}")
@@ -166,7 +166,7 @@ def no_study(found: Any) -> UserError:
 
 @contextlib.contextmanager
 def mistakes_in(path: str) -> Iterator[None]:
-    """Tells whatever the code of a file raises as a UserError that begins with the file."""
+    """Turns whatever the code of a file raises into a UserError that begins with the file."""
     try:
         yield
     except UserError as error:
@@ -190,7 +190,7 @@ def _variant(study: Any, trial: str) -> ml_collections.ConfigDict:
 
 
 def _mistake(path: str, error: Exception) -> UserError:
-    """Tells an exception that a config file raised, with the last line of the file involved."""
+    """Returns the error for an exception in a file, with the last line of the file involved."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)]
     files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
     own = [n for n, file in zip(lines, files, strict=True) if file == os.path.abspath(path)]

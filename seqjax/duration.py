@@ -71,7 +71,7 @@ def expected_duration(units: tuple[str, ...] = tuple(UNITS)) -> str:
 
 
 def _read(text: str) -> tuple[float, str]:
-    """Returns the number and the unit of a text; not a number and `''` if it is no duration."""
+    """Returns the number and the unit of a text, NaN and `''` if it is no duration."""
     match = _FORM.fullmatch(text)
     try:
         number = float(match["number"]) if match else math.nan

@@ -1,4 +1,4 @@
-"""The exception that a user's mistake raises, what passes by itself, and the nearest known name."""
+"""The exceptions for what a user can mend or retry, and the nearest known name."""
 
 import difflib
 import errno
@@ -8,27 +8,27 @@ from collections.abc import Iterable
 class UserError(Exception):
     """A mistake in what the user gave: what is wrong, where, and what would be accepted.
 
-    The message is one line. `launch.py` prints it to standard error without a
-    traceback and leaves with exit code 2; any other exception is a bug.
+    The message is one line. `launch.py` prints it to standard error without a traceback and exits
+    with code 2. Any other exception is a bug.
     """
 
 
 class Unavailable(UserError):
-    """Something is away that may come back: `launch.py` leaves with exit code 75, to be retried."""
+    """Something is missing that may come back: `launch.py` exits with code 75, to be retried."""
 
 
 _PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EHOSTUNREACH)
 
 
 def passes(error: Exception) -> bool:
-    """Tells what may be over later, a full disk or a network that is away, from what stays."""
+    """Returns whether an error may be over later, as a full disk or a lost network is."""
     if isinstance(error, ConnectionError | TimeoutError):
         return True
     return isinstance(error, OSError) and error.errno in _PASSING
 
 
 def told(error: Exception, message: str) -> UserError:
-    """Returns what is raised with a message for an error: `Unavailable` where that passes."""
+    """Returns the exception to raise for an error: `Unavailable` if it may be over later."""
     return (Unavailable if passes(error) else UserError)(message)
 
 

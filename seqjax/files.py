@@ -1,4 +1,4 @@
-"""Files and folders of this machine, and of buckets where one may be named instead."""
+"""Files and folders on this machine or in buckets."""
 
 import concurrent.futures
 import functools
@@ -104,7 +104,7 @@ def run_path(workdir: str | os.PathLike[str]) -> Path:
 
 
 def check_run_path(workdir: str | os.PathLike[str]) -> None:
-    """Raises UserError where Orbax can't write checkpoints, whatever is installed here."""
+    """Raises UserError for a bucket that Orbax cannot write checkpoints to."""
     if in_bucket(workdir) and not os.fspath(workdir).startswith("gs://"):
         raise UserError(
             f"--workdir={workdir}: expected a path of this machine or gs://..., where checkpoints"
@@ -123,7 +123,7 @@ def absolute(path: Path) -> Path:
 
 
 def size(path: Path) -> int:
-    """Returns the bytes that a file has, -1 where there is none."""
+    """Returns the size of a file in bytes, -1 if it does not exist."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -237,7 +237,7 @@ class GrowingFile:
             self._unwritten = self._unwritten[self._file.write(self._unwritten) :]
 
     def _upload(self) -> None:
-        # What failed in the background is told here.
+        # Raises what failed in the background.
         if self._written.done():
             self._written.result()
         self._last = time.monotonic()

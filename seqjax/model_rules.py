@@ -12,12 +12,12 @@ _ATTENTIONS = (
 # Family -> the kinds of attention that its decoder can use behind an encoder.
 ATTENTIONS_OF = {
     "recurrent": _ATTENTIONS,
-    # All positions are computed at once: none can look from where the one before has looked. Nor
-    # does anything but attention tell these families of the source.
+    # All positions are computed at once, so none can start from the previous one's attention; and
+    # only attention brings the source into these families.
     "convolutional": tuple(name for name in _ATTENTIONS if name not in ("none", "location")),
     "transformer": ("multi_head",),
 }
-# Scores that are products of vectors as they are, which must be equally wide.
+# Scores that multiply vectors directly, which must be equally wide.
 _PLAIN_PRODUCTS = ("dot", "scaled_dot")
 _POSITIONS = ("none", "sinusoidal", "learned", "relative", "rotary", "alibi")
 
@@ -89,7 +89,7 @@ def _memory_width(encoder: ConfigDict) -> int:
 
 
 def _query_width(decoder: ConfigDict) -> int:
-    """Returns the size of the vectors that a decoder looks for."""
+    """Returns the size of the queries of a decoder."""
     return _embedding_width(decoder) if _family(decoder) == "convolutional" else decoder.width
 
 
@@ -149,8 +149,8 @@ def _size_relations(name: str) -> tuple[Relation, ...]:
         Relation(
             f"{stack}.scan_layers",
             lambda c: not c.model[name].scan_layers or not is_a("recurrent", c),
-            f"false, since {stack}.kind = '{{{stack}.kind}}': it is for Transformers and"
-            " convolutions",
+            f"false, since {stack}.kind = '{{{stack}.kind}}': only Transformers and"
+            " convolutions have it",
         ),
         Relation(
             f"{stack}.scan_layers",
@@ -159,18 +159,18 @@ def _size_relations(name: str) -> tuple[Relation, ...]:
                 or not is_a("convolutional", c)
                 or c.model[name].max_dilation == 1
             ),
-            f"false, since {stack}.max_dilation = {{{stack}.max_dilation}}: it is for equal layers",
+            f"false, since {stack}.max_dilation = {{{stack}.max_dilation}}: it needs equal layers",
         ),
         Relation(
             f"{stack}.rematerialize",
             lambda c: not c.model[name].rematerialize or not is_a("recurrent", c),
-            f"false, since {stack}.kind = '{{{stack}.kind}}': it is for Transformers and"
-            " convolutions",
+            f"false, since {stack}.kind = '{{{stack}.kind}}': only Transformers and"
+            " convolutions have it",
         ),
         Relation(
             f"{stack}.kernel",
             lambda c: not is_a("convolutional", c) or name == "decoder" or c.model[name].kernel % 2,
-            "an odd number, as many positions before the middle as after it",
+            "an odd number, so that there are as many positions before the middle as after it",
         ),
     )
 
@@ -229,7 +229,7 @@ def _width_field(path: str, stack: ConfigDict) -> str:
 
 
 def _reads_source(config: ConfigDict) -> bool:
-    """False for a recurrent decoder that nothing of the source reaches."""
+    """False for a recurrent decoder that the source does not reach."""
     decoder = config.model.decoder
     if _family(decoder) != "recurrent" or decoder.attention != "none":
         return True
@@ -274,7 +274,7 @@ def _form(stack: ConfigDict, width: int) -> str:
 
 
 def _uses_attention(config: ConfigDict) -> bool:
-    """False where a recurrent decoder attends, and nothing depends on what it has found."""
+    """False if a recurrent decoder attends and nothing depends on the result."""
     decoder = config.model.decoder
     if _family(decoder) != "recurrent" or decoder.attention == "none":
         return True
@@ -282,7 +282,7 @@ def _uses_attention(config: ConfigDict) -> bool:
 
 
 def _not_by_cudnn(config: ConfigDict, name: str) -> str:
-    """Returns what of a stack that asks for cuDNN's LSTM it cannot compute, '' if there is none."""
+    """Returns the setting of a stack that cuDNN's LSTM cannot compute, '' if it can."""
     stack, path = config.model[name], f"model.{name}"
     if _family(stack) != "recurrent" or stack.implementation != "cudnn":
         return ""
@@ -292,7 +292,7 @@ def _not_by_cudnn(config: ConfigDict, name: str) -> str:
         return f"{path}.cell_normalization = True"
     if config.model.dtype != "float32":
         return f"model.dtype = {config.model.dtype!r}"
-    # A decoder whose positions wait for more than the layers' states of the one before.
+    # Positions of a decoder that need more from the previous one than the states of the layers.
     if stack.get("input_feeding"):
         return f"{path}.input_feeding = True"
     if stack.get("attention") == "location":
@@ -323,7 +323,7 @@ _DECODER_RELATIONS = (
     Relation(
         "model.decoder.bridge",
         _reads_source,
-        "'projection' or 'last', since without attention nothing else tells of the source",
+        "'projection' or 'last', since without attention nothing else depends on the source",
     ),
     Relation(
         "model.decoder.bridge",

@@ -1,7 +1,7 @@
 """Reads `--config.model.encoder.layers=4` from a command line into a config.
 
-The texts are read as the type that the field has, so `'8'` stays a text where a
-text is expected and no quoting is needed on the command line.
+A value is read as the type of its field. `'8'` stays a string if the field holds one; nothing has to
+be quoted.
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""The kinds of rules that a config is held to."""
+"""The kinds of rules that a config is checked against."""
 
 import math
 from collections.abc import Callable
@@ -35,8 +35,7 @@ class Rule(NamedTuple):
 class Relation(NamedTuple):
     """A condition between fields: the field that is named, whether it holds, what is expected.
 
-    The expectation may name the values of other fields in braces; where it is more than one text,
-    it is a function of the config.
+    The expectation may name the values of other fields in braces, or be a function of the config.
     """
 
     field: str

@@ -52,7 +52,7 @@ def _is_here(name: str) -> bool:
 
 
 def _placeholders(template: str) -> set[str] | None:
-    """Returns the names in braces of a file name, or None where the braces do not match."""
+    """Returns the names in braces in a file name, or None if the braces do not match."""
     try:
         return {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
     except ValueError:
@@ -76,7 +76,7 @@ def _is_pattern(text: str) -> bool:
     try:
         return bool(re.compile(text))
     except (re.error, OverflowError, RecursionError):
-        # A count or a nesting beyond what `re` can hold is none of its own errors.
+        # `re` has no error of its own for a count or a nesting that it cannot hold.
         return False
 
 
@@ -116,7 +116,7 @@ RULES: dict[str, Rule] = {
     "task": one_of("text_to_text"),
     "seed": between(0, 2**32 - 1),
     "data.corpus": Rule(_is_corpus, f"one of {quoted(_CORPORA)} or 'tfds:NAME'", _CORPORA),
-    "data.directory": where(_is_place, "a folder, of this machine, gs://... or s3://..."),
+    "data.directory": where(_is_place, "a folder of this machine, gs://... or s3://..."),
     "data.source": FILLED,
     "data.target": FILLED,
     "data.files": where(_are_files, "a file name that may hold {split} and {language}"),
@@ -215,7 +215,7 @@ def _is_never(text: str) -> bool:
 
 
 def _warmup_fits(config: ConfigDict) -> bool:
-    """False where the warm-up is longer than training, as far as the units can be compared."""
+    """False if the warm-up is longer than training, as far as the units can be compared."""
     warmup, warmup_unit = parse_duration(config.schedule.warmup)
     total, total_unit = parse_duration(config.train.duration)
     return warmup_unit != total_unit or warmup <= total
@@ -250,7 +250,7 @@ RELATIONS: tuple[Relation, ...] = (
     Relation(
         "data.split_by",
         lambda c: not c.data.split_by or c.data.corpus in _FILES,
-        "'', since data.corpus = '{data.corpus}' has splits of its own",
+        "'', since data.corpus = '{data.corpus}' brings its splits",
     ),
     Relation(
         "data.files",

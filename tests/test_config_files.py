@@ -66,7 +66,10 @@ def test_mistakes_in_a_file_are_told_in_one_line_with_their_place(text, message,
 
 
 def test_no_file_is_told(tmp_path):
-    with pytest.raises(UserError, match="no file .*none.py"):
+    with pytest.raises(
+        UserError,
+        match="--config=.*none.py: expected a Python file, or FILE:VARIANT; there is none",
+    ):
         load_config_file(str(tmp_path / "none.py"))
 
 
@@ -87,7 +90,7 @@ def test_an_unknown_variant_is_told_with_the_known_ones(tmp_path):
 
 def test_a_variant_where_there_are_none_is_told(tmp_path):
     path = _write(tmp_path, _IMPORT + "get_config = lambda: default_config()\n")
-    with pytest.raises(UserError, match="has no variants, 'tiny' was given"):
+    with pytest.raises(UserError, match="run.py:tiny: expected no variant"):
         load_config_file(f"{path}:tiny")
 
 

@@ -422,7 +422,7 @@ def test_unknown_names_are_told_with_the_known_ones_and_the_nearest(field, value
                 "model__decoder__scan_layers": True,
             },
             "model.decoder.scan_layers = True: expected false, since model.decoder.max_dilation"
-            " = 4: it is for equal layers",
+            " = 4: it needs equal layers",
         ),
         (
             {"model__encoder__kind": "gru", "model__encoder__rematerialize": True},

@@ -17,6 +17,7 @@ import importlib.metadata
 import logging
 import os
 import platform
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -32,10 +33,13 @@ from seqjax.commands.announcement import announced
 from seqjax.commands.needs import check_needs
 from seqjax.commands.standard_streams import open_standard_streams
 from seqjax.commands.trials import run_folder
+from seqjax.config import default_config
 from seqjax.config_files import load_config_file, load_run_config
 from seqjax.doubts import warn_of_doubts
 from seqjax.errors import Unavailable, UserError, did_you_mean, passes
+from seqjax.fields import flatten
 from seqjax.files import path_option
+from seqjax.hints import hint
 from seqjax.overrides import split_overrides
 from seqjax.parallel.host_memory import restart_with_own_allocator
 from seqjax.parallel.platform import require_platform
@@ -78,7 +82,25 @@ _SEVERAL = ("together", "ensemble")
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors take the way of all mistakes: one line, exit code 2."""
+    """A parser whose errors are reported as all mistakes are: one line, exit code 2."""
+
+    def parse_args(self, args: Sequence[str]) -> argparse.Namespace:
+        arguments, unknown = self.parse_known_args(args)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{self._meant(unknown[0])}")
+        return arguments
+
+    def _meant(self, argument: str) -> str:
+        """Returns a hint at an option, or at the field that an option of this name would set."""
+        option = argument.partition("=")[0]
+        options = [name for action in self._actions for name in action.option_strings]
+        known = flatten(default_config())
+        name = option.lstrip("-")
+        if name in known:
+            return f"; did you mean --config.{name}?"
+        return did_you_mean(option, options) or re.sub(
+            r"'(\S+)'", r"--config.\1", hint(name, known)
+        )
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (see {self.prog} --help)")
@@ -317,9 +339,9 @@ def _load_several(
     They are variants of the file where the verb takes one, else runs in the folder.
     """
     if verb == "train" and arguments.processes != "1":
-        raise UserError("--together trains in one process: expected no --processes")
+        raise UserError("--together: expected no --processes, since it trains in one process")
     if len(options) > 1:
-        raise UserError(f"expected --{' or --'.join(options)}, both were given")
+        raise UserError(f"--{options[1]}: expected no --{options[0]} beside it")
     text = getattr(arguments, options[0])
     names = text.split(",")
     if "" in names or len(set(names)) < len(names):
@@ -330,5 +352,5 @@ def _load_several(
     elif arguments.config:
         configs = {name: load_config_file(f"{arguments.config}:{name}") for name in names}
     else:
-        raise UserError("--together needs --config=FILE, whose variants it names")
+        raise UserError("--together: expected --config=FILE, whose variants it names")
     return {name: settled(config, overrides) for name, config in configs.items()}

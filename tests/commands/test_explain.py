@@ -164,7 +164,7 @@ def test_a_duration_of_zero_is_never(explain, tiny):
 def test_mistakes_are_one_line(explain, tmp_path):
     code, out, error = explain(f"--workdir={tmp_path}")
     assert (code, out) == (2, "")
-    assert "explain needs --config=FILE or the --workdir of an existing run" in error
+    assert "explain: expected --config=FILE or the --workdir of an existing run" in error
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,10 @@ def test_a_search_is_one_sweep_which_names_its_database(submit, on):
     [
         (["--on=mars", _DEMO], "argument --on: invalid choice: 'mars' (choose from"),
         ([_DEMO], "the following arguments are required: --on"),
-        (["--on=slurm"], "submit needs --config=FILE or the --workdir of an existing run: runs/x"),
+        (
+            ["--on=slurm"],
+            "submit: expected --config=FILE or the --workdir of an existing run: runs/x",
+        ),
         (["--on=slurm", _DEMO, _STUDY], "--study and --config: expected one of the two"),
         (["--on=slurm", _DEMO, "--config.train.duratio=1"], "did you mean 'train.duration'?"),
         (

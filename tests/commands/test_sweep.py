@@ -158,7 +158,7 @@ def test_mistakes_are_one_line_before_any_work(sweep, options, message):
 def test_a_study_must_be_there(sweep, tmp_path):
     code, out, error = sweep(study=tmp_path / "none.py")
     assert (code, out) == (2, "")
-    assert error.startswith("seqjax: error: --study: no file ") and error.count("\n") == 1
+    assert error.startswith("seqjax: error: --study=") and error.count("\n") == 1
     assert main(["sweep", f"--workdir={tmp_path}"]) == 2
 
 

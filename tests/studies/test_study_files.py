@@ -63,7 +63,7 @@ def test_mistakes_in_a_file_are_told_in_one_line_with_their_place(text, message,
 
 def test_no_file_is_told(tmp_path):
     message = _error(load_study, str(tmp_path / "none.py"))
-    assert message == f"--study: no file '{tmp_path / 'none.py'}'; expected a Python file"
+    assert message == f"--study={tmp_path / 'none.py'}: expected a Python file; there is none"
 
 
 def test_a_study_knows_its_own_folder_wherever_it_is_called_from(tmp_path, monkeypatch):

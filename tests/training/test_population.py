@@ -217,13 +217,13 @@ def test_chooses_the_faster_way_once(variants, tiny, tmp_path, capsys):
 @pytest.mark.parametrize(
     "given, told",
     [
-        (["--together=a,b"], "--together needs --config=FILE, whose variants it names"),
+        (["--together=a,b"], "--together: expected --config=FILE, whose variants it names"),
         (["--together=,", "--config=X"], "--together=,: expected names, each once, as a,b,c"),
         (["--together=", "--config=X"], "--together=: expected names, each once"),
         (["--together=m1,m1", "--config=X"], "--together=m1,m1: expected names, each"),
         (
             ["--together=m0,m1", "--config=X", "--processes=2"],
-            "--together trains in one process: expected no --processes",
+            "--together: expected no --processes, since it trains in one process",
         ),
         (["--config=X:m0", "--members=loop"], "--members goes with --together"),
     ],
