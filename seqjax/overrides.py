@@ -1,7 +1,7 @@
 """Reads `--config.model.encoder.layers=4` from a command line into a config.
 
-A value is read as the type of its field. `'8'` stays a string if the field holds one; nothing has to
-be quoted.
+A value is read as the type of its field. `'8'` stays a string if the field holds one; nothing has
+to be quoted.
 """
 
 import ast
