@@ -1,8 +1,7 @@
-"""Planned batches: which examples stand in which batch, in which shape, as a pure function.
+"""Planned batches: which examples share a batch, in which shape, as a pure function.
 
-Examples of similar length share a batch, so that little is padding, and batches
-come in a few fixed shapes, so that little is compiled. A plan is computed from
-the lengths alone; nothing is read from the corpus.
+Examples of similar length share a batch, so that there is little padding, and batches have a few
+fixed shapes, so that little is compiled. A plan needs only the lengths, not the corpus.
 """
 
 import functools
@@ -15,8 +14,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from seqjax.data.boundaries import Bins, best_boundaries, steps_upwards
+from seqjax.stages import stage
 
-MAX_BINS = 512  # Length classes between which shape boundaries are sought.
+MAX_BINS = 512  # Ranges of lengths; boundaries between shapes lie between them.
 
 
 class Shape(NamedTuple):
@@ -33,7 +33,7 @@ class Shape(NamedTuple):
 
 
 class PlannedBatch(NamedTuple):
-    """A batch before it is read: `rows` [shape.rows] are example ids, -1 where a row is empty."""
+    """A batch before it is read: `rows` [shape.rows] are example ids, -1 for empty rows."""
 
     shape: Shape
     rows: np.ndarray
@@ -42,10 +42,10 @@ class PlannedBatch(NamedTuple):
 class TrainingPlan:
     """Every batch of a training, as a pure function of lengths, options, seed and step.
 
-    An epoch holds each example exactly once. Examples are shuffled within their
-    shape; those that do not fill a batch move up into the next larger shape, so at
-    most one batch in an epoch has empty rows. Then the batches are shuffled. Which examples stand
-    in which batch depends on no devices: where they can't share its rows, empty ones are added.
+    An epoch holds each example exactly once. Examples are shuffled within their shape; those that
+    do not fill a batch move up to the next larger shape, so that at most one batch of an epoch has
+    empty rows. Then the batches are shuffled. Which examples share a batch does not depend on the
+    devices: if they cannot divide its rows evenly, empty rows are added.
 
     Attributes:
       shapes: from small to large; both lengths only grow.
@@ -77,13 +77,14 @@ class TrainingPlan:
             batch gets longer than the longest sequence.
         """
         rows_of = _rows_rule(batching, len(source_lengths))
-        filled, self._shape_of = _group(
-            _grown(source_lengths, room[0]),
-            _grown(target_lengths, room[1]),
-            rows_of,
-            batching.multiple,
-            batching.shapes,
-        )
+        with stage("planning batches"):
+            filled, self._shape_of = _group(
+                _grown(source_lengths, room[0]),
+                _grown(target_lengths, room[1]),
+                rows_of,
+                batching.multiple,
+                batching.shapes,
+            )
         counts = np.bincount(self._shape_of, minlength=len(filled))
         self._filled = [shape.rows for shape in filled]
         self.steps_per_shape = tuple(steps_upwards(counts, self._filled))

@@ -151,7 +151,7 @@ class TensorFlowDataset:
 
 
 def _prepared_builder(data: ml_collections.ConfigDict) -> Any:
-    # Takes seconds, so only where it is needed.
+    # The import takes seconds.
     import tensorflow_datasets as tfds
 
     name = data.corpus.removeprefix("tfds:")

@@ -1,8 +1,8 @@
 """Corpora in files of lines: two aligned texts, tab-separated columns, JSON objects, patterns.
 
-A file is indexed once by the offsets of its lines and read through a memory map,
-so its size does not matter; `.gz` files and those of a bucket are held in memory. Only '\\n' (or
-'\\r\\n') ends a line: other separators of Unicode may stand inside a sentence.
+The lines of a file are indexed when it is opened and read through a memory map, so that its size
+does not matter; `.gz` files and those of a bucket are held in memory. Only '\\n' or '\\r\\n' ends a
+line: the other separators of Unicode may stand inside a sentence.
 """
 
 import difflib
@@ -245,9 +245,13 @@ def _path(data: ml_collections.ConfigDict, **fills: str) -> pathlib.Path:
         ) from error
     folder = as_path(expanded(data.directory, f"data.directory = {data.directory!r}"))
     path = absolute(folder / name)
-    if path.is_file():
-        return path
-    if not path.parent.is_dir():
+    try:
+        if path.is_file():
+            return path
+        here = path.parent.is_dir()
+    except OSError as error:
+        raise told(error, f"{path} cannot be read: {error.strerror}") from error
+    if not here:
         unset = re.search(r"\$\{?(\w+)", str(folder), re.ASCII)
         if unset:
             raise UserError(f"data.directory = {data.directory!r}: ${unset[1]} is not set")

@@ -1,4 +1,4 @@
-"""From planned batches to arrays on the device, assembled ahead by a background thread."""
+"""Turns planned batches into arrays on the devices, ahead of time in a background thread."""
 
 import contextlib
 import queue
@@ -37,9 +37,9 @@ def assemble(corpus: TokenizedCorpus, planned: PlannedBatch, part: slice = slice
 class SubwordSampling:
     """Segments the texts of a batch anew in every epoch (subword regularization, Kudo 2018).
 
-    A segmentation is a pure function of seed, epoch and the pair's index in the
-    corpus. One that is longer than the batch is wide leaves the side as it was: plan
-    with `room`, or that is what happens to most.
+    A segmentation is a pure function of seed, epoch and the pair's index in the corpus. A side
+    keeps its plain segmentation if the sampled one is longer than the batch is wide; plan with
+    `room`, so that this happens to few.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class SubwordSampling:
         return batch | {"source": source, "target": target}
 
     def room(self) -> tuple[float, float]:
-        """Returns by which factors sources and targets grow at most, but for one in ten."""
+        """Returns the factors that nine of ten sources and targets grow by at most."""
         tokenized = self._tokenized
         rows = np.unique(np.linspace(0, len(tokenized) - 1, _MEASURED).astype(int))
         pairs = [self._sample(int(tokenized.indices[row]), epoch=0) for row in rows]
@@ -88,12 +88,12 @@ def _replace(row: np.ndarray, ids: list[int]) -> None:
 
 
 class Loader:
-    """Iterates over the batches of steps `first_step` to `last_step`, the latter excluded.
+    """Iterates over the batches of steps `first_step` to `last_step - 1`.
 
-    A thread assembles up to `prefetch` batches ahead, of each the rows that `part` selects among so
-    many, and hands them with the number of all rows to `place`, which usually puts them on the
-    devices. An error in the thread is raised where the
-    batch would have come. Use it in a `with` statement, or call `close`.
+    A thread assembles up to `prefetch` batches ahead. `part` selects the rows of a batch that this
+    process holds, given the number of all rows; `place` takes these rows and that number, and
+    usually puts them on the devices. An error in the thread is raised in place of the batch. Use a
+    loader in a `with` statement, or call `close`.
     """
 
     def __init__(
@@ -140,13 +140,13 @@ class Loader:
         self.close()
 
     def close(self) -> None:
-        """Ends the thread, also one that waits for room; iteration ends."""
+        """Ends the thread, even if it waits for room, and the iteration."""
         self._stopped.set()
         while self._thread.is_alive():
             self._drain()
             self._thread.join(0.01)
         self._drain()
-        with contextlib.suppress(queue.Full):  # Full only where another `close` was faster.
+        with contextlib.suppress(queue.Full):  # Full only if another `close` was faster.
             self._ready.put_nowait((_END, None))  # Wakes a consumer that waits in another thread.
 
     def _drain(self) -> None:

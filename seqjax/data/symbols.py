@@ -88,7 +88,7 @@ class Symbols:
         return [self.encode(text) for text in texts]
 
     def sample(self, text: str, seed: int) -> list[int]:
-        """Returns `encode(text)`: there is one way only to split a text into symbols."""
+        """Returns `encode(text)`: there is only one way to split a string into symbols."""
         del seed
         return self.encode(text)
 
@@ -132,7 +132,7 @@ class Bytes:
         return [self.encode(text) for text in texts]
 
     def sample(self, text: str, seed: int) -> list[int]:
-        """Returns `encode(text)`: there is one way only to split a text into bytes."""
+        """Returns `encode(text)`: there is only one way to split a string into bytes."""
         del seed
         return self.encode(text)
 

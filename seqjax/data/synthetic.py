@@ -22,7 +22,7 @@ LENGTHS = (3, 18)
 LONG_LENGTHS = (22, 40)
 
 _TEST_SIZE = 1000
-# Out of 256 sentences that the grammar draws, so many belong to validation and so many to test.
+# Of 256 sentences that the grammar draws, this many belong to validation, and as many to test.
 _SHARE = 16
 
 
@@ -43,8 +43,8 @@ class SyntheticTranslation:
     def __init__(self, split: str, size: int = 100_000):
         if split not in SPLITS:
             raise UserError(
-                f"data: the corpus synthetic:translation has no split {split!r}; "
-                f"it has {', '.join(SPLITS)}{did_you_mean(split, SPLITS)}"
+                f"split {split!r}: expected one of {', '.join(SPLITS)}, which data.corpus ="
+                f" 'synthetic:translation' has{did_you_mean(split, SPLITS)}"
             )
         self._split = split
         self._size = size if split == "train" else _TEST_SIZE

@@ -1,9 +1,8 @@
 """A corpus as token ids: tokenized once into memory-mapped arrays, found again by fingerprint.
 
-A cache folder `<data.cache>/<key>` holds for each side one flat array of ids and
-one of offsets, besides the corpus indices of the kept pairs and the counts. It is
-written under another name and moved into place, so a killed or concurrent writer
-never leaves half of one.
+A cache folder `<data.cache>/<key>` holds one flat array of ids and one of offsets for each side,
+the corpus indices of the kept pairs, and the counts. It is written under another name and moved
+into place, so that a killed or concurrent writer never leaves a part of one.
 """
 
 import contextlib
@@ -71,7 +70,7 @@ class Sequences:
     def padded(self, rows: np.ndarray, width: int) -> np.ndarray:
         """Returns sequences `rows` [B] as int32 [B, width], filled up with PAD; -1 is an empty row.
 
-        Raises ValueError where a sequence is longer than `width`.
+        Raises ValueError if a sequence is longer than `width`.
         """
         lengths = np.where(rows >= 0, self.lengths[rows], 0)
         if lengths.max(initial=0) > width:
@@ -89,7 +88,7 @@ class TokenizedCorpus:
       sources, targets: the ids of both sides.
       indices: int64 [n], each row's index in the corpus it was made from.
       report: counts of pairs, tokens and unknown tokens, and of what was dropped or cut.
-      digest: equal where all ids are, whatever file they came from.
+      digest: equal if all ids are, whatever files they come from.
     """
 
     def __init__(
@@ -129,13 +128,14 @@ class TokenizedCorpus:
 def tokenize(
     corpus: Corpus, tokenizers: Tokenizers, data: ConfigDict, training: bool
 ) -> TokenizedCorpus:
-    """Returns the tokenized corpus, from the cache where it is there.
+    """Returns the tokenized corpus, from the cache if it is there.
 
     For training, pairs with an empty side are dropped or kept (`data.empty`) and
-    pairs over the limits dropped or cut (`data.over_length`). Otherwise nothing is
-    dropped: too long sources are cut, targets never.
+    pairs over the limits dropped or cut (`data.over_length`), and pairs of uneven lengths dropped
+    (`data.max_length_ratio`). Otherwise nothing is dropped: sources that are too long are cut,
+    targets never.
 
-    Raises UserError where no pair is left or `data.cache` can't be written.
+    Raises UserError if no pair is left or `data.cache` cannot be written.
     """
     cache = cache_folder(data.cache)
     folder = cache / _key(corpus, tokenizers, data, training)
@@ -181,7 +181,7 @@ def _cache_errors(data: ConfigDict) -> Iterator[None]:
 
 
 def _read(folder: Path) -> TokenizedCorpus | None:
-    """Returns what a cache folder holds, or None where it is absent or damaged."""
+    """Returns what a cache folder holds, or None if it is absent or damaged."""
     try:
         report = json.loads((folder / "report.json").read_text())
         digest = report.pop("digest")

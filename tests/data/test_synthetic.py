@@ -121,7 +121,7 @@ def test_composition_pairs_are_absent_from_other_splits(samples):
 
 
 def test_unknown_split_is_a_user_error():
-    with pytest.raises(UserError, match="no split 'valid'.*test_long.*did you mean 'validation'"):
+    with pytest.raises(UserError, match="'valid': expected .*test_long.*did you mean 'validation'"):
         SyntheticTranslation("valid")
 
 
