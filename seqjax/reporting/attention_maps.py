@@ -1,32 +1,106 @@
-"""Pictures of where a model looks in the source: a heat map for each sentence, and its numbers."""
+"""Pictures of where a model looks in the source: a heat map for each layer and head of a sentence.
+
+`attention_figure` draws them, for a notebook too; `write_map` writes the picture and its numbers.
+"""
 
 import json
+import math
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 
 from seqjax.reporting.glyphs import families, legible
 
-# Inches that a token takes in a picture, at most, and that a whole side may have.
-_TOKEN, _SIDE = 0.28, 60.0
-# Tokens that lie between two maps, for a title.
-_GAP = 2
-# Points of the letters where a token has `_TOKEN`, and inches that each of them takes.
-_POINTS, _LETTER = 8, 0.075
+_DPI = 150
+# Inches: a token at most and at least, the space between maps (titles stand above them), around the
+# page, for the name of an axis, for the color bar with its numbers, a page at least, and between a
+# map and its tokens.
+_TOKEN, _SMALLEST = 0.22, 0.03
+_BESIDE, _ABOVE, _MARGIN, _NAME, _BAR, _PAGE, _PAD = 0.2, 0.3, 0.2, 0.4, 0.9, 4.5, 0.03
+# Points: letters of tokens at most and at least, of titles, of the sentences.
+_LARGEST, _LEAST, _TITLE, _SENTENCE = 9.0, 5.0, 8.0, 10.0
+# A page of more dots is slow to draw and to open; Matplotlib refuses a side of 2^16.
+_DOTS, _SIDE = 50e6, 60_000
+# The weight that is darkest, at least: where all weights are small, the maps stay light.
+_DARKEST = 0.2
 
 
-def write_map(
-    path: Path, source: Sequence[str], output: Sequence[str], layers: Sequence[np.ndarray]
-) -> None:
-    """Writes `path`.png and `path`.json.
+def attention_figure(
+    source: Sequence[str],
+    output: Sequence[str],
+    layers: Sequence[np.ndarray],
+    source_text: str = "",
+    output_text: str = "",
+) -> Figure:
+    """Returns one figure of all maps of a sentence: a row for each layer, a column for each head.
+
+    The figure grows with its content and belongs to no window: a notebook shows it as the last
+    expression of a cell, `figure.savefig("map.pdf")` writes it. Color is the weight; the bar on the
+    right says which.
 
     Args:
-      path: without a suffix.
       source: its S tokens.
       output: its T tokens.
       layers: the weights [H, T, S] of each layer, first layer first.
+      source_text, output_text: the sentences for the title, '' for none.
+    """
+    sides = _Side(source), _Side(output)
+    page = _Page(*sides, [len(weights) for weights in layers], (source_text, output_text))
+    figure = Figure(figsize=(page.width, page.height), dpi=_DPI)
+    FigureCanvasAgg(figure)
+    darkest = min(max(_DARKEST, *(float(np.max(weights)) for weights in layers)), 1.0)
+    lowest = {head: row for row, weights in enumerate(layers) for head in range(len(weights))}
+    for row, weights in enumerate(layers):
+        for head, weight in enumerate(weights):
+            axes = figure.add_axes(page.place(row, head))
+            image = axes.imshow(
+                weight, cmap="Blues", vmin=0, vmax=darkest, aspect="auto", interpolation="nearest"
+            )
+            axes.set_title(f"layer {row + 1}, head {head + 1}", fontsize=_TITLE, loc="left", pad=3)
+            axes.set(xticks=[], yticks=[])
+            if lowest[head] == row:
+                _label(axes, sides[0], page, horizontal=True)
+                axes.set_xlabel("source", fontsize=_TITLE, labelpad=page.beyond(sides[0]))
+            if head == 0:
+                _label(axes, sides[1], page, horizontal=False)
+                axes.set_ylabel("output", fontsize=_TITLE, labelpad=page.beyond(sides[1]))
+    bar = figure.colorbar(image, cax=figure.add_axes(page.bar()))
+    bar.set_label("attention weight", fontsize=_TITLE)
+    bar.ax.tick_params(labelsize=_TITLE)
+    top = 1 - _MARGIN / page.height
+    for line in page.lines:
+        figure.text(
+            _MARGIN / page.width,
+            top,
+            line,
+            fontsize=_SENTENCE,
+            fontfamily=families([line]),
+            va="top",
+            parse_math=False,
+        )
+        top -= _line_height(_SENTENCE) / page.height
+    return figure
+
+
+def write_map(
+    path: Path,
+    source: Sequence[str],
+    output: Sequence[str],
+    layers: Sequence[np.ndarray],
+    source_text: str = "",
+    output_text: str = "",
+) -> None:
+    """Writes `path`.png, the figure of `attention_figure`, and `path`.json; `path` has no suffix.
+
+    The file of JSON is an object: `source` and `output`, the tokens; `weights`, four nested lists
+    in the order of `axes`.
     """
     content = {
         "source": list(source),
@@ -34,62 +108,148 @@ def write_map(
         "axes": ["layer", "head", "output", "source"],
         "weights": [np.round(weights.astype(np.float64), 6).tolist() for weights in layers],
     }
-    path.with_suffix(".json").write_text(
+    path.with_name(f"{path.name}.json").write_text(
         json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8"
     )
-    _draw(source, output, layers).savefig(path.with_suffix(".png"), dpi=100)
+    figure = attention_figure(source, output, layers, source_text, output_text)
+    # Twice as fast as the usual level, and hardly larger.
+    figure.savefig(path.with_name(f"{path.name}.png"), dpi=_DPI, pil_kwargs={"compress_level": 2})
 
 
-def _draw(source, output, layers) -> Figure:
-    """Draws all maps as one image, a row for each layer, a column for each head.
+class _Side:
+    """The tokens along one side of each map."""
 
-    Tokens stand beside the outer maps only: text is what takes long to draw.
-    """
-    source, output = ([legible(token) for token in tokens] for tokens in (source, output))
-    maps = _tile(layers, len(output), len(source))
-    token = min(_TOKEN, _SIDE / max(maps.shape))
-    points = _POINTS * token / _TOKEN
-    letter = _LETTER * token / _TOKEN
-    left, below = (0.5 + letter * max(map(len, tokens)) for tokens in (output, source))
-    above, right = 0.3, 0.2
-    width = left + token * maps.shape[1] + right
-    height = below + token * maps.shape[0] + above
-    figure = Figure(figsize=(width, height))
-    panel = figure.add_axes(
-        (left / width, below / height, 1 - (left + right) / width, 1 - (below + above) / height)
-    )
-    panel.imshow(maps, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
-    panel.set_frame_on(False)
-    panel.set_xlabel("source")
-    panel.set_ylabel("output")
-    panel.tick_params(axis="x", labelrotation=90)
-    rows, columns = len(layers), max(len(weights) for weights in layers)
-    for axis, tokens, times in ((panel.xaxis, source, columns), (panel.yaxis, output, rows)):
-        places = [start + i for start in _starts(len(tokens), times) for i in range(len(tokens))]
-        # A dollar sign would begin a formula.
-        names = [token.replace("$", r"\$") for token in tokens] * times
-        axis.set_ticks(places, names, fontsize=points, fontfamily=families(tokens))
-    for layer, (top, weights) in enumerate(
-        zip(_starts(len(output), rows), layers, strict=True), start=1
+    def __init__(self, tokens: Sequence[str]):
+        self.names = [_visible(token) for token in tokens]
+        self.fonts = families(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def longest(self, points: float) -> float:
+        """Returns the inches that the longest name takes in letters of a size."""
+        figure = Figure(dpi=72)
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        font = FontProperties(family=self.fonts, size=points)
+        widths = (
+            renderer.get_text_width_height_descent(name, font, ismath=False)[0]
+            for name in set(self.names)
+        )
+        return max(widths, default=0.0) / 72
+
+
+class _Box(NamedTuple):
+    left: float
+    bottom: float
+    width: float
+    height: float
+
+
+class _Page:
+    """Where everything stands on a page; lengths in inches, from the lower left corner."""
+
+    def __init__(
+        self, source: _Side, output: _Side, heads: Sequence[int], sentences: tuple[str, str]
     ):
-        for head, side in enumerate(_starts(len(source), len(weights)), start=1):
-            panel.text(side - 0.5, top - 0.8, f"layer {layer}, head {head}", fontsize=points)
-    return figure
+        rows, columns = len(heads), max(heads)
+        cells = rows * len(output) * columns * len(source)
+        # What stands around the maps counts little where they are many.
+        token = min(
+            _TOKEN,
+            math.sqrt(_DOTS / cells) / _DPI,
+            _SIDE / _DPI / max(rows * len(output), columns * len(source)),
+        )
+        self.token = max(token, _SMALLEST)
+        self.points = min(max(0.8 * 72 * self.token, _LEAST), _LARGEST)
+        # Where letters are larger than tokens, only every second, third, ... name is written.
+        self.every = math.ceil(1.1 * self.points / (72 * self.token))
+        self._map = (len(source) * self.token, len(output) * self.token)
+        # From a map to its tokens, in shares of its sides.
+        self.pad = tuple(_PAD / side for side in self._map)
+        self._left = _MARGIN + output.longest(self.points) + _NAME
+        self._bottom = source.longest(self.points) + _NAME
+        maps = (
+            columns * self._map[0] + (columns - 1) * _BESIDE,
+            rows * (self._map[1] + _ABOVE),
+        )
+        self.width = max(self._left + maps[0] + _BAR + _MARGIN, _PAGE)
+        self.lines = [
+            line
+            for name, text in zip(("source", "output"), sentences, strict=True)
+            if text
+            for line in _wrapped(f"{name}: {text}", self.width - 2 * _MARGIN)
+        ]
+        above = len(self.lines) * _line_height(_SENTENCE) + _MARGIN
+        self._top = self._bottom + maps[1]
+        self._right = self._left + maps[0]
+        self.height = self._top + above
+
+    def beyond(self, side: _Side) -> float:
+        """Returns the points from a map to the far end of the tokens along a side."""
+        return 72 * (2 * _PAD + side.longest(self.points))
+
+    def place(self, row: int, column: int) -> _Box:
+        """Returns the box of a map, in shares of the page."""
+        width, height = self._map
+        left = self._left + column * (width + _BESIDE)
+        bottom = self._top - (row + 1) * (height + _ABOVE)
+        return self._shares(left, bottom, width, height)
+
+    def bar(self) -> _Box:
+        """Returns the box of the color bar."""
+        height = min(2.0, self._top - _ABOVE - self._bottom)
+        return self._shares(self._right + _BESIDE, self._top - _ABOVE - height, 0.12, height)
+
+    def _shares(self, left: float, bottom: float, width: float, height: float) -> _Box:
+        return _Box(
+            left / self.width, bottom / self.height, width / self.width, height / self.height
+        )
 
 
-def _starts(length: int, times: int) -> list[int]:
-    """Returns where each of some maps begins, along one axis."""
-    return [i * (length + _GAP) for i in range(times)]
+def _label(axes: Axes, side: _Side, page: _Page, horizontal: bool) -> None:
+    """Writes the tokens along the lower or the left side of a map."""
+    # As plain text: a tick of an axis takes ten times as long.
+    style = {"fontsize": page.points, "fontfamily": side.fonts, "parse_math": False}
+    for place in range(0, len(side), page.every):
+        name = side.names[place]
+        if horizontal:
+            where = (place, -page.pad[1]), {"rotation": 90, "ha": "center", "va": "top"}
+            transform = axes.get_xaxis_transform()
+        else:
+            where = (-page.pad[0], place), {"ha": "right", "va": "center_baseline"}
+            transform = axes.get_yaxis_transform()
+        (x, y), aligned = where
+        axes.text(x, y, name, transform=transform, **aligned, **style)
 
 
-def _tile(layers, rows: int, columns: int) -> np.ndarray:
-    """Returns all maps in one array, nothing (NaN) between them."""
-    heads = max(len(weights) for weights in layers)
-    shape = [
-        times * (size + _GAP) - _GAP for times, size in ((len(layers), rows), (heads, columns))
-    ]
-    tiled = np.full(shape, np.nan, np.float32)
-    for weights, top in zip(layers, _starts(rows, len(layers)), strict=True):
-        for head, side in zip(weights, _starts(columns, len(weights)), strict=True):
-            tiled[top : top + rows, side : side + columns] = head
-    return tiled
+def _visible(token: str) -> str:
+    """Returns what is written for a token: never nothing, and never a mark that has no letter."""
+    if not token:
+        return "∅"
+    if unicodedata.combining(token[0]):
+        token = f"◌{token}"
+    return "".join("␣" if letter == " " else legible(letter) for letter in token)
+
+
+def _line_height(points: float) -> float:
+    return 1.4 * points / 72
+
+
+def _wrapped(text: str, width: float) -> list[str]:
+    """Breaks a text into lines of some inches: between words, or within one that is too long."""
+    most = width * 72 / (0.62 * _SENTENCE)
+    lines, line = [], ""
+    for word in legible(" ".join(text.split())).split(" "):
+        word = f" {word}" if line else word
+        # A word that fits no line fills this one first.
+        for part in [word] if _columns(word) <= most else word:
+            if line and _columns(line + part) > most:
+                lines.append(line)
+                line, part = "", part.lstrip(" ")
+            line += part
+    return [*lines, line]
+
+
+def _columns(text: str) -> float:
+    """Returns how wide a text is, in ordinary letters: those of East Asia count more."""
+    return sum(1.7 if unicodedata.east_asian_width(letter) in "WF" else 1.0 for letter in text)

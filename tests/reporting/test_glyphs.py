@@ -1,4 +1,6 @@
 import io
+import warnings
+from pathlib import Path
 
 import pytest
 from matplotlib import font_manager
@@ -17,11 +19,15 @@ def usual_font_only(monkeypatch):
         if font.name == "DejaVu Sans" or font.name.startswith("Last Resort")
     ]
     monkeypatch.setattr(font_manager.fontManager, "ttflist", fonts)
-    for function in (glyphs.font_with, glyphs._fonts):
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [])
+    for function in _CACHED:
         function.cache_clear()
     yield
-    for function in (glyphs.font_with, glyphs._fonts):
+    for function in _CACHED:
         function.cache_clear()
+
+
+_CACHED = glyphs.font_with, glyphs._fonts, glyphs._new_fonts
 
 
 def test_letters_of_the_usual_font_stay(usual_font_only):
@@ -47,3 +53,15 @@ def test_another_font_helps_where_it_has_the_letter():
     # A bracket's upper hook, which the fonts for formulas have that come with Matplotlib.
     assert font_with("\u23b4") != "DejaVu Sans" and legible("a\u23b4") == "a\u23b4"
     assert families(["a\u23b4"]) == ["DejaVu Sans", font_with("\u23b4")]
+
+
+def test_a_font_installed_after_matplotlib_listed_them_is_found(usual_font_only, monkeypatch):
+    folder = Path(font_manager.findfont("DejaVu Sans")).parent
+    (path,) = folder.glob("STIXGeneral.ttf")
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [str(path), str(folder)])
+    assert legible("\u23b4") == "\u23b4" and font_with("\u23b4") == "STIXGeneral"
+    figure = Figure()
+    figure.text(0, 0, "\u23b4", fontfamily=families(["\u23b4"]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure.savefig(io.BytesIO(), format="png")
