@@ -195,8 +195,12 @@ class _Maps:
                         tokenizers.source.pieces(sources[i]),
                         tokenizers.target.pieces(outputs[i]),
                     )
+                    texts = (
+                        tokenizers.source.decode(sources[i]),
+                        tokenizers.target.decode(outputs[i]),
+                    )
                     try:
-                        write_map(self._folder / number, *pieces, layers)
+                        write_map(self._folder / number, *pieces, layers, *texts)
                     except OSError as error:
                         self._failure = error
                         log.warning(
