@@ -42,7 +42,7 @@ from seqjax.files import path_option
 from seqjax.hints import hint
 from seqjax.overrides import split_overrides
 from seqjax.parallel.host_memory import restart_with_own_allocator
-from seqjax.parallel.platform import require_platform
+from seqjax.parallel.platform import check_flags, require_platform
 from seqjax.parallel.processes import Processes, is_first, joined
 from seqjax.validation import settled
 
@@ -227,6 +227,8 @@ def _work(
     if name in _SCORING:
         check_needs(name, configs.values())
     if name not in _COMPUTING:
+        check_flags(os.environ.get("XLA_FLAGS", ""))
+        warn_of_doubts(configs.values())
         return work()
     processes = Processes(arguments.processes, arguments.process, arguments.coordinator)
     with joined(processes, _report):
@@ -287,7 +289,8 @@ def _verb_parser(name: str, description: str) -> argparse.ArgumentParser:
     parser = _Parser(
         prog=f"seqjax {name}",
         description=description,
-        epilog="Any field of the config can be set: --config.model.encoder.layers=4",
+        epilog="--config.FIELD=VALUE sets a field of the config: --config.model.encoder.layers=4."
+        " docs/CONFIG.md describes every field.",
         allow_abbrev=False,
     )
     verb = VERBS[name]
@@ -297,7 +300,7 @@ def _verb_parser(name: str, description: str) -> argparse.ArgumentParser:
             metavar="FILE[:VARIANT]",
             type=path_option("--config"),
             default="",
-            help="Python file with get_config(); without it the config of --workdir is taken",
+            help="Python file with get_config(); by default the config of the run in --workdir",
         )
     parser.add_argument(
         "--workdir",
@@ -313,18 +316,18 @@ def _verb_parser(name: str, description: str) -> argparse.ArgumentParser:
 
 
 def _add_processes(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("several hosts", "the same command once on each of them")
+    group = parser.add_argument_group("several hosts", "run the same command on each host")
     group.add_argument(
         "--processes",
         metavar="N|auto",
         default="1",
-        help="how many there are; 'auto': as SLURM, Kubernetes, TPU or Open MPI tell",
+        help="number of processes; 'auto' asks SLURM, Kubernetes, the TPU or Open MPI",
     )
     group.add_argument(
-        "--process", metavar="I", type=int, default=-1, help="which of N this is, from 0"
+        "--process", metavar="I", type=int, default=-1, help="number of this process, from 0"
     )
     group.add_argument(
-        "--coordinator", metavar="HOST:PORT", default="", help="where process 0 of N can be found"
+        "--coordinator", metavar="HOST:PORT", default="", help="address of process 0"
     )
 
 
@@ -336,7 +339,7 @@ def _load_several(
 ) -> dict[str, ConfigDict]:
     """Returns the configs that `--together` or `--ensemble` names.
 
-    They are variants of the file where the verb takes one, else runs in the folder.
+    They are variants of a config file if the verb takes one, else runs in the folder.
     """
     if verb == "train" and arguments.processes != "1":
         raise UserError("--together: expected no --processes, since it trains in one process")
