@@ -247,7 +247,7 @@ def _changes(config: ml_collections.ConfigDict, workdir: str) -> dict[str, Any]:
     path = run_path(workdir) / "config.json"
     if not path.is_file():  # An ensemble's folder is no run.
         return {}
-    _, here = differences([load(path, missing="default"), config])
+    _, here = differences([flatten(load(path, missing="default")), flatten(config)])
     return {f: v for f, v in here.items() if f.startswith(_SCORED) and f not in _UNSCORED}
 
 

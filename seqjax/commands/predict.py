@@ -20,16 +20,15 @@ from seqjax.reporting.predictions import one_line
 from seqjax.stages import stage
 
 if TYPE_CHECKING:
-    from seqjax.evaluation.translator import Translation, Translator
+    from seqjax.evaluation.translator import Translation
     from seqjax.training.trained import Trained
 
 log = logging.getLogger(__name__)
 
 HELP = "Translates standard input line by line."
 
-# Lines that are translated together, at most, and the multiple that lengths are rounded up to: who
-# types a line at a time waits for few compilations, and a file fills batches of equal length.
-_SIZES = ((8, 16), (64, 8), (512, 4), (10_000, 1))
+# Lines that are translated together, at most.
+_CHUNK = 10_000
 # Seconds between two looks for input.
 _PATIENCE = 10.0
 
@@ -85,22 +84,22 @@ def run_ensemble(
 
 def _translate(arguments: argparse.Namespace, trained: "Trained") -> int:
     from seqjax.evaluation.limits import limited_outputs
+    from seqjax.evaluation.translator import AdaptiveTranslator
 
     maps = _Maps(trained, Path(arguments.attention)) if arguments.attention is not None else None
-    translators: dict[int, Translator] = {}
+    translator = AdaptiveTranslator(trained.task, trained.mesh, arguments.n_best or 1)
     reader: LineInput | None = None
     count = limited = 0
 
     def read() -> list[str] | None:
         nonlocal reader
         reader = reader or LineInput(sys.stdin)
-        return reader.take(_SIZES[-1][0], _PATIENCE)
+        return reader.take(_CHUNK, _PATIENCE)
 
     while (lines := shared(read)) is not None:
         if not lines:  # Input pauses; asked so often, no process waits too long for another.
             continue
         sources = trained.task.encode_sources(lines)
-        translator = _translator(translators, trained, arguments.n_best or 1, len(lines))
         name = f"translating lines {count + 1:,} to {count + len(lines):,}"
         outputs = translator(trained.params, sources, name=name)
         shared(functools.partial(_print, lines, outputs, arguments.n_best))
@@ -113,18 +112,6 @@ def _translate(arguments: argparse.Namespace, trained: "Trained") -> int:
     if maps:
         shared(maps.check)
     return 0
-
-
-def _translator(
-    translators: "dict[int, Translator]", trained: "Trained", n_best: int, count: int
-) -> "Translator":
-    """Returns a translator whose batches suit so many lines; each of `_SIZES` has its own."""
-    from seqjax.evaluation.translator import Translator
-
-    size, multiple = next(pair for pair in _SIZES if count <= pair[0])
-    if size not in translators:
-        translators[size] = Translator(trained.task, trained.mesh, n_best, size, multiple)
-    return translators[size]
 
 
 def _print(lines: Sequence[str], outputs: "Sequence[list[Translation]]", n_best: int) -> None:

@@ -169,3 +169,28 @@ class Translator:
                 for n in range(len(texts))
                 if found.lengths[row, n] > 0
             ]
+
+
+class AdaptiveTranslator:
+    """Translates calls of any size, from a sentence that somebody types to a file.
+
+    Few sentences share small batches whose lengths are rounded up a lot, so that most calls find
+    what they need compiled; many fill batches of equal length.
+    """
+
+    # Sentences of a call, at most, and what lengths are rounded up to a multiple of.
+    _SIZES = ((8, 16), (64, 8), (512, 4), (10_000, 1))
+
+    def __init__(self, task: TextToText, mesh: Mesh, n_best: int = 1):
+        self._arguments = task, mesh, n_best
+        self._translators: dict[int, Translator] = {}
+
+    def __call__(
+        self, params: dict, sources: Sequence[Sequence[int]], name: str = "translating"
+    ) -> list[list[Translation]]:
+        """Returns what `Translator` does."""
+        count = min(len(sources), self._SIZES[-1][0])
+        size, multiple = next(pair for pair in self._SIZES if count <= pair[0])
+        if size not in self._translators:
+            self._translators[size] = Translator(*self._arguments, size, multiple)
+        return self._translators[size](params, sources, name=name)

@@ -4,7 +4,7 @@ import pytest
 
 from seqjax.data.tokenizer import EOS
 from seqjax.errors import UserError
-from seqjax.evaluation.translator import Translation, Translator
+from seqjax.evaluation.translator import AdaptiveTranslator, Translation, Translator
 from seqjax.parallel.mesh import make_mesh, replicated
 
 TEXTS = ["abc", "", "g", "fedcba gfedcba", "abc", "c d", "gg gg gg", "", "ab", "fa", "cccc"]
@@ -130,3 +130,24 @@ def test_every_source_has_an_output_even_where_the_limit_is_one_token(tiny_param
     assert [len(translations) for translations in found] == [1, 1]
     assert (found[0][0].text, found[0][0].length) == ("", 1)
     assert found[0][0].log_probability < 0
+
+
+def test_calls_of_any_size_find_the_same(expected, tiny_task, tiny_params):
+    task = tiny_task(beam_size=3)
+    _, params = setup(task, tiny_params)
+    translator = AdaptiveTranslator(task, make_mesh(1), n_best=3)
+    sources = task.encode_sources(TEXTS)
+    for part in ([0], range(4), range(len(TEXTS)), list(range(len(TEXTS))) * 6):
+        found = translator(params, [sources[i] for i in part])
+        assert_same(found, [expected[i] for i in part])
+    assert translator(params, []) == []
+
+
+def test_who_types_a_sentence_at_a_time_waits_for_one_compilation(tiny_task, tiny_params):
+    task = tiny_task(max_length_ratio=0.5, max_length_extra=1)
+    _, params = setup(task, tiny_params)
+    translator = AdaptiveTranslator(task, make_mesh(1))
+    for text in ("a", "abc", "abcdefg abcde", "b", "ab cd"):
+        translator(params, task.encode_sources([text]))
+    (own,) = translator._translators.values()
+    assert own._search._cache_size() == 1

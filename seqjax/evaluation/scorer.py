@@ -1,0 +1,68 @@
+"""Log probabilities of given pairs, for any number of them, in their own order."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from seqjax.data.batching import evaluation_plan, padded
+from seqjax.parallel.mesh import by_row, distribute, replicated, row_parts
+from seqjax.stages import stage
+from seqjax.tasks.text_to_text import TextToText
+
+
+class Score(NamedTuple):
+    """How probable a model finds a target.
+
+    Attributes:
+      log_probability: log p(target | source) in nats, the end of the sentence counted; not
+        divided by the length.
+      length: target tokens, the end of the sentence counted.
+      correct: how many of them were the most probable one, given the tokens before.
+    """
+
+    log_probability: float
+    length: int
+    correct: int
+
+
+class Scorer:
+    """Computes the scores of a task's pairs in batches."""
+
+    def __init__(self, task: TextToText, mesh: Mesh):
+        self.task = task
+        self.mesh = mesh
+        self._score = jax.jit(
+            task.score, in_shardings=(None, by_row(mesh)), out_shardings=replicated(mesh)
+        )
+
+    def __call__(
+        self, params: dict, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]
+    ) -> list[Score]:
+        """Returns the score of each pair of rows of ids that end in EOS."""
+        scores: list[Score] = [Score(0.0, 0, 0)] * len(sources)
+        if not sources:
+            return scores
+        lengths = [np.array([len(ids) for ids in side], np.int32) for side in (sources, targets)]
+        decode, multiple = self.task.config.decode, self.task.config.batching.multiple
+        plan = evaluation_plan(
+            *lengths, decode.tokens, multiple, decode.shapes, row_parts(self.mesh)
+        )
+        done = 0
+        with stage("scoring", len(sources), "pairs") as advance:
+            for planned in plan:
+                batch = {
+                    "source": padded(sources, planned.rows, planned.shape.source),
+                    "target": padded(targets, planned.rows, planned.shape.target),
+                }
+                found = jax.device_get(self._score(params, distribute(self.mesh, batch)))
+                for row, i in enumerate(planned.rows):
+                    if i >= 0:
+                        sums = (found[name][row] for name in ("nll", "tokens", "correct"))
+                        nll, tokens, correct = map(float, sums)
+                        scores[i] = Score(-nll, int(tokens), int(correct))
+                        done += 1
+                advance(done)
+        return scores

@@ -1,0 +1,34 @@
+import jax
+import numpy as np
+import pytest
+
+from seqjax.evaluation.scorer import Score, Scorer
+from seqjax.parallel.mesh import make_mesh, replicated
+
+PAIRS = [("abc", "cba"), ("g", ""), ("fedcba", "abcdef gg"), ("c d", "d c"), ("abcdefg", "a")]
+
+
+@pytest.mark.parametrize(("devices", "tokens"), [(1, 16), (8, 4096)])
+def test_each_pair_has_the_score_that_it_has_alone(devices, tokens, tiny_task, tiny_params):
+    task = tiny_task(tokens=tokens, shapes=2)
+    mesh = make_mesh(devices)
+    params = tiny_params(task)
+    sources = task.encode_sources([source for source, _ in PAIRS])
+    targets = task.encode_sources([target for _, target in PAIRS])
+    found = Scorer(task, mesh)(jax.device_put(params, replicated(mesh)), sources, targets)
+    for score, source, target in zip(found, sources, targets, strict=True):
+        # Step by step, as a search goes.
+        carry = task.start(params, np.array([source]), len(target))
+        total, correct, last = 0.0, 0, 1
+        for token in target:
+            carry, logits = task.step(params, carry, np.full((1, 2), last))
+            total += float(jax.nn.log_softmax(logits[0, 0])[token])
+            correct += int(np.argmax(logits[0, 0])) == token
+            last = token
+        assert score.log_probability == pytest.approx(total, rel=1e-4)
+        assert (score.length, score.correct) == (len(target), correct)
+
+
+def test_of_no_pairs_there_are_no_scores(tiny_task):
+    assert Scorer(tiny_task(), make_mesh(1))({}, [], []) == []
+    assert Score(-1.0, 2, 1).length == 2
