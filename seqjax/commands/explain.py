@@ -9,16 +9,24 @@ from typing import Any
 
 import ml_collections
 
+from seqjax.errors import UserError
 from seqjax.files import run_path
 from seqjax.parallel.catalog import find_devices
+from seqjax.reporting.settings import summarize_changes, write_fields
+from seqjax.stages import say, stage, write_seconds
 from seqjax.training.saved import has_checkpoint
 
 HELP = "Tells what a config means in parameters, memory, work and time; nothing is trained."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds `--json` and `--devices`."""
+    """Adds `--json`, `--fields` and `--devices`."""
     parser.add_argument("--json", action="store_true", help="print the same facts as JSON")
+    parser.add_argument(
+        "--fields",
+        action="store_true",
+        help="print the effective config instead; a star marks what differs from the defaults",
+    )
     parser.add_argument(
         "--devices",
         metavar="NAME",
@@ -29,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int:
     """Prints the facts to standard output."""
+    if arguments.fields:
+        if arguments.json or arguments.devices:
+            raise UserError("--fields: expected neither --json nor --devices with it")
+        print(write_fields(config))
+        return 0
     devices = find_devices(arguments.devices) if arguments.devices else None
 
     from seqjax.parallel.mesh import stand_ins
@@ -48,7 +61,9 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
         # What stands in for a GPU has no cuDNN; the scan has the same parameters.
         config.model.encoder.implementation = config.model.decoder.implementation = "scan"
     prepared = prepare(config, workdir if has_tokenizers else None, there)
-    facts = estimate(config, prepared, workdir, devices)
+    say(summarize_changes(config))
+    with stage("compiling the update"):
+        facts = estimate(config, prepared, workdir, devices)
     if arguments.json:
         print(json.dumps(facts, indent=2, ensure_ascii=False))
         return 0
@@ -215,8 +230,6 @@ def _share(time: dict[str, Any]) -> tuple[str, str]:
 
 def _short(seconds: float) -> str:
     """Writes a time that may be shorter than a second: '0.31 ms', '12 ms', '3 min 20 s'."""
-    from seqjax.stages import write_seconds
-
     if seconds < 1:
         return f"{1000 * seconds:.2g} ms" if seconds else "0 s"
     return f"{seconds:.1f} s" if seconds < 9.95 else write_seconds(seconds)

@@ -14,6 +14,7 @@ from seqjax.errors import UserError
 from seqjax.fields import save
 from seqjax.files import in_bucket, run_path
 from seqjax.parallel.processes import is_first
+from seqjax.reporting.settings import summarize_changes
 from seqjax.reporting.weights_and_biases import require_wandb
 from seqjax.stages import say
 from seqjax.training.members import check_members
@@ -85,6 +86,7 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
         # Refuses what cannot be continued: nothing may have been written until then.
         training = Training.of_one(config, prepared, workdir)
         _write_down(config, workdir, prepared)
+        say(summarize_changes(config))
         say(_summary(prepared))
         return _finish(training, workdir, "")
 

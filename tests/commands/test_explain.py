@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from seqjax.commands.command_line import main
+from seqjax.fields import default_fields
 
 _DEMO = f"--config={Path(__file__).parents[2] / 'configs' / 'demo.py'}"
 _STACKS = {f"model.{stack}.layers": 2 for stack in ("encoder", "decoder")}
@@ -16,7 +17,12 @@ _STACKS = {f"model.{stack}.layers": 2 for stack in ("encoder", "decoder")}
 def explain(capfd):
     def run(*options):
         code = main(["explain", *options])
-        return code, *capfd.readouterr()
+        out, error = capfd.readouterr()
+        if code == 0 and "--fields" not in options:
+            # What differs from the defaults comes first.
+            first, _, error = error.partition("\n")
+            assert first.startswith("config: differs from the defaults in ")
+        return code, out, error
 
     return run
 
@@ -153,6 +159,22 @@ def test_more_devices_than_there_are(tiny):
     # Vectors, and what does not divide, are whole.
     assert many["memory"]["parameters"] < one["memory"]["parameters"] / 2
     assert many["memory"]["total"] < one["memory"]["total"] / 2
+
+
+def test_the_effective_config_with_what_differs(explain, tiny, tmp_path):
+    code, out, error = explain(_DEMO, "--fields", *tiny({"seed": 7}))
+    assert (code, error) == (0, "")
+    lines = out.splitlines()
+    assert "* seed = 7  (default 0)" in lines
+    assert "  data.train = 'train'" in lines
+    default = default_fields()
+    assert len(lines) == len(default)
+    for line in lines:
+        path, _, value = line[2:].partition(" = ")
+        assert (line[0] == "*") == (f"  (default {default[path]!r})" in value)
+    # Nothing is read and nothing made: the corpus need not be there.
+    assert explain(_DEMO, "--fields", f"--config.data.directory={tmp_path}/no")[0] == 0
+    assert explain(_DEMO, "--fields", "--json")[0] == 2
 
 
 def test_a_duration_of_zero_is_never(explain, tiny):
