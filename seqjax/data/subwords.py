@@ -137,38 +137,12 @@ def train_subwords(
         known.update(text)
         parts.extend(_parts(escape(text)))
     required = sorted(set(escape("".join(known.union(characters)))) - {" "})
-    model = io.BytesIO()
     try:
         with stage(f"learning a vocabulary of {kind} from {len(parts):,} lines"):
-            sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=iter(parts),
-                model_writer=model,
-                model_type=kind,
-                vocab_size=vocabulary,
-                hard_vocab_limit=False,
-                # Of many million characters a coverage of 1 leaves the rarest ones out, since it is
-                # compared in single precision.
-                character_coverage=1.0,
-                required_chars="".join(required),
-                normalization_rule_name="identity",
-                remove_extra_whitespaces=False,
-                max_sentence_length=1 << 16,
-                # The number of threads decides the order of sums, and so the model.
-                num_threads=16,
-                pad_id=PAD,
-                bos_id=BOS,
-                eos_id=EOS,
-                unk_id=UNK,
-                pad_piece=escaped_name(SPECIAL_PIECES[PAD]),
-                bos_piece=escaped_name(SPECIAL_PIECES[BOS]),
-                eos_piece=escaped_name(SPECIAL_PIECES[EOS]),
-                unk_piece=escaped_name(UNKNOWN),
-                unk_surface=UNKNOWN,
-                minloglevel=2,
-            )
+            model = _train(kind, parts, vocabulary, "".join(required))
     except RuntimeError as error:
         raise _explain(error, kind, vocabulary) from error
-    subwords = Subwords(kind, model.getvalue(), lowercase, sampling, normalization)
+    subwords = Subwords(kind, model, lowercase, sampling, normalization)
     if subwords.vocabulary_size < vocabulary:
         logger.warning(
             "tokenizer.vocabulary = %d: the training data gives only %d entries",
@@ -176,6 +150,38 @@ def train_subwords(
             subwords.vocabulary_size,
         )
     return subwords
+
+
+def _train(kind: str, parts: Sequence[str], vocabulary: int, required: str) -> bytes:
+    """Returns a model of escaped texts in which all characters of `required` are known."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(parts),
+        model_writer=model,
+        model_type=kind,
+        vocab_size=vocabulary,
+        hard_vocab_limit=False,
+        # Of many million characters a coverage of 1 leaves out the rarest ones, since it is
+        # compared in single precision.
+        character_coverage=1.0,
+        required_chars=required,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        max_sentence_length=1 << 16,
+        # The number of threads decides the order of sums, and so the model.
+        num_threads=16,
+        pad_id=PAD,
+        bos_id=BOS,
+        eos_id=EOS,
+        unk_id=UNK,
+        pad_piece=escaped_name(SPECIAL_PIECES[PAD]),
+        bos_piece=escaped_name(SPECIAL_PIECES[BOS]),
+        eos_piece=escaped_name(SPECIAL_PIECES[EOS]),
+        unk_piece=escaped_name(UNKNOWN),
+        unk_surface=UNKNOWN,
+        minloglevel=2,
+    )
+    return model.getvalue()
 
 
 def _parts(text: str) -> Iterator[str]:

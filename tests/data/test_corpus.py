@@ -97,6 +97,8 @@ def test_synthetic_directions():
 
 # TFDS registers builders in the whole process, and it must not say a word on standard output.
 _PREPARED = """
+import os
+import pathlib
 import sys
 import tensorflow_datasets as tfds
 from seqjax.config import default_config
@@ -122,6 +124,14 @@ assert pairs == [(f"café {i}", f"Kaffee {i}") for i in range(7)], pairs
 assert open_corpus(data, "train").fingerprint == corpus.fingerprint
 assert open_corpus(data, "test").fingerprint != corpus.fingerprint
 assert len(open_corpus(data, "train[:3]")) == 3
+
+# Another record of equal size and time.
+shard = next(pathlib.Path(sys.argv[1]).rglob("*-train.array_record*"))
+content, state = bytearray(shard.read_bytes()), shard.stat()
+content[len(content) // 3] ^= 1
+shard.write_bytes(content)
+os.utime(shard, ns=(state.st_atime_ns, state.st_mtime_ns))
+assert open_corpus(data, "train").fingerprint != corpus.fingerprint
 
 def error(**fields):
     with data.unlocked():

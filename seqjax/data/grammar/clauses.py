@@ -72,7 +72,7 @@ class Clause(NamedTuple):
 
 @functools.cache
 def held_out(word: Adjective | Verb, noun: Noun | None) -> bool:
-    """Tells whether adjective and noun, or verb and object, are kept for `test_composition`.
+    """Returns whether adjective and noun, or verb and object, are kept for `test_composition`.
 
     One pair in twelve is. No other split contains one.
     """
