@@ -131,7 +131,7 @@ def _corpus(facts: dict[str, Any]) -> list[str]:
 
 _REASONS = {
     "identical_dropped": "with equal sides",
-    "duplicates_dropped": "duplicates",
+    "duplicates_dropped": "repeated",
     "overlap_dropped": "with a held-out source",
     "empty_dropped": "with an empty side",
     "ratio_dropped": "of uneven lengths",
