@@ -7,8 +7,9 @@ would leave a full queue behind, and a training that waits for room in it for ev
 import socket
 import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from seqjax.files import GrowingFile, rewrite_file
 
@@ -46,6 +47,26 @@ class EventFile:
         for name, value in values.items():
             if not isinstance(value, str):
                 self._summarize(step, summary.scalar(name, value))
+
+    def text(self, step: int, name: str, text: str) -> None:
+        """Adds a text, which TensorBoard shows as Markdown."""
+        from tensorboardX import summary
+
+        self._summarize(step, summary.text(name, text))
+
+    def hyperparameters(self, fields: Mapping[str, Any], metrics: Sequence[str]) -> None:
+        """Adds the fields of the config, and the names of the metrics to compare runs by."""
+        from tensorboardX import summary
+
+        plain = {
+            path: value
+            if isinstance(value, bool | int | float | str)
+            else ",".join(map(str, value))
+            for path, value in fields.items()
+        }
+        # The last part would say that the run has ended.
+        for part in summary.hparams(plain, dict.fromkeys(metrics, 0))[:2]:
+            self._summarize(0, part)
 
     def close(self) -> None:
         """Closes the file."""

@@ -54,6 +54,10 @@ class WandbRun:
         """Adds numbers and strings by name."""
         self._run.log({"step": step} | dict(values))
 
+    def text(self, step: int, name: str, text: str) -> None:
+        """Adds a text."""
+        self._run.log({"step": step, name: text})
+
     def close(self) -> None:
         """Waits until all is sent."""
         self._run.finish()

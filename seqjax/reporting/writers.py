@@ -1,4 +1,8 @@
-"""Where the numbers of a run go: metrics.jsonl always, TensorBoard and W&B when asked for."""
+"""Metrics of a run: `metrics.jsonl` always, TensorBoard and Weights & Biases if asked for.
+
+`tensorboard --logdir=RUN` shows the curves, the config (HPARAMS) and sample outputs (TEXT) of a
+run, `tensorboard --logdir=FOLDER` compares the runs in a folder.
+"""
 
 import contextlib
 import json
@@ -12,6 +16,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from seqjax.errors import UserError, told
+from seqjax.fields import flatten
 from seqjax.files import GrowingFile, as_path, rewrite_file
 from seqjax.parallel.processes import is_first
 from seqjax.reporting import metrics_log
@@ -76,7 +81,7 @@ class MetricWriter:
                 self._add(line)
         if reporting.tensorboard:
             folder = workdir / "tensorboard"
-            self._open(f"{folder}", lambda: EventFile(folder, first_step))
+            self._open(f"{folder}", lambda: _events(folder, first_step, run_config))
         if project := reporting.wandb_project:
             require_wandb(project)
             self._open("Weights & Biases", lambda: WandbRun(workdir, project, run_config))
@@ -93,6 +98,13 @@ class MetricWriter:
         line = {"step": int(step)} | {name: _json_value(value) for name, value in values.items()}
         self._add(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
         self._try(lambda extra: extra.write(int(step), values))
+
+    def text(self, step: int, name: str, text: str) -> None:
+        """Shows a text, such as sample outputs, in TensorBoard (as Markdown) and W&B.
+
+        It is no metric: `metrics.jsonl` does not have it.
+        """
+        self._try(lambda extra: extra.text(int(step), name, text))
 
     @property
     def unwritten(self) -> str:
@@ -154,6 +166,15 @@ class MetricWriter:
                 del self._extras[name]
                 with contextlib.suppress(Exception):
                     extra.close()
+
+
+def _events(folder: Path, first_step: int, run_config: Mapping[str, Any]) -> EventFile:
+    """Opens an event file and writes the config into it."""
+    events = EventFile(folder, first_step)
+    metrics = run_config.get("evaluation", {}).get("metrics", ())
+    names = [f"validation/{name}" for name in ("loss", "accuracy", *metrics)]
+    events.hyperparameters(flatten(ConfigDict(run_config)), names)
+    return events
 
 
 def _warn(name: str, error: Exception) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from seqjax.config import default_config
 from seqjax.errors import Unavailable, UserError
+from seqjax.fields import flatten
 from seqjax.reporting.event_files import read_records
 from seqjax.reporting.writers import MetricWriter
 
@@ -36,7 +37,11 @@ def read_events(workdir):
             (length,) = struct.unpack("<Q", data[:8])
             event = Event.FromString(data[12 : 12 + length])
             data = data[16 + length :]
-            shown += [(value.tag, event.step, value.simple_value) for value in event.summary.value]
+            shown += [
+                (value.tag, event.step, value.simple_value)
+                for value in event.summary.value
+                if value.HasField("simple_value")
+            ]
     return shown
 
 
@@ -76,6 +81,34 @@ def test_a_resumed_run_forgets_steps_that_are_run_again(tmp_path):
     assert [(line["step"], line["loss"]) for line in read_lines(tmp_path)] == expected
     assert read_events(tmp_path) == [("loss", step, loss) for step, loss in expected]
     assert not list(tmp_path.glob("metrics.jsonl.*"))
+
+
+def test_texts_and_hyperparameters_are_in_the_events(tmp_path):
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
+
+    config = default_config()
+    with MetricWriter(tmp_path, config.reporting, 0, config.to_dict()) as writer:
+        writer.text(10, "validation/samples", "source | output\n--- | ---\nä | ö")
+        writer.text(20, "validation/samples", "later")
+    MetricWriter(tmp_path, config.reporting, 10, config.to_dict()).close()
+    assert read_lines(tmp_path) == []
+    texts, data = [], []
+    for path in sorted((tmp_path / "tensorboard").iterdir()):
+        for record, step in read_records(path.read_bytes()):
+            for value in Event.FromString(record[12:-4]).summary.value:
+                if value.tag.startswith("_hparams_"):
+                    content = value.metadata.plugin_data.content
+                    data.append(HParamsPluginData.FromString(content))
+                else:
+                    texts.append((value.tag, step, value.tensor.string_val[0].decode()))
+    assert texts == [("validation/samples/text_summary", 10, "source | output\n--- | ---\nä | ö")]
+    experiment, start = data[0].experiment, data[1].session_start_info
+    assert "validation/bleu" in {info.name.tag for info in experiment.metric_infos}
+    fields = flatten(config)
+    assert {info.name for info in experiment.hparam_infos} == set(start.hparams) == set(fields)
+    assert start.hparams["seed"].number_value == 0
+    assert start.hparams["evaluation.metrics"].string_value == "bleu,chrf,ter,exact_match"
 
 
 def test_an_open_tensorboard_learns_which_steps_to_hide(tmp_path):
