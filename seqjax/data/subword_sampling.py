@@ -10,6 +10,7 @@ import heapq
 import itertools
 import math
 import random
+import sys
 from collections.abc import Callable, Mapping
 
 from seqjax.data.symbols import UNK
@@ -91,7 +92,7 @@ class BpeDropout:
     At each step every pair that can be merged is dropped with probability p, and the best of the
     others is merged; segmentation ends when all are dropped. Dropping is drawn anew at each step,
     as in subword-nmt: a pair that was dropped may be merged at the next one. SentencePiece draws
-    once for each merge, never comes back to a dropped one, and so splits more for the same p.
+    once for each pair, never comes back to a dropped one, and so splits more for the same p.
 
     Each step takes the pair of rank k, P(k) = p^k (1 - p), instead of drawing for every pair: the
     distribution is the same, and n characters take about n log(n) / (1 - p) operations.
@@ -128,8 +129,8 @@ class BpeDropout:
         for place in range(len(word) - 1):
             offer(place)
         while True:
-            # 1 - u is never 0.
-            rank = int(math.log(1 - uniform()) / self._log_probability)
+            # The logarithm of 0 would be none.
+            rank = int(math.log(uniform() or sys.float_info.min) / self._log_probability)
             dropped = []
             while pairs:
                 pair = heapq.heappop(pairs)

@@ -63,7 +63,7 @@ def by_draws(dropout, word, p):
         for rank in itertools.count():
             drawn = iter([*ranks, rank])
             try:
-                ids = dropout._segment(word, lambda drawn=drawn: 1 - p ** (next(drawn) + 0.5))
+                ids = dropout._segment(word, lambda drawn=drawn: p ** (next(drawn) + 0.5))
             except StopIteration:
                 follow([*ranks, rank], weight * p**rank * (1 - p))
             else:
