@@ -1,14 +1,17 @@
-"""What a run ran on: versions, devices, code and command, for whoever repeats it."""
+"""`environment.json` of a run: versions, devices, code and command, for whoever repeats it."""
 
+import hashlib
 import importlib.metadata
 import json
 import os
 import platform
 import shlex
+import site
 import subprocess
 import sys
+import sysconfig
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,9 +40,14 @@ def record_environment(
 ) -> None:
     """Adds this session, and facts of its own, to `environment.json` of the run directory.
 
-    The file is an object with one list, `sessions`: each start of the run appends an entry, so a
-    resumed run tells of every machine that took part. A package that is not installed (seqjax
-    itself, run from a checkout) has version null; so has the commit where there is no git.
+    The file is an object with one list, `sessions`. Each start of the run appends an entry, so that
+    every machine that took part is named. A package that is not installed (seqjax itself, run from
+    a checkout) has version null; so has the commit if there is no git.
+
+    `dirty` says whether tracked files of seqjax's checkout have changed. `files` are the Python
+    files of the user that took part, a config or a study and what it imported, each with `path`,
+    the SHA-256 digest `sha256`, and `tracked`: whether git knows the file where it lies (null if
+    there is no repository). A run that is continued from its folder alone has none.
 
     With several processes only the first one writes.
     """
@@ -73,6 +81,7 @@ def _session() -> dict[str, Any]:
         "command": shlex.join(sys.orig_argv),
         "commit": commit,
         "dirty": dirty,
+        "files": own_files(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in _PACKAGES},
@@ -94,7 +103,7 @@ def _version(package: str) -> str | None:
 def code_version(code: Path) -> tuple[str | None, bool | None]:
     """Returns the commit a package's folder is at and whether tracked files have changed since.
 
-    Both are None where git does not know the folder's `__init__.py`, or is not there at all.
+    Both are None if git does not know the folder's `__init__.py`, or is not there at all.
     """
     # An installed copy may lie in some other project's checkout, whose commit says nothing.
     if _git(code, "ls-files", "--error-unmatch", "__init__.py") is None:
@@ -102,6 +111,40 @@ def code_version(code: Path) -> tuple[str | None, bool | None]:
     commit = _git(code, "rev-parse", "HEAD")
     changes = _git(code, "status", "--porcelain", "--untracked-files=no")
     return commit, None if changes is None else bool(changes)
+
+
+def own_files() -> list[dict[str, Any]]:
+    """Returns the Python files that this process imported and that no package installed."""
+    package = Path(seqjax.__file__).parent
+    others = {Path(folder).resolve() for folder in _installed()} | {package.resolve()}
+    paths = set()
+    # What is imported meanwhile, by a thread, took no part.
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if name != "__main__" and isinstance(file, str) and file.endswith(".py"):
+            path = Path(file).resolve()
+            if path.is_file() and others.isdisjoint(path.parents):
+                paths.add(path)
+    known = {folder: _tracked(folder) for folder in {path.parent for path in paths}}
+    return [
+        {
+            "path": str(path),
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "tracked": None if known[path.parent] is None else path.name in known[path.parent],
+        }
+        for path in sorted(paths)
+    ]
+
+
+def _installed() -> Iterable[str]:
+    """Returns the folders of Python itself and of installed packages."""
+    return [*site.getsitepackages(), site.getusersitepackages(), *sysconfig.get_paths().values()]
+
+
+def _tracked(folder: Path) -> set[str] | None:
+    """Returns the names of files in a folder that git knows, None if it is in no repository."""
+    found = _git(folder, "ls-files", "-z", "--", ":(glob)*.py")
+    return None if found is None else set(found.split("\0"))
 
 
 def _git(directory: Path, *arguments: str) -> str | None:

@@ -1,14 +1,17 @@
 """What environment.json tells of a run, and that it never stops one."""
 
+import hashlib
 import json
 import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import jax
 import pytest
 
-from seqjax.reporting.environment import code_version, record_environment
+from seqjax.config_files import load_config_file
+from seqjax.reporting.environment import code_version, own_files, record_environment
 
 
 def git(directory, *arguments):
@@ -43,6 +46,23 @@ def test_a_session_names_versions_devices_and_command(tmp_path):
     assert "pytest" in session["command"] or "-c" in session["command"]
     age = datetime.now(UTC) - datetime.fromisoformat(session["started"])
     assert 0 <= age.total_seconds() < 60
+
+
+def test_config_files_and_what_they_import_are_named_by_digest(checkout):
+    """Untracked files, which no commit describes."""
+    (checkout / "mine.py").write_text(
+        "from seqjax.config import default_config\nfrom beside_mine import SEED\n"
+        "def get_config():\n    c = default_config()\n    c.seed = SEED\n    return c\n"
+    )
+    (checkout / "beside_mine.py").write_text("SEED = 3\n")
+    git(checkout, "add", "beside_mine.py")
+    assert load_config_file(str(checkout / "mine.py")).seed == 3
+    found = {Path(file["path"]).name: file for file in own_files()}
+    for name, tracked in (("mine.py", False), ("beside_mine.py", True)):
+        path = checkout / name
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        assert found[name] == {"path": str(path), "sha256": digest, "tracked": tracked}
+    assert not {"numpy", "jax", "seqjax"} & {Path(f["path"]).parent.name for f in own_files()}
 
 
 def test_a_resumed_run_adds_a_session(folder):
