@@ -68,6 +68,7 @@ VERBS = {
     "evaluate": Verb("score a split with a trained model", False, True),
     "predict": Verb("translate standard input line by line", False, True),
     "explain": Verb("show what a config costs in memory, work and time", True, False),
+    "report": Verb("show what a run or a sweep has come to", False, False, of_a_study=True),
     "sweep": Verb("train and evaluate the trials of a study", False, True, of_a_study=True),
     "submit": Verb("hand a config or a study to a scheduler", True, True, of_a_study=True),
 }

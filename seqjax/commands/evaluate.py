@@ -184,6 +184,10 @@ def _keep(
         },
         "corpus": corpus_facts(result.sources, result.references),
         "predictions": f"predictions/{path.name}" if path else "",
+        "samples": [
+            {"source": source, "reference": reference, "output": output}
+            for source, reference, output in _triples(result, _SAMPLES)
+        ],
         "result": facts,
     }
     if config.decode.average > 1:
@@ -193,6 +197,10 @@ def _keep(
     stem = file_stem(name, trained.step)
     if kept := write_evaluation(workdir, stem, record):
         say(f"evaluation: {kept}")
+
+
+# How many examples an evaluation keeps with its figures, for the report of the run.
+_SAMPLES = 5
 
 
 def _compare_average(
@@ -258,8 +266,13 @@ def _count(text: str) -> int:
 
 
 def _show(result: "Evaluation", count: int) -> None:
-    triples = zip(result.sources, result.references, result.hypotheses, strict=True)
-    for source, reference, hypothesis in list(triples)[:count]:
+    for source, reference, hypothesis in _triples(result, count):
         for name, text in (("source", source), ("reference", reference), ("output", hypothesis)):
             say(f"{name:>9}  {one_line(text)}")
         say("")
+
+
+def _triples(result: "Evaluation", count: int) -> list[tuple[str, str, str]]:
+    """Returns source, reference and output of the first examples."""
+    triples = zip(result.sources, result.references, result.hypotheses, strict=True)
+    return list(triples)[:count]

@@ -12,6 +12,7 @@ Each file has the name of the hypotheses in `predictions/`, and holds one object
       "settings": {"decode.beam_size": 5, ...},  every field of `decode` and `evaluation`
       "corpus": {"examples": 1000, "sources": "9f...", "references": "c0..."},  SHA-256 of lines
       "predictions": "predictions/test-beam_size-5-500.txt",  '' if they could not be written
+      "samples": [{"source": "...", "reference": "...", "output": "..."}, ...],  the first five
       "result": {...}                          what `evaluate` prints, with all digits
     }
 

@@ -17,6 +17,7 @@ from seqjax.files import replace_file
 
 # What plotly.js draws: `data`, `layout`, and what the page itself needs to know, see `figure`.
 Figure = dict[str, Any]
+_ACRONYMS = {"bleu": "BLEU", "chrf": "chrF", "ter": "TER"}
 
 
 def figure(
@@ -48,6 +49,12 @@ def figure(
         "least_width": least_width,
         "plot": _finite({"data": data, "layout": layout}),
     }
+
+
+def titled(metric: str) -> str:
+    """Returns a metric's name as a heading: 'exact_match' is 'Exact match', 'bleu' is 'BLEU'."""
+    words = metric.replace("_", " ")
+    return _ACRONYMS.get(words, words[:1].upper() + words[1:])
 
 
 def write_page(path: Any, template: str, **facts: Any) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seqjax.reporting.web_page import Figure, figure
+from seqjax.reporting.web_page import Figure, figure, titled
 from seqjax.studies.grid import short_names
 from seqjax.studies.results import Result, format_value
 from seqjax.studies.scales import Scale, Words, label, listed, scale_of
@@ -75,7 +75,7 @@ def curves(study: Snapshot, results: Sequence[Result], metric: str) -> Figure | 
         "yaxis": axis,
         "showlegend": False,
     }
-    title = f"{metric.replace('_', ' ').capitalize()} while training"
+    title = f"{titled(metric)} while training"
     # What is drawn last lies on top: the best.
     return figure(title, data[::-1], layout, toggles="xy", height=420, note=" ".join(note))
 

@@ -114,12 +114,16 @@ def sessions(study: Snapshot) -> list[str]:
 
 
 def write_tables(workdir: Path, study: Snapshot) -> None:
-    """Writes `results.csv`, with all columns, and `results.md`, in groups and from the best on."""
+    """Writes `results.csv`, with all columns, and `results.md`."""
     workdir.mkdir(parents=True, exist_ok=True)
-    groups = grouped(study.higher, study.by, study.results)
-    _write_csv(workdir, study, groups)
+    _write_csv(workdir, study, grouped(study.higher, study.by, study.results))
+    replace_file(workdir / TABLE, markdown(workdir, study))
+
+
+def markdown(workdir: Path, study: Snapshot) -> str:
+    """Returns `results.md`: a table for each group of trials, from the best to the worst."""
     lines = [f"# {study.name}", ""]
-    for group in groups:
+    for group in grouped(study.higher, study.by, study.results):
         lines += [f"## {heading(group)}", ""] if study.by else []
         lines += [*_table(study, group), ""]
         if first := best(study.higher, group.results):
@@ -130,7 +134,7 @@ def write_tables(workdir: Path, study: Snapshot) -> None:
         lines += ["", f"{name}: " + ", ".join(f"`{signature}`" for signature in found)]
     if ran := sessions(study):
         lines += ["", *(f"- {line}" for line in ran)]
-    replace_file(workdir / TABLE, "\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
 
 
 def _write_csv(workdir: Path, study: Snapshot, groups: Sequence[Group]) -> None:

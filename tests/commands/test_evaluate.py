@@ -146,6 +146,7 @@ def test_an_evaluation_is_kept_with_all_that_it_depends_on(evaluate, trained):
         "settings",
         "corpus",
         "predictions",
+        "samples",
         "result",
     ]
     assert abs(datetime.now(UTC) - datetime.fromisoformat(record["date"])) < timedelta(minutes=10)
@@ -164,6 +165,14 @@ def test_an_evaluation_is_kept_with_all_that_it_depends_on(evaluate, trained):
         "references": digests[1].hexdigest(),
     }
     assert record["predictions"] == f"predictions/other-beam_size-2-{step}.txt"
+    lines = {
+        "source": (corpus / "other.en").read_text().splitlines(),
+        "reference": (corpus / "other.de").read_text().splitlines(),
+        "output": (trained / record["predictions"]).read_text().splitlines(),
+    }
+    assert record["samples"] == [
+        {name: texts[number] for name, texts in lines.items()} for number in range(5)
+    ]
     # All digits in the file, five that count in the terminal.
     for name, value in record["result"].items():
         assert printed[name] == (float(f"{value:.5g}") if isinstance(value, float) else value)
