@@ -17,6 +17,8 @@ from seqjax.files import replace_file
 
 # What plotly.js draws: `data`, `layout`, and what the page itself needs to know, see `figure`.
 Figure = dict[str, Any]
+# Longer texts get room in a table, and may be broken.
+LONG = 20
 _ACRONYMS = {"bleu": "BLEU", "chrf": "chrF", "ter": "TER"}
 
 
@@ -79,10 +81,13 @@ def _templates() -> Any:
 
 
 def _breakable(text: Any) -> Any:
-    """Returns a text whose long names may be broken behind '.', '_', '-', '/' and ','."""
+    """Returns a text; if it is long it may be broken behind '.', '_', '-', '/' and ','."""
     import markupsafe
 
-    return markupsafe.Markup(re.sub(r"([-._/,])(?=\w)", r"\1<wbr>", str(markupsafe.escape(text))))
+    safe = str(markupsafe.escape(text))
+    # Browsers break at <wbr> even where the style says not to wrap.
+    long = len(str(text)) > LONG
+    return markupsafe.Markup(re.sub(r"([-._/,])(?=\w)", r"\1<wbr>", safe) if long else safe)
 
 
 @functools.cache

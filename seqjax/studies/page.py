@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from seqjax.reporting.web_page import Figure, write_page
+from seqjax.reporting.web_page import LONG, Figure, write_page
 from seqjax.studies import figures
 from seqjax.studies.importance import LEAST_TRIALS, importances
 from seqjax.studies.results import Group, Result, best, format_value, grouped, repeat, varied
@@ -14,8 +14,6 @@ from seqjax.studies.tables import SHOWN, Column, columns_of, heading, sessions, 
 PAGE = "results.html"
 # What trials can come to, in the order of the summary.
 _WORDS = ("done", "pruned", "running", "failed", "not run")
-# Longer values get room.
-_LONG = 20
 
 
 def write_study_page(path: Any, workdir: Path, study: Snapshot) -> None:
@@ -109,7 +107,7 @@ def _kind(study: Snapshot, results: Sequence[Result], column: Column) -> str:
         return ""
     longest = max(len(column.text(study, result)) for result in results)
     known = column.fields or column.key == "name"
-    return "word long" if known and longest > _LONG else "word"
+    return "word long" if known and longest > LONG else "word"
 
 
 def _measured(study: Snapshot) -> list[str]:

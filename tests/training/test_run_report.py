@@ -91,7 +91,7 @@ def test_the_page_has_every_point_and_needs_no_network(run):
         "a &amp; b",
         "두",
         'title="12.3456789"',
-        "decode.<wbr>beam_<wbr>size = 5",
+        "decode.beam_size = 5",
         "8 x H100",
         "0123456789 with uncommitted changes",
         "jax 0.10.2, seqjax (checkout)",

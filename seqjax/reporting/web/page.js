@@ -39,6 +39,7 @@ const draw = async (section) => {
   const spec = JSON.parse(section.querySelector("script").textContent);
   spec.layout.template = template();
   await Plotly.newPlot(element, spec.data, spec.layout, { responsive: true, displaylogo: false,
+    displayModeBar: narrow.matches ? false : undefined,
     modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] });
   plots.push(element);
   element.on("plotly_hover", (event) => mark(event.points[0].data.meta ?? event.points[0].customdata));
