@@ -331,6 +331,14 @@ def test_large_corpora_are_drawn_from(monkeypatch):
     assert trained("word", pairs(texts, texts), vocabulary=2000).fingerprint == first.fingerprint
 
 
+@pytest.mark.parametrize("kind", ["unigram", "bpe", "character", "decomposed"])
+def test_characters_of_pairs_that_are_not_drawn_are_known(kind, monkeypatch):
+    monkeypatch.setattr(tokenizer_module, "MAX_TRAINING_PAIRS", 50)
+    texts = [f"a{chr(0x4E00 + i)}" for i in range(200)]
+    tokenizer = trained(kind, pairs(texts, texts)).source
+    assert all(tokenizer.decode(tokenizer.encode(text)) == text for text in texts)
+
+
 def error_of(function, *arguments, **fields):
     with pytest.raises(UserError) as caught:
         function(*arguments, **fields)
