@@ -171,6 +171,8 @@ def mistakes_in(path: str) -> Iterator[None]:
         yield
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+    except SystemExit as error:
+        raise UserError(f"{path}: exits the program; expected a config or a study") from error
     except Exception as error:
         raise _mistake(path, error) from error
 

@@ -38,6 +38,7 @@ def test_a_variant_reaches_get_config(tmp_path):
         ("x = 1\n", "run.py: has no function get_config()"),
         ("def get_config(): return 3\n", "run.py: get_config() returns int, expected a ConfigDict"),
         ("def get_config(:\n", "run.py: SyntaxError: invalid syntax (run.py, line 1)"),
+        ("import sys\nsys.exit(1)\n", "run.py: exits the program; expected a config or a study"),
         ("\nimport no_such_module\n", "run.py:2: ModuleNotFoundError: No module named"),
         (
             _IMPORT + "def get_config():\n    c = default_config()\n    c.model.encoder.head = 4\n",
