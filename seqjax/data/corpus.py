@@ -70,6 +70,12 @@ def _split(data: ml_collections.ConfigDict, split: str) -> Corpus:
     named = {"train": data.train, "validation": data.validation, "test": data.test}
     name = named.get(split, split)
     if data.corpus in _FILES:
+        if not data.split_by and "{split" not in data.files:
+            # Whatever split was asked for, it would be the same file.
+            raise UserError(
+                f"data.files = {data.files!r}: expected a file name with {{split}}, or"
+                " data.split_by = 'line' or 'source' to divide one file"
+            )
         corpus = _FILES[data.corpus](data, name)
         return divided(corpus, data, split) if data.split_by else corpus
     if data.corpus == "synthetic:translation":

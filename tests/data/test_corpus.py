@@ -45,6 +45,18 @@ def test_splits_have_names_of_their_own(texts):
     assert "trainig.en" in error_of(texts, "trainig")
 
 
+def test_one_file_is_not_every_split(texts):
+    texts.files = "train.{language}"
+    assert "'train.{language}': expected a file name with {split}, or" in error_of(
+        texts, "anything"
+    )
+    texts.split_by = "line"
+    assert len(open_corpus(texts, "train")) == len(open_corpus(texts, "test")) == 1
+    assert "split 'anything': expected one of train, validation, test" in error_of(
+        texts, "anything"
+    )
+
+
 def test_limit_holds_for_training_only(texts):
     whole = open_corpus(texts, "train")
     texts.limit = 1
