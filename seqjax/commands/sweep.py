@@ -1,4 +1,4 @@
-"""`sweep`: trains and evaluates the trials of a study, and sets up their table."""
+"""`sweep`: trains and evaluates the trials of a study, and writes their table."""
 
 import argparse
 import os
@@ -11,7 +11,7 @@ from seqjax.doubts import warn_of_doubts
 from seqjax.errors import UserError
 from seqjax.files import path_option, run_path
 from seqjax.invocation import command_line
-from seqjax.stages import say
+from seqjax.stages import say, stage
 from seqjax.studies.gpu_shares import gpu_shares
 from seqjax.studies.processes import Launcher
 from seqjax.studies.search import Search
@@ -23,12 +23,12 @@ from seqjax.studies.trial_group import check_vectorize
 from seqjax.training.members import program_of
 
 HELP = (
-    "Trains and evaluates the trials of a study, each in WORKDIR/TRIAL and in a process of its own,"
-    " and writes WORKDIR/results.md, results.csv and results.html. A trial that fails does not keep"
-    " the others from running; the same command goes on where it was stopped, and what a killed"
-    " worker left is tried again. The same command once more, on this machine or with one"
-    " --storage on several, shares the work. A trial that was begun with another config is refused:"
-    " it needs another --workdir."
+    "Trains and evaluates the trials of a study, each in WORKDIR/TRIAL and in its own process, and"
+    " writes WORKDIR/results.md, results.csv and results.html. A trial that fails does not stop the"
+    " others. The same command continues a stopped sweep, and tries failed trials again; started"
+    " several times, on one machine or with one --storage on several, it shares the work. A larger"
+    " --config.train.duration trains every trial further; any other change of a trial that has"
+    " begun needs another --workdir."
 )
 
 
@@ -46,36 +46,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         action="append",
         default=[],
-        help="run this trial only, or those that a pattern fits, as 'dut-*'; may be given several"
-        " times",
+        help="run this trial only, or those that match a pattern such as 'dut-*'; may be repeated",
     )
     parser.add_argument(
         "--workers",
         metavar="N",
         type=int,
         default=1,
-        help="run so many trials at a time, each on its own part of the NVIDIA GPUs that are here",
+        help="trials to run at a time, each on its own share of this machine's NVIDIA GPUs",
     )
     parser.add_argument(
         "--vectorize",
         metavar="auto|N|off",
         default="off",
-        help="train trials that differ in numbers only as one program, at most N of them; 'auto':"
-        " as many as leave work for the workers here, up to 16; 'off', the default: none",
+        help="train trials that differ only in numbers as one program: up to N of them, or with"
+        " 'auto' as many as leave work for each worker here, up to 16; 'off' is the default",
     )
     parser.add_argument(
         "--storage",
         metavar="URL",
         default="",
-        help="database that machines share the study by, as postgresql://user@host/name;"
-        " WORKDIR/study.db without it",
+        help="database by which machines share the study, as postgresql://user@host/name, whose"
+        " password is best set as PGPASSWORD or in ~/.pgpass; by default WORKDIR/study.db",
     )
     parser.add_argument(
         "--lost_after",
         metavar="SECONDS",
         type=int,
         default=120,
-        help="a worker that is silent for so long is taken for dead",
+        help="silence after which a worker is considered dead (default 120)",
     )
     parser.add_argument(
         "--dry_run", action="store_true", help="print what would run, and run nothing"
@@ -92,7 +91,8 @@ def run(arguments: argparse.Namespace, overrides: Sequence[tuple[str, str]]) -> 
         number = getattr(arguments, option)
         if number < least:
             raise UserError(f"--{option}={number}: expected at least {least}")
-    study = load_study(arguments.study)
+    with stage(f"reading {arguments.study}"):
+        study = load_study(arguments.study)
     names = chosen(study, arguments.trial)
     vectorize = arguments.vectorize
     check_vectorize(vectorize, isinstance(study, Search))

@@ -14,6 +14,7 @@ from typing import Any
 from seqjax.errors import UserError
 from seqjax.files import in_bucket, run_path, size
 from seqjax.reporting.metrics_log import FILE as METRICS
+from seqjax.stages import stage, write_seconds
 from seqjax.studies.board import Board, Line
 from seqjax.studies.page import PAGE, write_study_page
 from seqjax.studies.results import Result, as_result, best, format_value
@@ -32,6 +33,8 @@ from seqjax.training.saved import newest_checkpoint
 # How often what runs here is looked at, and how often the storage is asked for work, in seconds.
 _LOOK = 0.5
 _ASK = 2.0
+# Seconds from which on the time left is shown.
+_LONG = 5.0
 _OPEN = ("waiting", "running")
 _NOTHING = Standing()
 
@@ -91,7 +94,8 @@ class Sweep:
           UserError: some trial cannot have what the overrides say.
         """
         self.study = study
-        self.jobs = study.jobs(path, overrides, names)
+        with stage("checking the trials"):
+            self.jobs = study.jobs(path, overrides, names)
         self._path, self._workdir, self._overrides = path, run_path(workdir), overrides
         self._launch, self._workers, self._storage = launch, workers, storage
         self._lost_after = lost_after
@@ -228,6 +232,7 @@ class Sweep:
     def _work(self, threads: concurrent.futures.ThreadPoolExecutor) -> int:
         """Runs trials until none is left; returns the number of the signal that ended it, or 0."""
         asked, stopped_by, told = -math.inf, 0, False
+        self._begun, self._waited_for = time.monotonic(), len(self._waiting())
         while True:
             stopped_by = stopped_by or self._launch.signal
             if not stopped_by and len(self._seats) < self._workers:
@@ -235,7 +240,7 @@ class Sweep:
                     self._take_seats(threads)
                     asked = time.monotonic()
             if not self._seats:
-                waiting = [n for n in self._names if self._standing(n).state in _OPEN]
+                waiting = self._waiting()
                 if stopped_by or not waiting:
                     return stopped_by
                 if not told:
@@ -255,6 +260,17 @@ class Sweep:
             for seat in itertools.chain(*self._seats.values()):
                 self._look(seat)
             self._show()
+
+    def _waiting(self) -> list[str]:
+        """Returns the trials that wait or run, here or elsewhere."""
+        return [name for name in self._names if self._standing(name).state in _OPEN]
+
+    def _time_left(self) -> str:
+        """Says how long the other trials take if they take as long as those before, '' if short."""
+        left = len(self._waiting())
+        ended = self._waited_for - left
+        seconds = (time.monotonic() - self._begun) * left / max(ended, 1)
+        return f"; {left} trials left, about {write_seconds(seconds)}" if seconds > _LONG else ""
 
     def _take_seats(self, threads: concurrent.futures.ThreadPoolExecutor) -> None:
         """Claims as many trials as can run here."""
@@ -347,7 +363,8 @@ class Sweep:
         self._look_up()
         self.write()
         if not stopped_by and (seat.pruned or not seat.run.stop.is_set()):
-            self._board.say(f"{seat.place}: {self._ending(seat.run.recorded())}")
+            ending = self._ending(seat.run.recorded())
+            self._board.say(f"{seat.place}: {ending}{self._time_left()}")
         return stopped_by
 
     def _finish(self, claim: Claim, trial: Trial) -> None:

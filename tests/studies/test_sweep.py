@@ -24,6 +24,7 @@ from seqjax.studies.space import choice, log_uniform
 from seqjax.studies.study import Job, Study
 from seqjax.studies.sweep import Sweep
 from seqjax.studies.trial_group import grouped
+from seqjax.studies.trial_queue import Standing
 
 _METRICS = {"parameters": 1234567, "loss": 1.5, "perplexity": 4.4817, "bleu": 31.25}
 _METRICS |= {"bleu_signature": "nrefs:1|tok:13a", "output_tokens": 900, "decoding_seconds": 4.5}
@@ -291,24 +292,42 @@ def test_another_budget_or_split_is_another_result(sweep, fake):
 def test_a_run_of_another_config_is_neither_trained_nor_scored(sweep, fake, tmp_path, direct):
     short, long = sweep(("train.duration", "9 steps")), sweep(("train.duration", "20 steps"))
     if direct:
-        _train(tmp_path / "a", {"train.duration": "9 steps"})
+        _train(tmp_path / "a", {"train.duration": "20 steps"})
     else:
-        assert short.run(["a"]) == 0
+        assert long.run(["a"]) == 0
     fake.launched.clear()
-    reason = "train.duration is '20 steps', but the run in "
-    assert long.trial("a").state().startswith(f"refused: {reason}")
-    told = f"{reason}{tmp_path / 'a'} has '9 steps': choose another --workdir"
+    reason = "train.duration is '9 steps', but the run in "
+    assert short.trial("a").state().startswith(f"refused: {reason}")
+    told = f"{reason}{tmp_path / 'a'} has '20 steps': choose another --workdir"
     with pytest.raises(UserError, match=re.escape(f"trial 'a': {told}")):
-        long.run(["a"])
+        short.run(["a"])
     assert fake.launched == [] and (tmp_path / "results.md").exists() == (not direct)
     # Where others can be run it fails alone.
-    assert long.run(["a", "b"]) == 1
+    assert short.run(["a", "b"]) == 1
     outcomes = {row["trial"]: row["outcome"] for row in _rows(tmp_path)}
     assert outcomes == {"a": f"failed: {told}", "b": "done"}
 
 
+@pytest.mark.parametrize(
+    "before, now, state",
+    [
+        ("9 steps", "20 steps", "to continue"),
+        ("2 epochs", "3 epochs", "to continue"),
+        ("20 steps", "9 steps", "refused: "),
+        # Which of them is longer shows once the corpus is read.
+        ("9 steps", "1 epoch", "refused: "),
+    ],
+)
+def test_a_trial_can_be_trained_further(sweep, tmp_path, before, now, state):
+    _train(tmp_path / "a", {"train.duration": before})
+    assert sweep(("train.duration", now)).trial("a").state().startswith(state)
+    # What else is changed would belong to neither config.
+    other = sweep(("train.duration", now), ("seed", "7")).trial("a").state()
+    assert other.startswith("refused: ")
+
+
 def test_how_many_fields_a_run_has_otherwise_is_told(sweep, tmp_path):
-    _train(tmp_path / "a", {"seed": "7", "train.duration": "9 steps", "decode.beam_size": "1"})
+    _train(tmp_path / "a", {"seed": "7", "train.patience": "9", "decode.beam_size": "1"})
     assert sweep().trial("a").state().endswith(" (1 more field differs): choose another --workdir")
 
 
@@ -768,3 +787,17 @@ def test_of_three_workers_one_is_killed_and_every_trial_is_done_once(work, tmp_p
     assert "seed-1: train, tried again" in errors[0] + errors[1]
     rows = _rows(tmp_path / "runs")
     assert [(row["trial"], row["outcome"]) for row in rows] == [(name, "done") for name in names]
+
+
+def test_the_time_left_follows_from_what_the_trials_before_took(monkeypatch):
+    sweep = object.__new__(Sweep)
+    sweep._names = ["a", "b", "c", "d"]
+    sweep._standings = {name: Standing("waiting") for name in sweep._names}
+    sweep._begun, sweep._waited_for = 1000.0, 4
+    monkeypatch.setattr("seqjax.studies.sweep.time.monotonic", lambda: 1060.0)
+    sweep._standings["a"] = Standing("complete")
+    assert sweep._time_left() == "; 3 trials left, about 3 min 0 s"
+    sweep._standings |= {"b": Standing("failed"), "c": Standing("running")}
+    assert sweep._time_left() == "; 2 trials left, about 1 min 0 s"
+    sweep._standings |= {"c": Standing("pruned"), "d": Standing("complete")}
+    assert sweep._time_left() == ""
