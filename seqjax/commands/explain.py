@@ -231,7 +231,8 @@ def _share(time: dict[str, Any]) -> tuple[str, str]:
 def _short(seconds: float) -> str:
     """Writes a time that may be shorter than a second: '0.31 ms', '12 ms', '3 min 20 s'."""
     if seconds < 1:
-        return f"{1000 * seconds:.2g} ms" if seconds else "0 s"
+        digits = 2 if seconds < 0.001 else 1 if seconds < 0.01 else 0
+        return f"{1000 * seconds:.{digits}f} ms" if seconds else "0 s"
     return f"{seconds:.1f} s" if seconds < 9.95 else write_seconds(seconds)
 
 

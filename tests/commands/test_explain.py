@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from seqjax.commands.command_line import main
+from seqjax.commands.explain import _short
 from seqjax.fields import default_fields
 
 _DEMO = f"--config={Path(__file__).parents[2] / 'configs' / 'demo.py'}"
@@ -49,7 +50,7 @@ def test_a_config_is_explained_without_training(explain, tiny, tmp_path, monkeyp
     assert row("train.duration") == ["train.duration", "13", "13", "2.60"]
     assert row("schedule.warmup")[1:] == ["1", "1", "0.20"]
     assert row("pairs kept") == ["pairs", "kept", "80", "of", "80"]
-    assert row("share of peak")[-1] == "assumed"
+    assert row("share of peak")[-2:] in (["%", "assumed"], ["a", "step"])
 
 
 def test_the_same_facts_as_json(explain, tiny):
@@ -175,6 +176,24 @@ def test_the_effective_config_with_what_differs(explain, tiny, tmp_path):
     # Nothing is read and nothing made: the corpus need not be there.
     assert explain(_DEMO, "--fields", f"--config.data.directory={tmp_path}/no")[0] == 0
     assert explain(_DEMO, "--fields", "--json")[0] == 2
+
+
+@pytest.mark.parametrize(
+    "seconds, written",
+    [
+        (0, "0 s"),
+        (1.03e-5, "0.01 ms"),
+        (2.1e-4, "0.21 ms"),
+        (0.0031, "3.1 ms"),
+        (0.124, "124 ms"),
+        (0.9996, "1000 ms"),
+        (2.04, "2.0 s"),
+        (9.96, "10 s"),
+        (130, "2 min 10 s"),
+    ],
+)
+def test_times_have_two_or_three_digits(seconds, written):
+    assert _short(seconds) == written
 
 
 def test_a_duration_of_zero_is_never(explain, tiny):
