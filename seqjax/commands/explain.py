@@ -1,4 +1,4 @@
-"""`explain`: what a config means in parameters, memory, work and time; nothing is trained."""
+"""`explain`: the parameters, memory, work and time that a config takes; nothing is trained."""
 
 import argparse
 import itertools
@@ -16,7 +16,7 @@ from seqjax.reporting.settings import summarize_changes, write_fields
 from seqjax.stages import say, stage, write_seconds
 from seqjax.training.saved import has_checkpoint
 
-HELP = "Tells what a config means in parameters, memory, work and time; nothing is trained."
+HELP = "Prints the parameters, memory, work and time that a config takes; nothing is trained."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--devices",
         metavar="NAME",
         default="",
-        help="answer for accelerators that are not here: tpu-v5e-16, h100x8",
+        help="estimate for accelerators that are not here: tpu-v5e-16, h100x8",
     )
 
 
@@ -49,8 +49,8 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
     from seqjax.training.preparation import prepare
     from seqjax.training.trained import refuse_changes
 
-    # With --config the folder is one that `train` would make: nothing is read there, and never
-    # is anything written.
+    # With --config the folder is one that `train` would make: nothing is read there. Nothing is
+    # ever written.
     workdir = None if arguments.config else run_path(arguments.workdir)
     has_tokenizers = workdir and has_checkpoint(workdir)
     if has_tokenizers:

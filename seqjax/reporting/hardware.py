@@ -1,4 +1,4 @@
-"""How fast the machine's devices could multiply matrices, the measure of a run's efficiency."""
+"""Peak rates of matrix products of devices, by which the efficiency of a run is measured."""
 
 import functools
 import re
@@ -13,7 +13,7 @@ _MEASURING_SECONDS = 0.4
 
 
 class _Peak(NamedTuple):
-    """Dense peak rates of one device in TFLOP/s; where there is no unit, the rate it falls to."""
+    """Dense peak rates of one device in TFLOP/s; without a unit for a type, the rate of float32."""
 
     kind: str  # regular expression that the device_kind must contain
     bfloat16: float
@@ -79,10 +79,10 @@ def peak_flops(dtype: str, devices: Iterable[jax.Device]) -> float:
     value is computed once per process.
 
     Args:
-      dtype: what the model computes in, 'bfloat16' or 'float32'. For float32 the peak is that of
-        the arithmetic JAX really uses: by default TensorFloat-32 on GPUs that have it and one
-        bfloat16 pass on TPUs; with `jax_default_matmul_precision` 'highest' true float32.
-      devices: those that compute, of one process or of many.
+      dtype: the type of the model's products, 'bfloat16' or 'float32'. For float32 it is the
+        peak of the arithmetic that JAX uses: by default TensorFloat-32 on GPUs that have it and
+        one bfloat16 pass on TPUs, true float32 if `jax_default_matmul_precision` is 'highest'.
+      devices: the devices that compute, of one process or of many.
     """
     return _peak_flops(dtype, float32_precision(), tuple(devices))
 
@@ -116,7 +116,7 @@ def known_peak(kind: str, dtype: str, precision: str = "default") -> float | Non
         raise ValueError(f"dtype must be 'bfloat16' or 'float32', not {dtype!r}")
     if kind in _TPUS:
         return 1e12 * _TPUS[kind] / (1 if dtype == "bfloat16" else _TPU_PASSES[precision])
-    # A slice of a GPU has the whole one's name in its own.
+    # The name of a slice contains that of the whole GPU.
     if "MIG" in kind:
         return None
     for peak in _GPUS:
@@ -128,7 +128,7 @@ def known_peak(kind: str, dtype: str, precision: str = "default") -> float | Non
 
 
 def float32_precision() -> str:
-    """Returns the precision of float32 products that JAX is set to: a `jax.lax.Precision`."""
+    """Returns JAX's precision of float32 products: 'default', 'high' or 'highest'."""
     setting = jax.config.jax_default_matmul_precision
     try:
         return jax.lax.Precision(setting or "default").name.lower()

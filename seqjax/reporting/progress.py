@@ -1,4 +1,4 @@
-"""How far a run is and how fast it goes: a bar on a terminal, plain lines elsewhere."""
+"""Progress and speed of a run: a bar on a terminal, plain lines elsewhere."""
 
 import collections
 import contextlib
@@ -12,11 +12,11 @@ from seqjax.parallel.processes import is_first
 from seqjax.reporting.terminal import start_live
 from seqjax.stages import write_seconds
 
-# A terminal is redrawn at most so often.
+# Seconds between two drawings of the bar.
 _REDRAW_SECONDS = 0.1
-# Below this a bar says less than its numbers.
+# A shorter bar says less than its numbers.
 _SHORTEST_BAR = 8
-# An interval so many times slower per step than the median was spent on something else.
+# An interval that is this many times slower than the median was spent on something else.
 _OUTLIER = 3.0
 
 
@@ -36,7 +36,7 @@ class Progress:
     the disk is full or the terminal is gone, it is dropped: training continues.
 
     Attributes:
-      name: of the run, where it is one of several.
+      name: the run's name if it is one of several, else ''.
     """
 
     def __init__(self, total_steps: int, first_step: int, stream: TextIO | None = None):
@@ -55,12 +55,12 @@ class Progress:
         self._live = None if self._silent else start_live(self._stream)
 
     def update(self, step: int, metrics: Mapping[str, float] | None = None) -> None:
-        """Moves on to `step` updates done.
+        """Shows that `step` updates are done.
 
         Args:
           step: updates done so far, those before a resume included.
-          metrics: what is known by now, all optional: 'loss', 'tokens_per_second', and
-            'peak_share' as a fraction of the devices' peak. Other metrics are not shown.
+          metrics: any of 'loss', 'tokens_per_second' and 'peak_share' (a fraction of the
+            devices' peak). Other metrics are not shown.
         """
         now = time.monotonic()
         self._step = step
@@ -76,7 +76,7 @@ class Progress:
             self._print("  ".join([f"{where}step {self._step}/{self._total}", *self._facts()]))
 
     def message(self, text: str) -> None:
-        """Prints a line of its own, above the bar if there is one."""
+        """Prints a line, above the bar if there is one."""
         if self._live is not None:
             with contextlib.suppress(OSError):
                 self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -100,7 +100,7 @@ class Progress:
         self.close()
 
     def _facts(self) -> list[str]:
-        """Returns what is known, the time first dropped last: loss, speed, share of peak, time."""
+        """Returns loss, speed, share of peak and time left, as far as they are known."""
         facts = []
         if "loss" in self._metrics:
             facts.append(f"loss {self._metrics['loss']:.3f}")
@@ -151,7 +151,7 @@ class Pace:
         self._intervals: collections.deque[tuple[int, float]] = collections.deque(maxlen=window)
 
     def add(self, step: int, now: float) -> None:
-        """Takes note that `step` updates are done at the time `now`, in seconds."""
+        """Records that `step` updates are done at the time `now`, in seconds."""
         # What came before the first note includes start-up and the first compilation.
         if self._last is not None:
             if step == self._last[0]:

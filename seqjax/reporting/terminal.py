@@ -1,4 +1,4 @@
-"""A terminal that what is shown can be redrawn on."""
+"""Output that is redrawn in place on a terminal."""
 
 import os
 import sys
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 
 def start_live(stream: TextIO) -> "Live | None":
-    """Returns a display that is redrawn in place, None where the stream is no terminal for that."""
+    """Returns a display that is redrawn in place, None if the stream is no such terminal."""
     # A dumb terminal cannot go back to redraw a line.
     if not stream.isatty() or os.environ.get("TERM", "") in ("", "dumb", "unknown"):
         return None
-    # Imported here: without a terminal nothing of it is needed.
+    # Imported here: it is needed on a terminal only.
     from rich.console import Console
     from rich.live import Live
 

@@ -1,4 +1,4 @@
-"""What a training will take in memory, work and time, found out without training."""
+"""An estimate of a training's memory, work and time, without training."""
 
 import math
 import statistics
@@ -48,10 +48,10 @@ def estimate(
 
     Args:
       config: a validated config.
-      prepared: what `prepare` made of it.
+      prepared: the result of `prepare`.
       workdir: a run whose measured speed and progress are taken into account.
-      devices: what the training is to run on, if it is not here; those of `prepared` stand in for
-        it. How a run went here says nothing of its speed there.
+      devices: the accelerators of the training, if they are not here; the devices of `prepared`
+        stand in for them. The speed of a run here says nothing about its speed there.
     """
     update = Update(config, prepared)
     state = update.abstract_state()
@@ -142,7 +142,7 @@ def _durations(
 def _memory(
     prepared: Prepared, update: Update, state: TrainState, devices: Devices | None
 ) -> dict[str, Any]:
-    """Returns what one device holds during the update of the largest shape."""
+    """Returns the memory of one device during the update of the largest shape."""
     largest = prepared.plan.largest
     stats = update.step.compile(state, abstract_batch(largest)).memory_analysis()
     memory = {
@@ -153,7 +153,7 @@ def _memory(
         "temporary": None,
         "total": None,
     }
-    # Not every backend tells.
+    # Not every backend reports this.
     if stats is not None:
         total = stats.argument_size_in_bytes + stats.temp_size_in_bytes
         total += stats.output_size_in_bytes - stats.alias_size_in_bytes
@@ -167,7 +167,7 @@ def _memory(
 
 
 def _bytes(tree: Any) -> int:
-    """Returns what one device holds of arrays that are divided."""
+    """Returns the bytes of one device's part of the arrays."""
     return sum(
         math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
         for leaf in jax.tree.leaves(tree)

@@ -1,4 +1,4 @@
-"""What training reports: sums read one step late, speeds measured between reports."""
+"""Metrics of training: sums that are read one step late, speeds measured between reports."""
 
 import logging
 import math
@@ -38,7 +38,7 @@ class Meter:
         peak: float,
     ):
         self.writer = writer
-        # Where reports are shown, if at all.
+        # The display that shows reports, if any.
         self.progress: Progress | None = None
         self.rate, self.every, self.steps_per_epoch = rate, every, steps_per_epoch
         self.peak, self._peak_holds = peak, True
@@ -53,7 +53,7 @@ class Meter:
         self._sums = {"loss": 0.0, "tokens": 0.0, "flops": 0.0, "seconds": 0.0}
 
     def counts(self) -> dict:
-        """Returns what a stopped run must remember: totals, and sums since the last report."""
+        """Returns what is saved for a resumed run: totals, and sums since the last report."""
         return {
             "seconds": self._seconds,
             "tokens": self._tokens,
@@ -80,7 +80,7 @@ class Meter:
     def add(
         self, step: int, sums: Callable[[], Mapping[str, float]], flops: float, part: float = 1.0
     ) -> None:
-        """Takes what reads the sums of the update that led to `step`; reads those before it.
+        """Takes a function that reads the sums of the update to `step`; reads the ones before it.
 
         `part` is the run's share of the time, where several runs are updated at once.
         """
@@ -90,7 +90,7 @@ class Meter:
             self._read(*previous)
 
     def pause(self) -> None:
-        """Reads what is still under way and stops the clock until the next `begin`."""
+        """Reads the sums of the last update and stops the clock until the next `begin`."""
         previous, self._pending = self._pending, None
         if previous:
             self._read(*previous)
