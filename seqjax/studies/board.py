@@ -1,5 +1,6 @@
 """How a sweep is watched: a table of what runs on a terminal, lines elsewhere."""
 
+import logging
 import sys
 import threading
 from collections.abc import Sequence
@@ -9,6 +10,8 @@ from typing import NamedTuple, TextIO
 from seqjax.files import GrowingFile, in_bucket
 from seqjax.reporting.terminal import start_live
 from seqjax.stages import say
+
+log = logging.getLogger(__name__)
 
 _LOG = "log.txt"
 
@@ -42,14 +45,15 @@ class Board:
         stream = sys.stderr if stream is None else stream
         self._lock = threading.Lock()
         self._logs: dict[Path, GrowingFile] = {}
+        self._unkept: set[Path] = set()
         self._live = start_live(stream)
 
     def __enter__(self) -> "Board":
         return self
 
     def __exit__(self, *error: object) -> None:
-        for log in self._logs.values():
-            log.close()
+        for file in self._logs.values():
+            file.close()
         self._logs.clear()
         if self._live is not None:
             self._live.update("", refresh=True)
@@ -67,11 +71,20 @@ class Board:
         """Keeps, and perhaps shows, a line of the process of some trials, by their folders."""
         with self._lock:
             for folder in folders:
-                folder.mkdir(parents=True, exist_ok=True)
-                self._keep(folder, f"{line}\n")
+                if folder not in self._unkept:
+                    self._try_to_keep(folder, f"{line}\n")
             if self._live is None:
                 others = f" + {len(folders) - 1}" if len(folders) > 1 else ""
                 say(f"{folders[0].name}{others}: {line}" if self._several else line)
+
+    def _try_to_keep(self, folder: Path, line: str) -> None:
+        """Keeps a line; a log that cannot be written costs its lines, not the trial."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._keep(folder, line)
+        except OSError as error:
+            self._unkept.add(folder)
+            log.warning("%s: not written (%s)", folder / _LOG, error.strerror or error)
 
     def _keep(self, folder: Path, line: str) -> None:
         if in_bucket(folder):
@@ -80,8 +93,8 @@ class Board:
                 self._logs[folder] = GrowingFile(folder / _LOG)
             self._logs[folder].write(line)
             return
-        with (folder / _LOG).open("a", encoding="utf-8") as log:
-            log.write(line)
+        with (folder / _LOG).open("a", encoding="utf-8") as file:
+            file.write(line)
 
     def show(self, title: str, lines: Sequence[Line]) -> None:
         """Shows what runs, on a terminal."""

@@ -35,3 +35,14 @@ def test_on_a_terminal_what_runs_is_a_table(tmp_path, monkeypatch, capsys):
     assert "step 1/2" not in text
     assert (tmp_path / "trial-0001" / "log.txt").read_text() == "step 1/2\n"
     assert capsys.readouterr().err == "best: trial-0001\n"
+
+
+def test_a_log_that_cannot_be_written_is_one_warning(tmp_path, capsys, caplog):
+    (tmp_path / "a" / "log.txt").mkdir(parents=True)
+    with Board(False, "loss") as board:
+        for step in (1, 2):
+            board.said([tmp_path / "a", tmp_path / "b"], f"step {step}")
+    assert (tmp_path / "b" / "log.txt").read_text() == "step 1\nstep 2\n"
+    assert capsys.readouterr().err == "step 1\nstep 2\n"
+    (warning,) = caplog.messages
+    assert warning == f"{tmp_path}/a/log.txt: not written (Is a directory)"
