@@ -12,6 +12,7 @@ import ml_collections
 from seqjax.errors import UserError
 from seqjax.files import run_path
 from seqjax.parallel.catalog import find_devices
+from seqjax.parallel.platform import require_platform
 from seqjax.reporting.settings import summarize_changes, write_fields
 from seqjax.stages import say, stage, write_seconds
 from seqjax.training.saved import has_checkpoint
@@ -43,6 +44,9 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
         print(write_fields(config))
         return 0
     devices = find_devices(arguments.devices) if arguments.devices else None
+
+    if not devices:
+        require_platform()
 
     from seqjax.parallel.mesh import stand_ins
     from seqjax.training.estimate import estimate
