@@ -26,8 +26,8 @@ from seqjax.submission.job import Job, Submission, has_password
 from seqjax.validation import settled
 
 HELP = (
-    "Writes the files of a job that trains a config, or sweeps a study, shows them, and submits"
-    " them by the scheduler's own command. A job that is stopped and queued again goes on from its"
+    "Writes and prints the files of a job that trains a config or sweeps a study, and submits them"
+    " with the scheduler's own command. A job that is stopped and started again continues from its"
     " last checkpoint."
 )
 
@@ -38,9 +38,9 @@ _SCHEDULERS = {
     "cloud": cloud,
     "kubernetes": kubernetes,
 }
-# Those that run the code elsewhere than in this folder.
+# Those that do not run the code in this folder.
 _ELSEWHERE = (tpu, cloud, kubernetes)
-# Those that may be asked for any GPU.
+# Those that can be asked for any GPU.
 _ANY_GPU = (slurm, kubernetes)
 _PASSWORD = (
     "these files hold the password of --storage; without one in the URL, PGPASSWORD or ~/.pgpass of"
@@ -71,26 +71,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--storage",
         metavar="URL",
         default="",
-        help="database that the study is kept in, as `sweep` takes it: postgresql://user@host/name",
+        help="database that holds the study, as for `sweep`: postgresql://user@host/name; set its"
+        " password as PGPASSWORD where the job runs",
     )
     parser.add_argument(
         "--workers",
         metavar="N",
         type=int,
-        help="trials of the study that run at a time; of SLURM's array so many jobs",
+        help="trials of the study to run at a time; with SLURM, jobs of the array",
     )
     parser.add_argument(
         "--vectorize",
         metavar="auto|N|off",
         default="off",
-        help="trials of the study are trained as one program, as `sweep` takes it",
+        help="train trials of the study as one program, as for `sweep`",
     )
     parser.add_argument(
         "--output",
         metavar="DIR",
         type=path_option("--output"),
         default="",
-        help="folder of the files; by default WORKDIR/submit, or runs/NAME/submit where that is not"
+        help="folder for the files; by default WORKDIR/submit, or runs/NAME/submit if that is not"
         " on this machine",
     )
     parser.add_argument(
@@ -105,8 +106,8 @@ def _add_machines(parser: argparse.ArgumentParser) -> None:
         "--devices",
         metavar="NAME",
         default="",
-        help="accelerators of all machines together: tpu-v5e-16, h100x8, gpux4 (any GPU); a run by"
-        " SLURM sees one GPU at most without it, whatever --option=--gres says",
+        help="accelerators of all machines together: tpu-v5e-16, h100x8, gpux4 (any GPU); without"
+        " it a SLURM job sees at most one GPU, whatever --option=--gres says",
     )
     group.add_argument("--nodes", metavar="N", type=int, help="number of machines")
     group.add_argument("--time_limit", metavar="H:MM:SS", default="")
@@ -115,29 +116,29 @@ def _add_machines(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         action="append",
         default=[],
-        help="one more option of sbatch, --option=--cpus-per-task=16, or for Kubernetes a label of"
-        " the nodes, --option=LABEL=VALUE; may be given several times",
+        help="another option of sbatch, --option=--cpus-per-task=16, or of Kubernetes a node label"
+        " (LABEL=VALUE); may be repeated",
     )
     group.add_argument(
         "--on_demand",
         action="store_true",
-        help="machines that are not taken away, which cost more; by default spot machines",
+        help="machines that are never preempted, which cost more; by default spot machines",
     )
-    group.add_argument("--zone", metavar="ZONE", default="", help="where the TPUs are")
+    group.add_argument("--zone", metavar="ZONE", default="", help="zone of the TPUs")
     group.add_argument("--image", metavar="IMAGE", default="", help="container for Kubernetes")
     group.add_argument(
         "--volume",
         metavar="CLAIM:/PATH",
         default="",
-        help="persistent volume claim of Kubernetes, and where it is mounted",
+        help="persistent volume claim of Kubernetes, and its mount path",
     )
 
 
 def run(arguments: argparse.Namespace, overrides: Sequence[tuple[str, str]]) -> int:
-    """Shows the files and the command that submits them; writes and submits unless told not to.
+    """Prints the files and the command that submits them; without --dry_run also submits them.
 
     Returns:
-      0, or what the scheduler's command left with.
+      0, or the exit code of the scheduler's command.
     """
     scheduler = _SCHEDULERS[arguments.on]
     _check(arguments, scheduler)
@@ -175,7 +176,7 @@ def _submit(submission: Submission) -> int:
 
 
 def _check(arguments: argparse.Namespace, scheduler: ModuleType) -> None:
-    """Raises UserError for options that the scheduler does not take, and values it cannot have."""
+    """Raises UserError for options that the scheduler does not take, and for wrong values."""
     names = ("devices", "nodes", "time_limit", "option", "on_demand", "zone", "image", "volume")
     for name in names:
         value = getattr(arguments, name)
@@ -207,7 +208,7 @@ def _check(arguments: argparse.Namespace, scheduler: ModuleType) -> None:
 def _job(
     arguments: argparse.Namespace, overrides: Sequence[tuple[str, str]], scheduler: ModuleType
 ) -> Job:
-    """Returns the job once the config, or that of every trial, is known to be right."""
+    """Returns the job, after checking the config or those of all trials."""
     workdir = arguments.workdir
     check_run_path(workdir)
     _check_text(arguments, overrides)
@@ -219,7 +220,7 @@ def _job(
         configs = [job.values for job in study.jobs(arguments.study, overrides).values()]
         check_vectorize(arguments.vectorize, isinstance(study, Search))
         if isinstance(study, Search):
-            # It finds out what to try as it goes.
+            # Its trials are drawn as it runs.
             configs.append(flatten(study.config(overrides)))
         elif arguments.vectorize == "off":
             trials = tuple(study.names)
@@ -238,7 +239,7 @@ def _job(
             chosen = [f"--config={_inside(arguments.config, 'config', here, scheduler)}"]
         command = ("train", *chosen, f"--workdir={workdir}", *options)
     corpora, environment = _corpora(configs)
-    # A folder of other machines, or a bucket, is no place for what is submitted from here.
+    # The files cannot lie in a bucket, or in a folder of another machine.
     away = scheduler in _ELSEWHERE or in_bucket(workdir)
     label = _label(workdir, away)
     beside = Path("runs", label) if away else Path(workdir)
@@ -304,7 +305,7 @@ def _corpora(
 def _label(workdir: str, away: bool) -> str:
     """Returns a short name of a run: the last part of its folder.
 
-    Away from here, where others' jobs have names too, a digest of the whole stands behind it.
+    On shared schedulers it ends in a digest of the whole path, since others name jobs there, too.
     """
     workdir = workdir.rstrip("/")
     last = re.sub(r"[^a-z0-9]+", "-", workdir.rpartition("/")[2].lower()).strip("-")
@@ -313,7 +314,7 @@ def _label(workdir: str, away: bool) -> str:
 
 
 def _code(on: str, scheduler: ModuleType) -> tuple[Path, tuple[str, ...]]:
-    """Returns the folder that the job runs in, and what runs a verb there."""
+    """Returns the folder that the job runs in, and the program that runs a verb there."""
     checkout = Path(seqjax.__file__).parents[1]
     launcher = checkout / "launch.py"
     if scheduler in _ELSEWHERE:
@@ -326,12 +327,12 @@ def _code(on: str, scheduler: ModuleType) -> tuple[Path, tuple[str, ...]]:
 
 
 def _inside(file: str, option: str, here: Path, scheduler: ModuleType) -> str:
-    """Returns how a file is named where the job runs."""
+    """Returns the path of a file as the job sees it."""
     if scheduler not in _ELSEWHERE:
         return file
     try:
         return str(Path(file).absolute().relative_to(here))
     except ValueError:
         raise UserError(
-            f"--{option}={file}: expected a file below {here}, which is what the machines get"
+            f"--{option}={file}: expected a file below {here}, which is copied to the machines"
         ) from None

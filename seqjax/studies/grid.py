@@ -1,6 +1,6 @@
-"""Lists of changes to a config, made of few words, and the trials that they make of it.
+"""Lists of changes to a config, and the trials that they make.
 
-A change is a dictionary of fields and their values. In a study file:
+A change maps fields to values. In a study file:
 
     base = load_config_file("configs/demo.py")
     rates = sweep("optimizer.learning_rate", [1e-3, 3e-4])
@@ -28,7 +28,7 @@ from seqjax.validation import check_value
 
 Change = dict[str, Any]
 
-# A longer name of a folder is no help to anybody, and some file systems end at 255 bytes.
+# Longer folder names help nobody, and some file systems allow 255 bytes.
 _LONGEST_NAME = 120
 
 
@@ -71,7 +71,7 @@ def chain(*parts: Sequence[Change]) -> list[Change]:
 
 
 def sample(space: Mapping[str, Domain], count: int, seed: int = 0) -> list[Change]:
-    """Returns changes that are drawn from a space; more of them begin with the same.
+    """Returns changes drawn from a space; a larger count begins with the same changes.
 
     Raises:
       UserError: see `space.check_space`; or a count below 1.
@@ -164,7 +164,7 @@ def _names(found: Sequence[Change]) -> list[str]:
 def label(fields: Change, digits: int = 4) -> str:
     """Returns fields and their values as a part of a file's name, `learning_rate-0.001_seed-1`.
 
-    Of one that is too long a digest says the rest.
+    The end of one that is too long is replaced by a digest.
     """
     short = short_names(fields)
     name = "_".join(f"{short[field]}-{_word(value, digits)}" for field, value in fields.items())

@@ -22,27 +22,24 @@ if TYPE_CHECKING:
 
 # From this ratio on, numbers are compared by their logarithms.
 _WIDE = 10
-# So many whole numbers are tried at least to see whether a field can have all of a range.
+# At least this many whole numbers are tried to see whether a field accepts a range.
 _ENOUGH = 100
 
 
 class Domain(Protocol):
-    """What one field may be.
-
-    As a text it is how it is written in a study file.
-    """
+    """The values that one field may take; as a string, how it is written in a study file."""
 
     def draw(self, generator: random.Random) -> Any:
-        """Returns one value by chance."""
+        """Returns a random value."""
 
     def points(self) -> Sequence[Any]:
-        """Returns all values, none where they cannot be counted."""
+        """Returns all values, or none if they cannot be counted."""
 
     def corners(self) -> Sequence[Any]:
-        """Returns values that tell whether a field can have all of them."""
+        """Returns values that show whether a field accepts all of them."""
 
     def distribution(self) -> "optuna.distributions.BaseDistribution":
-        """Returns what Optuna calls it."""
+        """Returns its distribution in Optuna."""
 
     def outside(self, value: Any) -> Any:
         """Returns a value as Optuna has it."""
@@ -65,11 +62,11 @@ class Reals:
             raise UserError(f"{self}: expected {'0 < ' if self.log else ''}low < high")
 
     def draw(self, generator: random.Random) -> float:
-        """Returns one value by chance."""
+        """Returns a random value."""
         if not self.log:
             return generator.uniform(self.low, self.high)
         value = math.exp(generator.uniform(math.log(self.low), math.log(self.high)))
-        # Going there and back may leave the range by a rounding.
+        # Rounding may leave the range.
         return min(max(value, self.low), self.high)
 
     def points(self) -> Sequence[float]:
@@ -81,7 +78,7 @@ class Reals:
         return (self.low, self.high)
 
     def distribution(self) -> "optuna.distributions.BaseDistribution":
-        """Returns what Optuna calls it."""
+        """Returns its distribution in Optuna."""
         import optuna
 
         return optuna.distributions.FloatDistribution(self.low, self.high, log=self.log)
@@ -114,7 +111,7 @@ class Integers:
             )
 
     def draw(self, generator: random.Random) -> int:
-        """Returns one value by chance."""
+        """Returns a random value."""
         return generator.choice(self.points())
 
     def points(self) -> Sequence[int]:
@@ -122,12 +119,12 @@ class Integers:
         return range(self.low, self.high + 1, self.step) if self.step > 0 else ()
 
     def corners(self) -> Sequence[int]:
-        """Returns all values, of very many some: a field may accept 4 and 8, but not 6."""
+        """Returns all values, or a part of very many: a field may accept 4 and 8, but not 6."""
         points = self.points()
         return (*points[:: math.ceil(len(points) / _ENOUGH)], self.high)
 
     def distribution(self) -> "optuna.distributions.BaseDistribution":
-        """Returns what Optuna calls it."""
+        """Returns its distribution in Optuna."""
         import optuna
 
         return optuna.distributions.IntDistribution(self.low, self.high, step=self.step)
@@ -156,7 +153,7 @@ class Choice:
             raise UserError(f"{self}: expected at least one value, and each of them once")
 
     def draw(self, generator: random.Random) -> Any:
-        """Returns one value by chance."""
+        """Returns a random value."""
         return generator.choice(self.values)
 
     def points(self) -> Sequence[Any]:
@@ -168,7 +165,7 @@ class Choice:
         return self.values
 
     def distribution(self) -> "optuna.distributions.BaseDistribution":
-        """Returns what Optuna calls it."""
+        """Returns its distribution in Optuna."""
         import optuna
 
         return optuna.distributions.CategoricalDistribution(tuple(map(self.outside, self.values)))

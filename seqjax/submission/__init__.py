@@ -1,1 +1,1 @@
-"""The files of a job for the scheduler that is to run it, one module for each scheduler."""
+"""The files of a job, one module for each scheduler."""

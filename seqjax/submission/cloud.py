@@ -1,4 +1,4 @@
-"""GPUs of any cloud, or of Kubernetes, that SkyPilot knows: a managed job."""
+"""GPUs of any cloud, or of a Kubernetes cluster, by a managed job of SkyPilot."""
 
 from seqjax.submission import skypilot
 from seqjax.submission.job import (

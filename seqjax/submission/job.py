@@ -1,4 +1,4 @@
-"""What every scheduler is told of a job, and what it is given."""
+"""A job as every scheduler module takes it, and the submission that they return."""
 
 import dataclasses
 import os
@@ -17,7 +17,7 @@ from seqjax.parallel.catalog import Devices
 AGAIN = (75, 143)
 # Its exit code for a user's mistake, which no second try mends.
 MISTAKE = 2
-# Where process 0 is found by the others.
+# The port at which the other processes find process 0.
 PORT = 8476
 
 
@@ -35,17 +35,17 @@ class Job:
       nodes: machines, with one process each.
       devices: accelerators of all machines together; None for none.
       time_limit: hours, minutes and seconds, '24:00:00'; '' for the scheduler's own.
-      trials: the names of a study's trials where they are known; empty for a single run.
-      workers: trials of a study that run at a time; 0 where nothing is said.
-      storage: URL of the database that a study is kept in; '' for SQLite in its folder.
-      corpora: the folders of the configs' corpora, with variables as they are here.
-      environment: those variables, by name and value.
+      trials: the names of a study's trials if they are known; empty for a single run.
+      workers: trials of a study that run at a time; 0 for the default.
+      storage: URL of the database that holds a study; '' for SQLite in its folder.
+      corpora: the folders of the configs' corpora, with this machine's variables expanded.
+      environment: these variables, by name and value.
       wandb: whether a run reports to Weights & Biases.
-      options: more for SLURM, '--partition=gpu'; for Kubernetes labels of nodes, 'LABEL=VALUE'.
-      on_demand: whether machines of clouds may not be taken away, which costs more.
-      zone: where Google Cloud has the TPUs.
-      image: the container for Kubernetes, with seqjax in it.
-      volume: 'CLAIM:/PATH', a persistent volume claim of Kubernetes and where it is mounted.
+      options: options of sbatch, '--partition=gpu', or Kubernetes node labels, 'LABEL=VALUE'.
+      on_demand: whether cloud machines must not be preempted, which costs more.
+      zone: the Google Cloud zone of the TPUs.
+      image: the container image for Kubernetes, with seqjax in it.
+      volume: 'CLAIM:/PATH', a persistent volume claim of Kubernetes and its mount path.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Job:
 
     @property
     def devices_per_node(self) -> int:
-        """How many devices one machine has, 0 for none.
+        """The number of devices of one machine.
 
         Raises:
           UserError: the machines do not divide the devices.
@@ -91,29 +91,29 @@ class Job:
 
     @property
     def is_study(self) -> bool:
-        """Whether there are many runs."""
+        """Whether the job is a study, with many runs."""
         return self.arguments[0] == "sweep"
 
     @property
     def exports(self) -> list[str]:
-        """The lines of a shell that give other machines the variables."""
+        """Shell lines that set the variables on other machines."""
         return [f"export {name}={shlex.quote(value)}" for name, value in self.environment]
 
     @property
     def in_bucket(self) -> bool:
-        """Whether the run's folder lies where every machine finds it."""
+        """Whether the run's folder is in a bucket, which every machine can reach."""
         return in_bucket(self.workdir)
 
 
 class Submission(NamedTuple):
-    """What a scheduler is given.
+    """The files for a scheduler and how they are submitted.
 
     Attributes:
-      files: their text by their names in the job's folder.
-      command: a shell's line that submits them.
-      program: what that line needs here.
-      otherwise: what else can be done by hand, '' for nothing.
-      note: what is to be seen to before, '' for nothing.
+      files: the contents of files by their names in the job's folder.
+      command: the shell command that submits them.
+      program: the program that this command needs.
+      otherwise: a command that does the same by hand, '' for none.
+      note: what the user must check before, '' for nothing.
     """
 
     files: Mapping[str, str]
@@ -124,7 +124,7 @@ class Submission(NamedTuple):
 
 
 def refuse_tpus(job: Job, scheduler: str) -> None:
-    """Raises UserError where TPUs are asked for."""
+    """Raises UserError if TPUs are asked for."""
     if job.devices and job.devices.is_tpu:
         raise UserError(
             f"--devices={job.devices.name}: --on={scheduler} expects GPUs such as h100x8;"
@@ -133,13 +133,13 @@ def refuse_tpus(job: Job, scheduler: str) -> None:
 
 
 def require_one_node(job: Job) -> None:
-    """Raises UserError where the trials of a study would run on several machines each."""
+    """Raises UserError if each trial of a study would run on several machines."""
     if job.is_study and job.nodes > 1:
         raise UserError(f"--nodes={job.nodes}: expected 1, since a trial runs on one machine")
 
 
 def require_bucket(job: Job, where: str) -> None:
-    """Raises UserError where what a run writes would be lost with the machine."""
+    """Raises UserError if the run's folder would be lost with the machine."""
     if not job.in_bucket:
         raise UserError(
             f"--workdir={job.workdir}: expected a bucket such as gs://NAME/runs/x, since {where}"
@@ -147,16 +147,16 @@ def require_bucket(job: Job, where: str) -> None:
 
 
 def is_below(folder: str, parent: str) -> bool:
-    """Returns whether a path is another or lies below it; '' has nothing below it."""
+    """Returns whether a path is another one or lies below it; nothing lies below ''."""
     return bool(parent) and f"{folder}/".startswith(f"{parent.rstrip('/')}/")
 
 
 def require_corpora(job: Job, mounted: str | None = None) -> None:
-    """Raises UserError for a corpus that other machines can't have.
+    """Raises UserError for a corpus that other machines cannot reach.
 
     Args:
-      job: what is to run.
-      mounted: where a volume is seen there, '' for none; None where no volume can be.
+      job: the job.
+      mounted: the mount path of a volume there, '' for none; None if there can be none.
     """
     for folder in job.corpora:
         in_checkout = not (os.path.isabs(folder) or "$" in folder or ".." in Path(folder).parts)
@@ -170,7 +170,7 @@ def require_corpora(job: Job, mounted: str | None = None) -> None:
 
 
 def require_storage(job: Job) -> None:
-    """Raises UserError where a study would be kept in a file that SQLite can't open."""
+    """Raises UserError if a study would be kept in a bucket by SQLite, which cannot."""
     if job.is_study and job.in_bucket and job.storage.partition(":")[0] in ("", "sqlite"):
         raise UserError(
             f"--storage={job.storage}: expected a database such as postgresql://user@host/name,"

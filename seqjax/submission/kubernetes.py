@@ -1,7 +1,7 @@
-"""Kubernetes: an indexed Job, and a service without an address of its own that names its pods.
+"""Kubernetes: an indexed Job, and a headless service that names its pods.
 
-https://kubernetes.io/docs/tasks/job/job-with-pod-to-pod-communication/: of a job NAME whose pods
-have the subdomain NAME the first one is found at NAME-0.NAME.
+https://kubernetes.io/docs/tasks/job/job-with-pod-to-pod-communication/: the first
+pod of a job NAME with the subdomain NAME has the address NAME-0.NAME.
 """
 
 import re
@@ -27,8 +27,7 @@ from seqjax.submission.manifest import manifest
 
 OPTIONS = ("devices", "nodes", "time_limit", "option", "image", "volume")
 
-# Seconds that a pod has to save when it must go, and how often each pod is begun anew
-# for an error.
+# Seconds that a pod has to save before it is killed, and errors that are retried for each pod.
 _GRACE = 120
 _RETRIES = 3
 _RULES = [
@@ -77,7 +76,7 @@ def submission(job: Job) -> Submission:
 
 
 def _check_gpus(job: Job) -> None:
-    """Raises UserError for a kind of GPU, whose name every cluster has in labels of its own."""
+    """Raises UserError for a kind of GPU: each cluster labels its nodes in its own way."""
     if job.devices and job.devices.kind != ANY_GPU:
         raise UserError(
             f"--devices={job.devices.name}: --on=kubernetes expects gpux{job.devices.count}, and"
@@ -158,21 +157,21 @@ def _pod(job: Job, claim: str, mounted: str) -> dict[str, Any]:
 
 
 def _script(job: Job) -> str:
-    """Returns the shell's lines that a container runs."""
+    """Returns the shell script that a container runs."""
     command = job.command()
     if job.nodes > 1:
         command += (
             f' --processes={job.nodes} --process="$JOB_COMPLETION_INDEX"'
             f" --coordinator={job.name}-0.{job.name}:{PORT}"
         )
-    # In the shell's place, so that SIGTERM reaches the training.
+    # Replaces the shell, so that SIGTERM reaches the training.
     return text(*job.exports, f"exec {command}")
 
 
 def _literal(argument: str) -> str:
-    """Returns a container's argument that the kubelet hands on as it is.
+    """Returns an argument of a container, escaped so that the kubelet passes it on unchanged.
 
-    It replaces `$(NAME)` by a variable of the container, and `$$` by `$`.
+    The kubelet replaces `$(NAME)` by a variable of the container, and `$$` by `$`.
     """
     return argument.replace("$", "$$")
 

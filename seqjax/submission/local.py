@@ -1,4 +1,4 @@
-"""This machine: the command itself, which outlives the terminal."""
+"""This machine: the command itself, which goes on when the terminal is closed."""
 
 import shlex
 
@@ -14,7 +14,7 @@ def submission(job: Job) -> Submission:
         "#!/usr/bin/env bash",
         "set -euo pipefail",
         f"cd {shlex.quote(str(job.here))}",
-        # In its place, so that a signal to the script reaches the training.
+        # Replaces the shell, so that signals reach the training.
         f"exec {job.command()}",
     )
     run, log = (shlex.quote(str(job.folder / name)) for name in ("run.sh", "run.log"))

@@ -1,4 +1,4 @@
-"""Tasks of SkyPilot: a managed job, which moves on to another machine when it loses its own.
+"""Tasks of SkyPilot: a managed job, which moves to another machine when its own is lost.
 
 https://docs.skypilot.co/en/latest/reference/yaml-spec.html
 """
@@ -11,22 +11,22 @@ from seqjax.errors import UserError
 from seqjax.submission.job import AGAIN, Job, Submission, text
 from seqjax.submission.manifest import manifest
 
-# What runs a verb where the code was copied to.
+# The program that runs a verb in the copied checkout.
 _PROGRAM = (".venv/bin/python", "launch.py")
 _COMMENT = f"Exit codes {AGAIN[0]} and {AGAIN[1]}: saved; the same command goes on from there."
 _KEY = "WANDB_API_KEY"
-# The extras for buckets and databases, called like the beginnings of their addresses.
+# The extras for buckets and databases, named like the schemes of their URLs.
 _ADDRESSES = ("gs", "s3", "postgresql")
 
 
 def extras(job: Job, hardware: str) -> str:
-    """Returns what is installed with seqjax, 'tpu,gs'.
+    """Returns the extras to install with seqjax, 'tpu,gs'.
 
     Raises:
-      UserError: the driver of a database is not among it.
+      UserError: no extra has the driver of the database.
     """
     places = (job.workdir, *job.corpora, job.storage)
-    # Behind a '+' a database's address may name its driver.
+    # A database's URL may name its driver after a '+'.
     schemes = {place.partition("://")[0].partition("+")[0] for place in places}
     if job.storage and "postgresql" not in schemes:
         raise UserError(
@@ -39,7 +39,7 @@ def extras(job: Job, hardware: str) -> str:
 
 
 def install(wanted: str) -> list[str]:
-    """Returns the lines of a shell that set up `.venv` in a checkout."""
+    """Returns shell lines that set up `.venv` in a checkout."""
     package = f".[{wanted}]" if wanted else "."
     return [
         'export PATH="$HOME/.local/bin:$PATH"',
@@ -60,10 +60,10 @@ def submission(
     """Returns the task and the command that launches it.
 
     Args:
-      job: what runs.
-      resources: what it runs on.
-      setup: the shell's lines that make a machine ready.
-      command: those that run the job, on each machine.
+      job: the job.
+      resources: the machines that it runs on.
+      setup: shell lines that prepare a machine.
+      command: shell lines that run the job, on each machine.
     """
     task = {
         "name": job.name,
@@ -77,7 +77,7 @@ def submission(
         "setup": text(*setup),
         "run": text(*command),
     }
-    # The key of Weights & Biases is that of the shell it is submitted from, and stands in no file.
+    # The key of Weights & Biases comes from the submitting shell and is in no file.
     key = f"--env {_KEY} " if job.wandb else ""
     note = f"a run reports to Weights & Biases: {_KEY} has to be set" if job.wandb else ""
     # In the folder: SkyPilot splits a path as a shell does, and fails at an apostrophe in it.

@@ -1,7 +1,7 @@
-"""SLURM: one task for each node; an array of jobs for a study, of its trials or its workers.
+"""SLURM: one task for each node; for a study an array with a job for each trial or worker.
 
-What is stopped by the time limit or by a job that goes before it has saved, and leaves with exit
-code 143: it is queued again, and the same command goes on.
+A job that reaches its time limit or is preempted saves, exits with 143 and is queued again; the
+same command continues.
 """
 
 import re
@@ -25,9 +25,9 @@ _NOTE = (
     "the jobs share study.db in WORKDIR: SQLite needs a file system that keeps locks between"
     " machines, which not every NFS or Lustre does; --storage=postgresql://user@host/name is safe"
 )
-# Jobs that an array has at most where SLURM's MaxArraySize is what it is by default.
+# The largest array under SLURM's default MaxArraySize.
 _LARGEST_ARRAY = 1000
-# Seconds before the time limit at which a training is told to save.
+# Seconds before the time limit at which a training gets SIGTERM, to save.
 _NOTICE = 120
 
 
@@ -55,12 +55,12 @@ def submission(job: Job) -> Submission:
         array += f"%{job.workers}" if job.workers else ""
         names = [f"trials=({shlex.join(job.trials)})"]
     else:
-        # A search, or trials that are trained together: whoever is free takes what is next.
+        # A search, or trials trained together: a free worker takes the next one.
         trial, names = job.command(), []
         array = f"#SBATCH --array=0-{job.workers - 1}"
     files = {
         "trials.sbatch": _script(job, "%A-%a", trial, head=[array], before=names),
-        # It finds all of them done, tries again those that failed, and writes the table.
+        # Tries failed trials again, and writes the table.
         "table.sbatch": _script(job, "%j", job.command()),
         "submit.sh": text(
             "#!/usr/bin/env bash",
@@ -82,13 +82,13 @@ def submission(job: Job) -> Submission:
 def _script(
     job: Job, log: str, command: str, head: list[str] | None = None, before: list[str] | None = None
 ) -> str:
-    """Returns the script of one job, or of each one in an array."""
+    """Returns the script of a job, or of each job of an array."""
     gpus = job.devices_per_node
     options = [
         f"--job-name={job.name}",
-        # Of a percent sign and a letter sbatch makes a number or a name.
+        # sbatch replaces % and a letter by a number or a name.
         _word(f"--output={str(job.folder).replace('%', '%%')}/{log}.log"),
-        # A job that was queued again goes on in the same log.
+        # A requeued job appends to the same log.
         "--open-mode=append",
         f"--nodes={job.nodes}",
         "--ntasks-per-node=1",
@@ -100,7 +100,7 @@ def _script(
     ]
     visible = []
     if gpus:
-        # JAX gives a task of SLURM one GPU unless it is told.
+        # By default JAX gives a SLURM task one GPU.
         visible = [f"export JAX_LOCAL_DEVICE_IDS={','.join(map(str, range(gpus)))}"]
     again = " || ".join(f'[ "$code" = {code} ]' for code in AGAIN)
     return text(
@@ -113,8 +113,8 @@ def _script(
         *visible,
         *job.exports,
         *(before or []),
-        # Since SLURM 22.05 srun is not told by sbatch how many CPUs a task has. Signals go to what
-        # it starts, not to this script.
+        # Since SLURM 22.05 srun does not take the CPUs of a task from sbatch. Signals go to the
+        # processes that srun starts, not to this script.
         f"srun ${{SLURM_CPUS_PER_TASK:+--cpus-per-task=$SLURM_CPUS_PER_TASK}} {command}",
         "code=$?",
         f"# {AGAIN[0]} and {AGAIN[1]}: saved; the same command goes on from there.",
@@ -126,7 +126,7 @@ def _script(
 
 
 def _gpus(job: Job, count: int) -> str:
-    """Returns how SLURM is asked for GPUs; types are named as the cluster names them."""
+    """Returns SLURM's value for GPUs; clusters name the types themselves."""
     return str(count) if job.devices.kind == ANY_GPU else f"{job.devices.kind}:{count}"
 
 

@@ -1,4 +1,4 @@
-"""Cloud TPUs: a task of SkyPilot, and the same by hand as a recipe for gcloud."""
+"""Cloud TPUs: a task of SkyPilot, and a script that does the same with gcloud."""
 
 import shlex
 
@@ -16,7 +16,7 @@ from seqjax.submission.job import (
 
 OPTIONS = ("devices", "zone", "on_demand")
 
-# What Google calls a slice where it differs, and the software of its machines.
+# Google's names of slices that differ from ours, and the software versions of their machines.
 # https://cloud.google.com/tpu/docs/runtimes
 _TYPES = {"tpu-v5e": "v5litepod"}
 _RUNTIMES = {
@@ -28,7 +28,7 @@ _OLDER_RUNTIME = "tpu-ubuntu2204-base"
 # Slices up to this number in their names are one machine.
 _ONE_MACHINE = 8
 
-# What a lost connection left running on a machine is ended, and saves, before it is begun anew.
+# A job that a lost connection left running is stopped, and saves, before it is started again.
 _ALONE = (
     "old=$(cat job.pid 2>/dev/null || true)",
     'if grep -qs launch.py "/proc/$old/cmdline"; then',
@@ -39,7 +39,7 @@ _ALONE = (
 
 
 def submission(job: Job) -> Submission:
-    """Returns `task.yaml` for SkyPilot and `gcloud.sh`, which needs no more than gcloud."""
+    """Returns `task.yaml` for SkyPilot, and `gcloud.sh`, which needs only gcloud."""
     slice_ = job.devices
     if slice_ is None or not slice_.is_tpu:
         given = slice_.name if slice_ else ""
@@ -54,7 +54,7 @@ def submission(job: Job) -> Submission:
         )
     kind = f"{_TYPES.get(slice_.kind, slice_.kind.removeprefix('tpu-'))}-{slice_.number}"
     runtime = _RUNTIMES.get(slice_.kind, _OLDER_RUNTIME)
-    # The trials of a study are processes of their own.
+    # Each trial of a study is a separate process.
     if job.workers > 1:
         raise UserError(
             f"--workers={job.workers}: expected 1, since a process takes all TPUs of its machine"
@@ -82,13 +82,13 @@ def _infra(zone: str) -> str:
 
 
 def _packed(job: Job) -> list[str]:
-    """Returns lines that pack, as $CODE, the files that git has or would take."""
+    """Returns shell lines that pack the files that git tracks or would add into $CODE."""
     here = shlex.quote(str(job.here))
     return [
         "CODE=$(mktemp) || exit",
         f"cd {here} || exit",
         "git ls-files -co --exclude-standard -z |",
-        # What was deleted and not committed is still listed.
+        # Files that were deleted without a commit are still listed.
         "  while IFS= read -r -d '' file; do",
         """    [ ! -e "$file" ] || printf '%s\\0' "$file\"""",
         "  done |",
@@ -99,7 +99,7 @@ def _packed(job: Job) -> list[str]:
 def _recipe(job: Job, kind: str, runtime: str, install: list[str], command: str) -> str:
     """Returns a script that makes a pod, copies the code, runs it on all machines, and cleans up.
 
-    A spot pod that was taken away is made again, and the run goes on from its last checkpoint.
+    A preempted spot pod is made again, and the run continues from its last checkpoint.
     """
     zone = job.zone or "${ZONE:?the zone of the TPUs, as in us-east5-a}"
     script = text(

@@ -81,7 +81,7 @@ def test_machines_elsewhere_get_the_checkout(submit, nothing_installed, tmp_path
     (tmp_path / "mine.py").write_text((_ROOT / "configs" / "demo.py").read_text())
     code, out, error = submit("--on=cloud", "--config=mine.py", _BUCKET)
     assert (code, out) == (2, "")
-    assert f"--config=mine.py: expected a file below {_ROOT}, which is what" in error
+    assert f"--config=mine.py: expected a file below {_ROOT}, which is copied" in error
 
 
 @pytest.mark.parametrize(
