@@ -194,6 +194,8 @@ def _run(argv: list[str], announce: Callable[..., AbstractContextManager]) -> in
     except SystemExit:
         # --help has been printed; a mistake raises UserError.
         return 0
+    # For commands that are printed.
+    arguments.overrides = overrides
     if VERBS[name].needs_workdir and not arguments.workdir:
         raise UserError("--workdir=: expected the run's folder")
     with announce(name, arguments):

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import json
+import shlex
 import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -88,7 +89,7 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
         _write_down(config, workdir, prepared)
         say(summarize_changes(config))
         say(_summary(prepared))
-        return _finish(training, workdir, "")
+        return _finish(training, arguments)
 
 
 def run_together(
@@ -118,7 +119,7 @@ def run_together(
             _write_down(config, workdir / name, prepared, members=population.way)
         say(_summary(prepared))
         say(f"{len(configs)} runs as one program: {', '.join(configs)}{reason}")
-        code = _finish(training, workdir, f" --together={','.join(configs)}")
+        code = _finish(training, arguments)
     failed = {run.name: run.failure for run in training.runs if run.failure}
     if failed:
         print(json.dumps(failed, indent=2, ensure_ascii=False))
@@ -194,20 +195,40 @@ def _write_down(
     record_environment(workdir, facts)
 
 
-def _finish(training: "Training", workdir: Path, together: str) -> int:
-    """Trains and says how to go on; `together` is the option of several runs."""
+def _finish(training: "Training", arguments: argparse.Namespace) -> int:
+    """Trains and says how to go on."""
     first = training.step
     reason = training.run()
     step = training.step
+    workdir = f"--workdir={arguments.workdir}"
     if reason in signal.Signals.__members__:
-        say(f"{reason}: saved step {step}; continue with")
-        again = f" --config=...{together}" if together else ""
-        say(f"  python launch.py train --workdir={workdir}{again}")
+        where = "" if arguments.processes == "1" else " in each process"
+        say(f"{reason}: saved step {step}; continue{where} with")
+        say(_command("train", workdir, *_to_continue(arguments)))
         return 128 + signal.Signals[reason]
     before = "nothing to do, " if step == first else ""
     say(f"{before}{reason} at step {step}; evaluate it with")
-    say(f"  python launch.py evaluate --workdir={workdir} --split=test{together}")
+    together = [f"--together={arguments.together}"] if arguments.together else []
+    say(_command("evaluate", workdir, "--split=test", *together))
     return 0
+
+
+def _command(*words: str) -> str:
+    """Returns a command as a shell takes it, indented."""
+    return f"  {shlex.join(['python', 'launch.py', *words])}"
+
+
+def _to_continue(arguments: argparse.Namespace) -> list[str]:
+    """Returns what continuing needs besides the folder: the config of one run lies there."""
+    options = []
+    if arguments.together:
+        options += [f"--config={arguments.config}", f"--together={arguments.together}"]
+        options += [f"--config.{path}={value}" for path, value in arguments.overrides]
+    if arguments.processes != "1":
+        options.append(f"--processes={arguments.processes}")
+    if arguments.coordinator:
+        options += [f"--coordinator={arguments.coordinator}", f"--process={arguments.process}"]
+    return options
 
 
 def _summary(prepared: "Prepared") -> str:

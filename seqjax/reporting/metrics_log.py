@@ -2,7 +2,8 @@
 
 Every `reporting.every` steps, over the updates since the line before:
 
-    train/loss               cross entropy per target token, in nats
+    train/loss               cross entropy per target token, in nats, as validation/loss
+    train/objective          what is minimized: the same with label smoothing
     train/learning_rate      of the last update
     train/gradient_norm      of the last update, before clipping
     train/epoch              passes over the corpus since the beginning

@@ -22,6 +22,16 @@ def cross_entropy(
       targets: int32 [...].
       label_smoothing: e, in [0, 1); no gradient flows to it.
     """
+    return objective_and_loss(logits, targets, label_smoothing)[0]
+
+
+def objective_and_loss(
+    logits: jax.Array, targets: jax.Array, label_smoothing: float | jax.Array = 0.0
+) -> tuple[jax.Array, jax.Array]:
+    """Returns `cross_entropy` with smoothing and without, from one normalizer.
+
+    The first is what is trained; no gradient flows through the second.
+    """
     smooth = isinstance(label_smoothing, jax.Array) or label_smoothing > 0
     return _cross_entropy(smooth, logits, targets, label_smoothing)
 
@@ -34,13 +44,15 @@ def _cross_entropy(smooth, logits, targets, label_smoothing):
 def _forward(smooth, logits, targets, label_smoothing):
     log_normalizer = jax.nn.logsumexp(logits, axis=-1)
     picked = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
-    loss = log_normalizer - (1.0 - label_smoothing) * picked
+    objective = log_normalizer - (1.0 - label_smoothing) * picked
     if smooth:
-        loss -= label_smoothing * jnp.mean(logits, axis=-1)
-    return loss, (logits, targets, label_smoothing, log_normalizer)
+        objective -= label_smoothing * jnp.mean(logits, axis=-1)
+    loss = log_normalizer - picked
+    return (objective, loss), (logits, targets, label_smoothing, log_normalizer)
 
 
-def _backward(smooth, kept, gradient):
+def _backward(smooth, kept, gradients):
+    gradient, _ = gradients
     logits, targets, label_smoothing, log_normalizer = kept
     vocabulary = logits.shape[-1]
     hit = jnp.arange(vocabulary, dtype=targets.dtype) == targets[..., None]

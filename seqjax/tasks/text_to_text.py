@@ -17,7 +17,7 @@ from seqjax.data.tokens import encode
 from seqjax.model_rules import learns_positions
 from seqjax.search.beam import beam_search
 from seqjax.search.hypotheses import Hypotheses
-from seqjax.tasks.cross_entropy import cross_entropy
+from seqjax.tasks.cross_entropy import cross_entropy, objective_and_loss
 
 log = logging.getLogger(__name__)
 
@@ -50,13 +50,15 @@ class TextToText:
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Returns the training objective, summed over target tokens, and sums to report.
 
-        The sums are `loss` (the objective) and `tokens`.
+        The sums are `objective`, `loss` (the same without label smoothing, as the validation loss
+        is) and `tokens`.
         """
         logits = self._logits(params, batch, deterministic=False, rngs={"dropout": dropout_key})
         smoothing = self.config.loss.label_smoothing
         weights = (batch["target"] != PAD).astype(jnp.float32)
-        loss = jnp.sum(cross_entropy(logits, batch["target"], smoothing) * weights)
-        return loss, {"loss": loss, "tokens": jnp.sum(weights)}
+        both = objective_and_loss(logits, batch["target"], smoothing)
+        objective, loss = (jnp.sum(each * weights) for each in both)
+        return objective, {"objective": objective, "loss": loss, "tokens": jnp.sum(weights)}
 
     def score(self, params: dict, batch: Batch) -> dict[str, jax.Array]:
         """Returns, for each sentence [B], sums over its target tokens.

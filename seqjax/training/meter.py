@@ -50,7 +50,8 @@ class Meter:
         self._reset()
 
     def _reset(self) -> None:
-        self._sums = {"loss": 0.0, "tokens": 0.0, "flops": 0.0, "seconds": 0.0}
+        names = "loss", "objective", "tokens", "flops", "seconds"
+        self._sums = dict.fromkeys(names, 0.0)
 
     def counts(self) -> dict:
         """Returns what is saved for a resumed run: totals, and sums since the last report."""
@@ -65,7 +66,9 @@ class Meter:
         """Goes on from the `counts` in a clock, so that a stop does not show in any report."""
         self._seconds = clock.get("seconds", 0.0)
         self._tokens = clock.get("tokens", 0.0)
-        self._sums |= clock.get("since_report", {})
+        sums = clock.get("since_report", {})
+        # Runs of earlier versions call the objective the loss.
+        self._sums |= {"objective": sums["loss"]} | sums if sums else {}
         if clock.get("unreported"):
             self._unreported = tuple(clock["unreported"])
 
@@ -135,7 +138,9 @@ class Meter:
     def _report(self, step: int, last: dict[str, float]) -> None:
         total = self._sums
         metrics = {
+            # Without label smoothing, as the validation loss; then what is trained.
             "loss": total["loss"] / max(total["tokens"], 1.0),
+            "objective": total["objective"] / max(total["tokens"], 1.0),
             "learning_rate": float(self.rate(step - 1)),
             "gradient_norm": last["gradient_norm"],
             "epoch": step / self.steps_per_epoch,

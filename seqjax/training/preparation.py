@@ -13,23 +13,13 @@ from seqjax.data.corpus import Corpus, open_corpus
 from seqjax.data.loader import SubwordSampling
 from seqjax.data.tokenizer import Tokenizers, load_tokenizers, train_tokenizers
 from seqjax.data.tokens import TokenizedCorpus, tokenize
-from seqjax.duration import parse_duration, resolve
+from seqjax.duration import parse_duration
 from seqjax.evaluation.limits import warn_of_limits
 from seqjax.parallel.mesh import row_parts
 from seqjax.tasks.text_to_text import TextToText
 from seqjax.training.devices import mesh_of
-from seqjax.training.saved import has_checkpoint
-from seqjax.validation import check_resolved
-
-
-class Durations(NamedTuple):
-    """The durations of a config, in steps; 0 means never."""
-
-    total: int
-    warmup: int
-    evaluate: int
-    save: int
-    report: int
+from seqjax.training.durations import Durations, check_units, durations_of
+from seqjax.training.saved import has_checkpoint, saved_clock
 
 
 class Prepared(NamedTuple):
@@ -54,11 +44,12 @@ def prepare(
 
     Args:
       config: a validated config.
-      workdir: run directory; if it holds a checkpoint, its tokenizers are read, else they are
-        trained. Nothing is written to it.
+      workdir: run directory; if it holds a checkpoint, its tokenizers and what its durations
+        meant are read, else the tokenizers are trained. Nothing is written to it.
       devices: those there are, by default all of JAX.
     """
     mesh = mesh_of(config, devices)
+    check_units(config)
     corpus = open_corpus(config.data, "train")
     if parse_duration(config.evaluation.every)[0]:
         # Told before any work if it is not there.
@@ -80,7 +71,8 @@ def prepare(
     task = TextToText(config, tokenizers)
     lengths = tokenized.source_lengths, tokenized.target_lengths
     warn_of_limits(task, *lengths, "the training split")
-    durations = _durations(config, plan)
+    clock = saved_clock(workdir) if workdir else {}
+    durations = durations_of(config, plan.steps_per_epoch, plan.tokens_per_epoch, clock)
     return Prepared(corpus, tokenizers, tokenized, sampling, plan, mesh, task, durations)
 
 
@@ -88,17 +80,3 @@ def _tokenizers(config, corpus, workdir) -> Tokenizers:
     if workdir and has_checkpoint(workdir):
         return load_tokenizers(workdir / "tokenizer")
     return train_tokenizers(config.tokenizer, corpus)
-
-
-def _durations(config: ml_collections.ConfigDict, plan: TrainingPlan) -> Durations:
-    epoch = (plan.steps_per_epoch, plan.tokens_per_epoch)
-    total = resolve("train.duration", config.train.duration, *epoch)
-    durations = Durations(
-        total=total,
-        warmup=resolve("schedule.warmup", config.schedule.warmup, *epoch, total),
-        evaluate=resolve("evaluation.every", config.evaluation.every, *epoch, total),
-        save=resolve("checkpoint.every", config.checkpoint.every, *epoch, total),
-        report=resolve("reporting.every", config.reporting.every, *epoch, total),
-    )
-    check_resolved(durations.total, durations.warmup)
-    return durations

@@ -8,8 +8,8 @@ import ml_collections
 import optax
 
 from seqjax.tasks.text_to_text import TextToText
+from seqjax.training.durations import Durations
 from seqjax.training.optimizers import learning_rate, make_optimizer
-from seqjax.training.preparation import Durations
 from seqjax.training.state import TrainState
 from seqjax.training.step import Step, train_step_of
 
@@ -24,7 +24,8 @@ class Recipe(NamedTuple):
       task: initial parameters and loss.
       rate: learning rate as a function of the update's number.
       optimizer: what turns gradients into updates.
-      key: of all random numbers of the run.
+      initial_key: of the initial parameters.
+      key: of the updates, each of which has one of its own.
       accumulate: parts that a batch is split into.
       decay: of the parameters' moving average; 0 for none.
     """
@@ -32,6 +33,7 @@ class Recipe(NamedTuple):
     task: TextToText
     rate: optax.Schedule
     optimizer: optax.GradientTransformation
+    initial_key: jax.Array
     key: jax.Array
     accumulate: int
     decay: float
@@ -48,14 +50,14 @@ class Recipe(NamedTuple):
             task,
             rate,
             make_optimizer(config.optimizer, rate),
-            jax.random.key(config.seed, impl=GENERATOR),
+            *jax.random.split(jax.random.key(config.seed, impl=GENERATOR)),
             config.optimizer.accumulate,
             config.optimizer.moving_average,
         )
 
     def fresh(self) -> TrainState:
         """Returns the state before the first update."""
-        params = self.task.init(self.key)
+        params = self.task.init(self.initial_key)
         average = jax.tree.map(jnp.copy, params) if self.decay else None
         return TrainState(jnp.zeros((), jnp.int32), params, self.optimizer.init(params), average)
 

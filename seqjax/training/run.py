@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import ml_collections
@@ -15,8 +16,10 @@ from seqjax.reporting.predictions import write_predictions
 from seqjax.reporting.progress import Progress
 from seqjax.reporting.writers import MetricWriter
 from seqjax.training.checkpoints import Checkpoints
+from seqjax.training.durations import shares
 from seqjax.training.measured import Measured, changes, measured_on
 from seqjax.training.meter import Meter
+from seqjax.training.optimizers import learning_rate
 from seqjax.training.preparation import Prepared
 from seqjax.training.state import TrainState
 
@@ -30,8 +33,8 @@ class Run:
     evaluated; `watched`, the metric that early stopping watches, `best`, its best value, `worse`,
     evaluations since then, and `measured`, what they were measured on; `plan`, the fingerprint of
     the batches, and `corpus`, that of what stands in them; `schedule`, what the learning rate
-    depends on; `unwritten`, lines of metrics that the disk did not take; and what the meter has
-    counted.
+    depends on; `shares`, what shares of the training mean in steps; `unwritten`, lines of
+    metrics that the disk did not take; and what the meter has counted.
 
     Attributes:
       name: what it is called in messages, '' where it is the only one.
@@ -70,6 +73,7 @@ class Run:
             "plan": self._prepared.plan.fingerprint,
             "corpus": self._prepared.tokenized.digest,
             "schedule": self._schedule(),
+            "shares": shares(self.config, self._prepared.durations),
         }
 
     def measure_on(self, examples: str) -> None:
@@ -99,20 +103,31 @@ class Run:
                 f"the run in {self.workdir} had other batches: the corpus has changed; continue"
                 " with the same, or choose a new --workdir"
             )
-        if before["schedule"] != now["schedule"]:
-            log.warning(
-                "the learning rate goes on by another schedule: (warm-up, steps in all) were %s"
-                " before the stop and are %s",
-                before["schedule"],
-                now["schedule"],
-            )
+        self._warn_of_another_rate(before["schedule"], int(state.step))
         if before["watched"] != now["watched"] or self._measures_otherwise(before["measured"]):
             before |= {name: now[name] for name in ("best", "worse")}
         # Where nothing is evaluated now, what was measured before still counts.
         measured = now["measured"] or before["measured"]
-        self.clock = before | {name: now[name] for name in ("schedule", "watched")}
+        self.clock = before | {name: now[name] for name in ("schedule", "shares", "watched")}
         self.clock["measured"] = measured
         return state
+
+    def _warn_of_another_rate(self, before: Sequence[int], step: int) -> None:
+        """Warns if the schedule gives the next update another learning rate than before."""
+        if list(before) == self._schedule():
+            return
+        (warmup, end), config = before, self.config
+        rate = learning_rate(config.optimizer.learning_rate, config.schedule, warmup, end)
+        log.warning(
+            "%sthe learning rate of the next update is %.3g instead of %.3g: schedule.kind = %r"
+            " takes the end of training, which was step %s and is step %s",
+            self._prefix,
+            float(self._rate(step)),
+            float(rate(step)),
+            config.schedule.kind,
+            f"{end:,}",
+            f"{self._prepared.durations.total:,}",
+        )
 
     def _measures_otherwise(self, before: Measured) -> bool:
         """Returns whether early stopping cannot compare with scores from before; warns if so."""

@@ -1,11 +1,15 @@
+import argparse
 import importlib.util
+import shlex
 import shutil
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import pytest
 
+from seqjax.commands import train as train_verb
 from seqjax.commands.command_line import main
 from seqjax.data.synthetic import SyntheticTranslation
 from seqjax.fields import load
@@ -98,6 +102,35 @@ def test_ctrl_c_saves_and_tells_how_to_continue(train, finished, monkeypatch, sa
     assert "continuing at step 2\n" in error
     assert saved(train.workdir, 6) == saved(finished, 6)
     assert reported(train.workdir) == reported(finished)
+
+
+@pytest.mark.parametrize(
+    ("options", "command"),
+    [
+        ([], "--workdir='my runs/x[1]'"),
+        (
+            ["--processes=2", "--process=1", "--coordinator=host:80"],
+            "--workdir='my runs/x[1]' --processes=2 --coordinator=host:80 --process=1",
+        ),
+        (
+            ["--config=my study.py", "--together=a,b"],
+            "--workdir='my runs/x[1]' --config='my study.py' --together=a,b"
+            " --config.data.directory='my data'",
+        ),
+    ],
+)
+def test_a_command_that_is_told_can_be_pasted(options, command, capfd):
+    """Whatever the folder is called, and with all that continuing needs."""
+    arguments = argparse.Namespace(workdir="my runs/x[1]", config="", processes="1", process=-1)
+    arguments.coordinator, arguments.together = "", None
+    arguments.overrides = [("data.directory", "my data")]
+    for option in options:
+        name, _, value = option.removeprefix("--").partition("=")
+        setattr(arguments, name, value)
+    training = SimpleNamespace(step=3, run=lambda: "SIGTERM", runs=[])
+    assert train_verb._finish(training, arguments) == 128 + signal.SIGTERM
+    told = capfd.readouterr().err.splitlines()[-1]
+    assert shlex.split(told) == ["python", "launch.py", "train", *shlex.split(command)]
 
 
 def test_a_finished_run_is_left_as_it_is(train, finished, reported):

@@ -48,9 +48,12 @@ def test_loss_is_the_sum_over_target_tokens(smoothing, tiny_params, tiny_task):
     for target, rows in zip(TARGET, log_probabilities(task, params), strict=True):
         for token, row in zip(target, rows, strict=False):
             expected -= (1 - smoothing) * row[token] + smoothing * row.mean()
-    loss, sums = jax.jit(task.loss)(params, BATCH, jax.random.key(0))
-    assert float(loss) == pytest.approx(expected, rel=1e-5)
-    assert (sums["loss"], sums["tokens"]) == (loss, 10)
+    objective, sums = jax.jit(task.loss)(params, BATCH, jax.random.key(0))
+    assert float(objective) == pytest.approx(expected, rel=1e-5)
+    assert (sums["objective"], sums["tokens"]) == (objective, 10)
+    # What the validation calls loss.
+    nll = jnp.sum(task.score(params, BATCH)["nll"])
+    assert float(sums["loss"]) == pytest.approx(float(nll), rel=1e-5)
 
 
 def test_score_is_per_sentence_and_without_smoothing_or_dropout(tiny_params, tiny_task):

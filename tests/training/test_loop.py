@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from seqjax.config import default_config
+from seqjax.data.tokenizer import save_tokenizers
 from seqjax.data.tokens import TokenizedCorpus
 from seqjax.errors import Unavailable, UserError
 from seqjax.overrides import apply_overrides, split_overrides
 from seqjax.training.checkpoints import Checkpoints
 from seqjax.training.loop import Training
+from seqjax.training.optimizers import learning_rate
 from seqjax.training.preparation import prepare
 from seqjax.validation import validate
 
@@ -91,14 +93,35 @@ def test_a_run_does_not_go_on_with_other_words_of_the_same_lengths(whole, config
         Training.of_one(config, prepared._replace(tokenized=other), tmp_path)
 
 
-def test_another_schedule_than_before_the_stop_is_told(whole, configured, tmp_path, caplog):
-    shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
-    config, prepared = configured({"train.duration": 20})
-    Training.of_one(config, prepared, tmp_path).runs[0].checkpoints.close()
-    assert "schedule" not in caplog.text
-    config, prepared = configured({"train.duration": 20, "schedule.kind": "cosine"})
-    Training.of_one(config, prepared, tmp_path).runs[0].checkpoints.close()
-    assert "were [1, 0] before the stop and are [1, 20]" in caplog.text
+@pytest.mark.parametrize("kind", ["inverse_sqrt", "cosine"])
+def test_a_longer_training_keeps_its_warm_up_and_cadences(kind, configured, tmp_path, caplog):
+    """Shares are those of the training as it began; what must change is reported in figures."""
+    fields = {
+        "schedule.kind": kind,
+        "schedule.warmup": "50%",
+        "evaluation.every": "50%",
+        "checkpoint.every": "25%",
+        "train.duration": 8,
+    }
+    config, prepared = configured(fields)
+    assert Training.of_one(config, prepared, tmp_path).run() == "complete"
+    save_tokenizers(prepared.tokenizers, tmp_path / "tokenizer")
+    config, _ = configured(fields | {"train.duration": 16})
+    prepared = prepare(config, tmp_path)
+    assert prepared.durations == (16, 4, 4, 2, 5)
+    caplog.clear()
+    training = Training.of_one(config, prepared, tmp_path)
+    before = learning_rate(config.optimizer.learning_rate, config.schedule, 4, 8)
+    after = training.update.rates[0]
+    if kind in ("cosine", "linear"):
+        assert (
+            f"the learning rate of the next update is {after(8):.3g} instead of {before(8):.3g}:"
+            f" schedule.kind = {kind!r} takes the end of training, which was step 8 and is step 16"
+        ) in caplog.text
+    else:
+        assert [after(step) for step in range(8)] == [before(step) for step in range(8)]
+        assert "learning rate" not in caplog.text
+    training.runs[0].checkpoints.close()
 
 
 def test_another_metric_to_watch_starts_from_scratch(whole, configured, tmp_path):

@@ -44,6 +44,14 @@ def sums(loss, tokens, norm=1.0):
 NAMES = ("loss", "tokens", "gradient_norm")
 
 
+def test_the_loss_and_the_objective_are_named_apart(make):
+    make, lines = make
+    meter = make(every=1)
+    meter.add(1, lambda: {"loss": 6.0, "objective": 9.0, "tokens": 3.0, "gradient_norm": 1.0}, 1.0)
+    meter.pause()
+    assert (lines()[0]["train/loss"], lines()[0]["train/objective"]) == (2.0, 3.0)
+
+
 def test_reports_the_loss_per_token_of_all_updates_since_the_last_report(make):
     make, lines = make
     meter = make(every=2)

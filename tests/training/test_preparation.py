@@ -4,7 +4,8 @@ from seqjax.config import default_config
 from seqjax.data.tokenizer import save_tokenizers
 from seqjax.errors import UserError
 from seqjax.overrides import apply_overrides, split_overrides
-from seqjax.training.preparation import Durations, prepare
+from seqjax.training.durations import Durations
+from seqjax.training.preparation import prepare
 
 
 @pytest.fixture

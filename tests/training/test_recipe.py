@@ -3,14 +3,15 @@
 import functools
 
 import jax
+import ml_collections
 import numpy as np
 import pytest
 
 from seqjax.data.tokenizer import EOS, PAD
 from seqjax.fields import flatten
 from seqjax.tasks.text_to_text import TextToText
+from seqjax.training.durations import Durations
 from seqjax.training.members import NUMBERS
-from seqjax.training.preparation import Durations
 from seqjax.training.recipe import Recipe
 
 TOKENS = np.array([[5, 9, 4, EOS], [8, 6, EOS, PAD]], np.int32)
@@ -38,7 +39,7 @@ def test_a_number_of_the_program_is_that_of_the_config(kind, schedule, tiny_task
     assert all(flatten(config)[path] != value for path, value in values.items())
 
     def two_updates(values):
-        own = type(config)(config.to_dict(), type_safe=False)
+        own = ml_collections.ConfigDict(config.to_dict(), type_safe=False)
         own.update_from_flattened_dict(values)
         recipe = Recipe.of(own, TextToText(own, tokenizers), Durations(10, 2, 0, 0, 0))
         state = recipe.fresh()
