@@ -116,7 +116,7 @@ def test_a_trained_run_can_be_overridden_but_stays_as_it_is(trained_verb, workdi
         ([], "expected a verb: train, evaluate"),
         (
             ["shwo"],
-            "unknown verb 'shwo': expected train, evaluate, predict, explain, report, sweep, submit, show;",
+            f"unknown verb 'shwo': expected {', '.join([*VERBS, 'show'])}; did you mean 'show'?",
         ),
         (["--config=x"], "unknown verb '--config=x'"),
         (["show"], "show: expected --config=FILE or the --workdir of an existing run"),
