@@ -24,7 +24,8 @@ def get_study() -> Study:
             change(config)
     columns = ("parameters", "updates", "training_seconds", "exact_match", "loss", "accuracy")
     columns = (*columns, "output_tokens_per_second")
-    return Study("SCAN", trials, splits=("test",), columns=columns)
+    by = ("data.directory", "data.files")
+    return Study("SCAN", trials, splits=("test",), columns=columns, by=by)
 
 
 def _protocol(split: str) -> ml_collections.ConfigDict:

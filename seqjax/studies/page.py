@@ -12,6 +12,11 @@ from seqjax.studies.snapshot import Snapshot
 from seqjax.studies.tables import SHOWN, Column, columns_of, heading, sessions, signatures
 
 PAGE = "results.html"
+# Trials that differ in these may be scored on different examples.
+_CORPUS = tuple(
+    f"data.{name}"
+    for name in ("corpus", "directory", "files", "validation", "test", "source", "target")
+)
 # What trials can come to, in the order of the summary.
 _WORDS = ("done", "pruned", "running", "failed", "not run")
 
@@ -47,6 +52,12 @@ def summary(study: Snapshot) -> str:
     trials = f"{known} of {study.planned} trials" if study.searched else f"{known} trials"
     better = "higher" if study.higher else "lower"
     separate = f" Groups by {', '.join(study.by)} are not compared." if study.by else ""
+    corpora = [] if study.by else [f for f in varied(study.results, merged=False) if f in _CORPUS]
+    if corpora:
+        separate = (
+            f" Trials differ in {', '.join(corpora)}: if their scores cannot be compared,"
+            f" group them by Study(..., by={corpora[0]!r})."
+        )
     return (
         f"{trials}: {', '.join(counts)}. Compared by {study.objective.replace('_', ' ')},"
         f" {study.compared};"

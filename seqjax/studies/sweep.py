@@ -20,7 +20,7 @@ from seqjax.studies.page import PAGE, write_study_page
 from seqjax.studies.results import Result, as_result, best, format_value
 from seqjax.studies.sampling import Rules
 from seqjax.studies.search import Search
-from seqjax.studies.snapshot import take_snapshot, write_snapshot
+from seqjax.studies.snapshot import Snapshot, take_snapshot, write_snapshot
 from seqjax.studies.space import domain_of
 from seqjax.studies.study import AnyStudy, Overrides
 from seqjax.studies.tables import write_tables
@@ -188,10 +188,15 @@ class Sweep:
 
     def write(self) -> None:
         """Writes `results.md`, `results.csv`, `results.html`, and `study.json` for `report`."""
-        snapshot = take_snapshot(self.study, self.results(), self._rules().domains)
-        write_snapshot(self._workdir, snapshot)
+        snapshot = self._keep_snapshot()
         write_study_page(self._workdir / PAGE, self._workdir, snapshot)
         write_tables(self._workdir, snapshot)
+
+    def _keep_snapshot(self) -> Snapshot:
+        """Writes `study.json`, and returns what it holds."""
+        snapshot = take_snapshot(self.study, self.results(), self._rules().domains)
+        write_snapshot(self._workdir, snapshot)
+        return snapshot
 
     def _rules(self) -> Rules:
         study = self.study
@@ -274,6 +279,7 @@ class Sweep:
 
     def _take_seats(self, threads: concurrent.futures.ThreadPoolExecutor) -> None:
         """Claims as many trials as can run here."""
+        before = list(self._seats)
         seats = list(itertools.chain(*self._seats.values()))
         # After a laptop's sleep, nobody has told for long that what runs here lives.
         for seat in seats:
@@ -302,6 +308,9 @@ class Sweep:
                 future = threads.submit(run.run, self._launch, self._said([run]))
             self._seats[future] = seats
         self._look_up()
+        if len(self._seats) > len(before):
+            # `report` finds what runs by it.
+            self._keep_snapshot()
 
     def _join(self, first: str) -> list[_Seat]:
         """Claims the others that are trained as one program with a trial, unless somebody has."""

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 import re
@@ -228,6 +229,9 @@ def test_groups_have_a_table_a_best_and_plots_each(page, tmp_path):
     study, results, domains = _list(study, lambda number: {"bleu": 10.0 * number})
     read, text = page(study, results, domains)
     assert read.groups == 2 and "Groups by data.files are not compared." in text
+    ungrouped = dataclasses.replace(study, by=())
+    hint = "Trials differ in data.files: if their scores cannot be compared, group them by Study("
+    assert hint in page(ungrouped, results, domains)[1] and hint not in text
     assert [h for h in read.headings if h.startswith("files")] == [
         "files = dut_{split}.tsv",
         "files = kor_{split}.tsv",
