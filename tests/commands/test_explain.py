@@ -1,3 +1,4 @@
+import argparse
 import json
 import shutil
 import subprocess
@@ -7,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from seqjax.commands.command_line import main
-from seqjax.commands.explain import _short
-from seqjax.fields import default_fields
+from seqjax.commands.explain import _short, run
+from seqjax.config import default_config
+from seqjax.fields import default_fields, expand
+from seqjax.overrides import apply_overrides, split_overrides
 
 _DEMO = f"--config={Path(__file__).parents[2] / 'configs' / 'demo.py'}"
 _STACKS = {f"model.{stack}.layers": 2 for stack in ("encoder", "decoder")}
@@ -123,7 +126,15 @@ def test_devices_that_are_not_here(explain, tiny):
 def test_what_only_those_devices_have_is_explained_without_it(explain, tiny):
     fields = {"model.encoder.kind": "lstm", "model.encoder.implementation": "cudnn"}
     assert explain(_DEMO, *tiny(fields))[0] == 2
-    assert explain(_DEMO, *tiny(fields), "--devices=h100")[0] == 0
+    config = default_config()
+    apply_overrides(config, split_overrides(tiny(fields))[1])
+    before = expand(config)
+    arguments = argparse.Namespace(
+        config="a file", workdir="", fields=False, json=True, devices="h100"
+    )
+    assert run(arguments, config) == 0
+    # The caller's config stays what it was.
+    assert expand(config) == before
 
 
 def test_a_run_is_explained_for_devices_that_are_not_here(explain, trained):
