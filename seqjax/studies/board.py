@@ -1,4 +1,4 @@
-"""How a sweep is watched: a table of what runs on a terminal, lines elsewhere."""
+"""The display of a sweep: a table of running trials on a terminal, plain lines elsewhere."""
 
 import logging
 import sys
@@ -17,7 +17,7 @@ _LOG = "log.txt"
 
 
 class Line(NamedTuple):
-    """What is shown of a trial that runs: what is done, how far it is, and what it has reached."""
+    """A running trial: its phase, its step, and the objective now and at its best."""
 
     name: str
     phase: str
@@ -27,10 +27,10 @@ class Line(NamedTuple):
 
 
 class Board:
-    """Shows events, and what runs at the moment, on standard error.
+    """Shows events and the running trials on standard error.
 
-    Events are lines. What the processes of a trial say goes to `log.txt` in its folder; elsewhere
-    than on a terminal it is shown, too, behind the trial's name where several run at a time.
+    Events are lines. The output of a trial's processes goes to `log.txt` in its folder. Without a
+    terminal it is also shown, after the trial's name if several run at a time.
     """
 
     def __init__(self, several: bool, objective: str, stream: TextIO | None = None):
@@ -68,7 +68,7 @@ class Board:
             self._live.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def said(self, folders: Sequence[Path], line: str) -> None:
-        """Keeps, and perhaps shows, a line of the process of some trials, by their folders."""
+        """Logs a line from the process of some trials, and shows it if there is no terminal."""
         with self._lock:
             for folder in folders:
                 if folder not in self._unkept:
@@ -97,7 +97,7 @@ class Board:
             file.write(line)
 
     def show(self, title: str, lines: Sequence[Line]) -> None:
-        """Shows what runs, on a terminal."""
+        """Shows the running trials, on a terminal."""
         if self._live is None:
             return
         if not lines:

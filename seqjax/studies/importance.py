@@ -1,4 +1,4 @@
-"""How much each hyperparameter had to do with how good the trials were."""
+"""The importance of each hyperparameter for the objective."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -6,24 +6,24 @@ from collections.abc import Mapping, Sequence
 from seqjax.studies.results import Result
 from seqjax.studies.space import Domain
 
-# Of fewer trials nothing can be told.
+# Fewer trials give no reliable estimate.
 LEAST_TRIALS = 8
-# How many of the best trials are compared with all, at least.
+# The least number of best trials that are compared with all.
 _BEST = 5
 
 
 def importances(
     results: Sequence[Result], domains: Mapping[str, Domain], higher: bool
 ) -> dict[str, float]:
-    """Returns the share of each field, the largest first; nothing of fewer than 8 trials.
+    """Returns the importance of each field, the largest first; nothing for fewer than 8 trials.
 
-    A field is important where its values among the best trials are distributed otherwise than among
-    all of them (PED-ANOVA: Watanabe, Bansal and Hutter, 2023).
+    A field is important if its values are distributed differently among the best trials than among
+    all of them (PED-ANOVA: Watanabe, Bansal and Hutter, 2023). The importances sum to 1.
 
     Args:
-      results: the trials; those that are not done, or have no value, do not count.
+      results: the trials; only those that are done and have a value count.
       domains: what each field may be.
-      higher: whether larger values are the better ones.
+      higher: whether larger values of the objective are better.
     """
     import optuna
 
@@ -35,7 +35,7 @@ def importances(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     distributions = {field: domain.distribution() for field, domain in fields.items()}
     with warnings.catch_warnings():
-        # It warns where there are few trials.
+        # Optuna warns if there are few trials.
         warnings.simplefilter("ignore")
         study = optuna.create_study(direction="maximize" if higher else "minimize")
         for result in known:

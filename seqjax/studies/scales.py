@@ -1,4 +1,4 @@
-"""Where numbers and words lie along an axis of a picture, and what is written beside it."""
+"""Axes of parallel coordinates: the place of each value from 0 to 1, and labelled ticks."""
 
 import math
 from collections.abc import Sequence
@@ -6,16 +6,16 @@ from typing import Any, NamedTuple
 
 from seqjax.studies.space import Choice, Domain, Reals
 
-# So many marks are aimed at.
+# The number of ticks aimed at.
 _TICKS = 6
-# More whole numbers than these are not all written.
+# Axes with more distinct values are continuous.
 _MOST_WORDS = 10
-# Larger numbers are written as powers.
+# Larger numbers are written in scientific notation.
 _MANY = 1e7
 
 
 class Tick(NamedTuple):
-    """A mark at a place from 0 to 1, and its label."""
+    """A tick at a place from 0 to 1, and its label."""
 
     place: float
     label: str
@@ -25,43 +25,43 @@ class Scale:
     """Maps values to places from 0 to 1; values beyond the ends lie beyond them."""
 
     def __init__(self, low: float, high: float, log: bool = False):
-        """Spans the numbers from low to high, by their logarithms where `log` says so."""
+        """Spans the numbers from low to high, by their logarithms if `log` is set."""
         if low == high:
             # A single value lies in the middle.
             low, high = (low / 2, high * 2) if log else (low - 1, high + 1)
         self.low, self.high, self.log = low, high, log
 
     def place(self, value: float) -> float:
-        """Returns where a number lies."""
+        """Returns the place of a number."""
         if not self.log:
             return (value - self.low) / (self.high - self.low)
         return math.log(max(value, 1e-300) / self.low) / math.log(self.high / self.low)
 
     def ticks(self) -> list[Tick]:
-        """Returns marks at round numbers."""
+        """Returns ticks at round numbers."""
         values = _decades(self.low, self.high) if self.log else _rounds(self.low, self.high)
         return [Tick(self.place(value), label(value)) for value in values]
 
 
 class Words:
-    """Maps a few values without an order to places from 0 to 1."""
+    """Maps a few values, evenly spaced, to places from 0 to 1."""
 
     def __init__(self, values: Sequence[Any]):
-        """Spans the values, in their order."""
+        """Spans the values in the given order."""
         self._values = list(values)
 
     def place(self, value: Any) -> float:
-        """Returns where a value lies."""
+        """Returns the place of a value."""
         count = len(self._values)
         return self._values.index(value) / (count - 1) if count > 1 else 0.5
 
     def ticks(self) -> list[Tick]:
-        """Returns a mark for each value."""
+        """Returns a tick for each value."""
         return [Tick(self.place(value), label(value)) for value in self._values]
 
 
 def scale_of(domain: Domain) -> Scale | Words:
-    """Returns the scale of what a field may be."""
+    """Returns the scale of a domain."""
     if isinstance(domain, Choice):
         return Words(domain.values)
     if isinstance(domain, Reals):
@@ -71,7 +71,7 @@ def scale_of(domain: Domain) -> Scale | Words:
 
 
 def listed(values: Sequence[Any]) -> Words | None:
-    """Returns the scale of values that were listed, numbers in their order; None of too many."""
+    """Returns the scale of listed values, numbers sorted; None for more than ten of them."""
     distinct = list(dict.fromkeys(values))
     if len(distinct) > _MOST_WORDS:
         return None
@@ -80,7 +80,7 @@ def listed(values: Sequence[Any]) -> Words | None:
 
 
 def label(value: Any) -> str:
-    """Returns a value as it is written beside an axis."""
+    """Returns the label of a value."""
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -90,7 +90,7 @@ def label(value: Any) -> str:
 
 
 def _rounds(low: float, high: float) -> list[float]:
-    """Returns the multiples of 1, 2 or 5 times a power of ten that lie between the ends."""
+    """Returns multiples of 1, 2 or 5 times a power of ten between the ends."""
     rough = (high - low) / _TICKS
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * (1 - 1e-9))
@@ -100,7 +100,7 @@ def _rounds(low: float, high: float) -> list[float]:
 
 
 def _decades(low: float, high: float) -> list[float]:
-    """Returns 1, 2 and 5 times the powers of ten between the ends, or the powers where many."""
+    """Returns 1, 2 and 5 times the powers of ten between the ends, or fewer if these are many."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for digits in ((1, 2, 5), (1, 3), (1,)):
         values = [float(f"{digit}e{power}") for power in powers for digit in digits]
