@@ -52,7 +52,10 @@ def summary(study: Snapshot) -> str:
     trials = f"{known} of {study.planned} trials" if study.searched else f"{known} trials"
     better = "higher" if study.higher else "lower"
     separate = f" Groups by {', '.join(study.by)} are not compared." if study.by else ""
-    corpora = [] if study.by else [f for f in varied(study.results, merged=False) if f in _CORPUS]
+    # All trials of a search are compared: that is what it is for.
+    alone = study.by or study.searched
+    fields = [] if alone else varied(study.results, merged=False)
+    corpora = [field for field in fields if field in _CORPUS]
     if corpora:
         separate = (
             f" Trials differ in {', '.join(corpora)}: if their scores cannot be compared,"

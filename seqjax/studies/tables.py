@@ -75,7 +75,7 @@ def columns_of(study: Snapshot, group: Group) -> list[Column]:
         more = f" (+{len(alike) - 1})" if len(alike) > 1 else ""
         found.append(Column(short[field] + more, field, fields=alike))
     if study.searched:
-        found.append(Column(f"best {study.objective}", "objective"))
+        found.append(Column(f"best {_words(study.objective)}", "objective"))
     several = len(study.splits) > 1 or study.searched
     figures = [
         Column(f"{_words(column)}, {split}" if several else _words(column), column, split)
@@ -129,7 +129,9 @@ def markdown(workdir: Path, study: Snapshot) -> str:
         if first := best(study.higher, group.results):
             lines += [f"Best: {first.name}. Again: `{repeat(first, workdir)}`", ""]
     where = f"Split: {study.splits[0]}. " if len(study.splits) == 1 else ""
-    lines.append(f"{where}From the best to the worst by {study.objective}, {study.compared}.")
+    lines.append(
+        f"{where}From the best to the worst by {_words(study.objective)}, {study.compared}."
+    )
     for name, found in signatures(study).items():
         lines += ["", f"{name}: " + ", ".join(f"`{signature}`" for signature in found)]
     if ran := sessions(study):
