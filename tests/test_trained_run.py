@@ -50,6 +50,8 @@ def test_attention_of_what_is_found_and_of_what_is_given(run):
         np.testing.assert_allclose(weights.sum(axis=-1), 1, atol=1e-5)
         assert "".join(one.source).replace("▁", " ").strip().startswith("A woman leaves.")
     assert found.output == given.output
+    # One map for each head, and the color bar.
+    assert len(found.figure().axes) == 3
     np.testing.assert_allclose(found.weights[0], given.weights[0], atol=1e-5)
 
 

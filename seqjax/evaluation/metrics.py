@@ -21,31 +21,38 @@ def translation_metrics(
 ) -> dict[str, float | str]:
     """Scores a corpus of translations, detokenized text on both sides.
 
-    All values are over the whole corpus and in percent; only `ter` and `error_rate` may exceed 100.
-    An empty hypothesis counts as a translation without words.
+    Values are in percent and over the whole corpus, so that long sentences count more than short
+    ones; only `ter` and `error_rate` may exceed 100.
+
+    An empty hypothesis is a translation without words: all of its reference is missing. An empty
+    reference has no words either. Against it, each word of a hypothesis is an insertion (`ter`,
+    `error_rate`), lowers the precision of `bleu`, and is left out by `chrf`, as sacreBLEU does. Two
+    empty strings are an exact match without errors. If no reference of the corpus has a word,
+    `error_rate` divides the insertions by 1, and `ter` is 100 if there are any.
 
     Args:
       hypotheses: one translation for each reference.
       references: one reference translation for each source.
       metrics: which of 'bleu' (Papineni et al., 2002), 'chrf' (Popović, 2015), 'ter' (Snover et
         al., 2006), 'exact_match' (equal strings, surrounding whitespace aside) and 'error_rate'
-        (insertions, deletions and substitutions of what stands between spaces, over what the
-        references hold: word error rate of sentences, phoneme error rate of phonemes) to compute.
-      lowercase: compares without regard to case, in every metric.
-      tokenize: sacreBLEU's tokenizer for BLEU. chrF reads characters, TER words between spaces.
+        (insertions, deletions and substitutions of words, over the words of the references, where
+        a word is what stands between white space: word error rate of sentences, phoneme error rate
+        of phonemes) to compute.
+      lowercase: ignores case, in every metric.
+      tokenize: sacreBLEU's tokenizer for BLEU. chrF counts characters, TER words between spaces.
 
     Returns:
       The score under each metric's name and, for those of sacreBLEU (Post, 2018), its signature
       under `<name>_signature`.
 
     Raises:
-      UserError: there is nothing to score, or a metric or tokenizer is unknown or not installed.
+      UserError: there are no references, or a metric or tokenizer is unknown or not installed.
       ValueError: the two sides differ in number.
     """
     if len(hypotheses) != len(references):
         raise ValueError(f"{len(hypotheses)} hypotheses for {len(references)} references")
     if not references:
-        raise UserError("nothing to score: the split has no examples; it needs at least one")
+        raise UserError("nothing to score: expected a split of at least one example")
 
     scores: dict[str, float | str] = {}
     for name in metrics:
@@ -53,7 +60,8 @@ def translation_metrics(
             scores[name] = _OWN_METRICS[name](hypotheses, references, lowercase)
             continue
         metric = _sacrebleu_metric(name, lowercase, tokenize)
-        scores[name] = float(metric.corpus_score(list(hypotheses), [list(references)]).score)
+        with stage(f"computing {name}"):
+            scores[name] = float(metric.corpus_score(list(hypotheses), [list(references)]).score)
         scores[f"{name}_signature"] = str(metric.get_signature())
     return scores
 
@@ -70,7 +78,7 @@ def check_scorers(metrics: Sequence[str], lowercase: bool, tokenize: str) -> Non
 
 
 def best_is_higher(metric: str) -> bool:
-    """Tells whether a larger value of a validation metric is the better one.
+    """Returns whether a larger value of a validation metric is better.
 
     Raises:
       UserError: the metric is unknown.
@@ -101,7 +109,7 @@ def _error_rate(hypotheses: Sequence[str], references: Sequence[str], lowercase:
 
 
 def _edits(hypothesis: Sequence[str], reference: Sequence[str]) -> int:
-    """Returns the distance of Levenshtein (1966) between two sequences."""
+    """Returns the edit distance of two sequences (Levenshtein, 1966)."""
     # Entry j: edits from the first tokens of the hypothesis to the first j of the reference.
     row = list(range(len(reference) + 1))
     for i, token in enumerate(hypothesis, start=1):

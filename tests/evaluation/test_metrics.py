@@ -109,6 +109,28 @@ def test_error_rate_of_references_without_tokens():
     assert score(["a"], [""], ["error_rate"]) == {"error_rate": 100.0}
 
 
+@pytest.mark.parametrize(
+    ("hypotheses", "references", "expected"),
+    [
+        (["x y", "a"], ["x y", ""], {"chrf": 100, "ter": 50, "exact_match": 50, "error_rate": 50}),
+        (["x y", ""], ["x y", "a"], {"ter": 100 / 3, "exact_match": 50, "error_rate": 100 / 3}),
+        (["a b"], [""], {"chrf": 0, "ter": 100, "exact_match": 0, "error_rate": 200}),
+        ([""], [""], {"chrf": 0, "ter": 0, "exact_match": 100, "error_rate": 0}),
+    ],
+)
+def test_empty_sides_count_as_said(hypotheses, references, expected):
+    scores = score(hypotheses, references, list(expected))
+    assert {name: scores[name] for name in expected} == pytest.approx(expected)
+
+
+def test_words_against_an_empty_reference_lower_the_precision_of_bleu():
+    right = "the cat sat on the mat"
+    one, other = score([right], [right], ["bleu"]), score([right, "a b"], [right, ""], ["bleu"])
+    # Of 8, 6, 4 and 3 n-grams of the hypotheses 6, 5, 4 and 3 are right.
+    assert one["bleu"] == pytest.approx(100)
+    assert other["bleu"] == pytest.approx(100 * (6 / 8 * 5 / 6) ** 0.25)
+
+
 def test_empty_hypotheses_score_nothing():
     scores = score(["", ""], ["ein Haus", "zwei Häuser stehen"])
     assert scores["bleu"] == scores["chrf"] == scores["exact_match"] == 0

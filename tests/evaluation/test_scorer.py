@@ -2,6 +2,7 @@ import jax
 import numpy as np
 import pytest
 
+from seqjax.data.tokenizer import PAD
 from seqjax.evaluation.scorer import Score, Scorer
 from seqjax.parallel.mesh import make_mesh, replicated
 
@@ -16,17 +17,13 @@ def test_each_pair_has_the_score_that_it_has_alone(devices, tokens, tiny_task, t
     sources = task.encode_sources([source for source, _ in PAIRS])
     targets = task.encode_sources([target for _, target in PAIRS])
     found = Scorer(task, mesh)(jax.device_put(params, replicated(mesh)), sources, targets)
-    for score, source, target in zip(found, sources, targets, strict=True):
-        # Step by step, as a search goes.
-        carry = task.start(params, np.array([source]), len(target))
-        total, correct, last = 0.0, 0, 1
-        for token in target:
-            carry, logits = task.step(params, carry, np.full((1, 2), last))
-            total += float(jax.nn.log_softmax(logits[0, 0])[token])
-            correct += int(np.argmax(logits[0, 0])) == token
-            last = token
-        assert score.log_probability == pytest.approx(total, rel=1e-4)
-        assert (score.length, score.correct) == (len(target), correct)
+    alone = jax.jit(task.score)
+    for score, *pair in zip(found, sources, targets, strict=True):
+        rows = [np.array([ids + [PAD] * (12 - len(ids))], np.int32) for ids in pair]
+        expected = alone(params, dict(zip(("source", "target"), rows, strict=True)))
+        assert score.log_probability == pytest.approx(-float(expected["nll"][0]), rel=1e-4)
+        assert (score.length, score.correct) == (len(pair[1]), int(expected["correct"][0]))
+        assert score.log_probability < 0
 
 
 def test_of_no_pairs_there_are_no_scores(tiny_task):
