@@ -1,4 +1,4 @@
-"""Where a model looks in sources while it produces given outputs, for any number of them."""
+"""Attention weights of given pairs of source and output, for any number of them."""
 
 from collections.abc import Iterator, Sequence
 

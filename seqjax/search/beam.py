@@ -3,9 +3,8 @@
 At every position the best 2K continuations of the K live hypotheses of a sentence are taken
 together. Those among the best K that end with EOS are finished; the best K that do not end
 live on, so that K hypotheses always live (Ott et al., 2019, fairseq). A sentence is done when
-no live hypothesis can still beat the worst of the N finished ones that are kept, which is the
-result of running to the limit, without running there; or earlier, after a number of finished
-hypotheses (`patience`).
+no live hypothesis can still beat the worst of the N finished ones that are kept, so that the result
+is the one at the limit; or earlier, after a number of finished hypotheses (`patience`).
 
 Shape suffixes: B batch, K live hypotheses, C candidates, N n-best, L longest output, V vocabulary.
 """
@@ -93,10 +92,10 @@ def beam_search(
       n_best: N, outputs returned for each sentence, at most K.
       normalization: see `length_norms`.
       penalty: see `length_norms`.
-      min_length: fewest tokens of an output, EOS not counted, where the limit allows so many.
+      min_length: fewest tokens of an output, EOS not counted, if the limit allows as many.
       unknown: whether UNK may be an output.
       patience: a sentence is done when patience * K hypotheses have finished (Kasai et al., 2022).
-        1 is the habit of fairseq and CTranslate2, faster and not exact; 0 never gives up.
+        1, as in fairseq and CTranslate2, is faster and not exact; 0 is exact.
 
     Returns:
       Hypotheses, [B, N], best score first.

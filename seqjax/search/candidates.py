@@ -25,10 +25,10 @@ def best_continuations(
 ) -> tuple[jax.Array, jax.Array]:
     """Returns log probabilities and tokens of the best continuations of each hypothesis.
 
-    PAD and BOS are never allowed, UNK only where `unknown` says so, EOS not before `min_length`
-    other tokens, and nothing but EOS at the last position that a sentence's limit leaves. The
-    probabilities are the model's: tokens that are not allowed keep their share. What is
-    impossible has a log probability of about -1e30, what is not allowed one of -2e30.
+    PAD and BOS are never allowed, UNK only if `unknown`, EOS only after `min_length` other tokens,
+    and at the last position within the limit only EOS. The probabilities are the model's: tokens
+    that are not allowed keep their share. An impossible token has a log probability of about -1e30,
+    one that is not allowed -2e30.
 
     Args:
       logits_BxKxV: of the tokens at position `time`.
@@ -60,7 +60,7 @@ def _preselect(logits_BxKxV, count):
 
     The maximum of each block costs one cheap pass over the logits, where a sort or a top-k costs
     a multiple. A token among the best is in one of the `count` best blocks; the block with the
-    special tokens, and what is left over at the end of the vocabulary, come along unseen.
+    special tokens, and the tokens after the last whole block, are always included.
     """
     vocabulary = logits_BxKxV.shape[-1]
     blocks, leftover = divmod(vocabulary, _BLOCK)

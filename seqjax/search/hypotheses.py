@@ -1,4 +1,4 @@
-"""What a search returns, and how hypotheses of different lengths are compared.
+"""The result of a search, and how hypotheses of different lengths are compared.
 
 Shape suffixes: B batch, N n-best, L longest output.
 """
@@ -18,8 +18,8 @@ LOWEST = -1e30
 class Hypotheses:
     """The best outputs found for each sentence, best first.
 
-    A place without a hypothesis has length 0 and only padding. That is so in all places of a
-    sentence whose limit is 0 (scores 0), and where fewer than N hypotheses exist (scores -1e30).
+    A place without a hypothesis has length 0 and only padding: all places of a sentence whose limit
+    is 0 (scores 0), and the last places of one with fewer than N hypotheses (scores -1e30).
 
     Attributes:
       tokens: int32 [B, N, L], without BOS; ends with EOS, then PAD.
@@ -35,7 +35,7 @@ class Hypotheses:
 
 
 def length_norms(normalization: str, penalty: float, max_length: int) -> jax.Array:
-    """Returns what the log probability of a hypothesis of n tokens is divided by.
+    """Returns the divisor of the log probability of a hypothesis of n tokens.
 
     'gnmt' ((5 + n) / 6)^a (Wu et al., 2016), 'plain' n^a, 'none' 1, where a is the penalty.
     A larger a favors longer outputs.
@@ -59,5 +59,5 @@ def length_norms(normalization: str, penalty: float, max_length: int) -> jax.Arr
     if normalization == "none":
         return jnp.ones_like(lengths)
     raise UserError(
-        f"decode.length_normalization is {normalization!r}; accepted are 'gnmt', 'plain', 'none'"
+        f"decode.length_normalization = {normalization!r}: expected 'gnmt', 'plain' or 'none'"
     )

@@ -16,9 +16,9 @@ class Ensemble(TextToText):
 
         p(y_t | y_<t, x) = 1/M sum_m p_m(y_t | y_<t, x)
 
-    Its parameters are those of the members in a tuple. Members may be of any architectures; they
-    share tokenizers, and the first one's config says how to search. There is no gradient and no
-    attention of an ensemble.
+    Its parameters are a tuple of its members'. Members may have different architectures, but share
+    their tokenizers; the first config says how to search. An ensemble has no gradient and
+    no attention.
 
     Source: Hansen and Salamon, Neural network ensembles (1990); for translation Sutskever et al.,
     Sequence to sequence learning with neural networks (2014).
@@ -29,7 +29,7 @@ class Ensemble(TextToText):
         self.config, self.tokenizers = tasks[0].config, tasks[0].tokenizers
 
     def max_output(self, source_length: int) -> int:
-        """Returns the longest output that every member can make of a source of so many tokens."""
+        """Returns the largest output length that every member allows for a source length."""
         return min(task.max_output(source_length) for task in self.tasks)
 
     def start(self, params: Sequence[dict], source_BxS: jax.Array, capacity: int) -> Carry:

@@ -63,8 +63,8 @@ class TextToText:
     def score(self, params: dict, batch: Batch) -> dict[str, jax.Array]:
         """Returns, for each sentence [B], sums over its target tokens.
 
-        They are `nll` (nats, without smoothing), `tokens` and `correct` (most probable token
-        equal to the reference).
+        They are `nll` (nats, without label smoothing), `tokens` (EOS counted) and `correct` (tokens
+        that were the most probable ones, given the reference before them).
         """
         logits = self._logits(params, batch, deterministic=True)
         target = batch["target"]

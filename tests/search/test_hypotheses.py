@@ -24,5 +24,7 @@ def test_norms(normalization, penalty, expected):
 
 
 def test_unknown_normalization_names_field_and_choices():
-    with pytest.raises(UserError, match=r"decode\.length_normalization is 'gmnt'; .*'gnmt'"):
+    with pytest.raises(
+        UserError, match=r"decode\.length_normalization = 'gmnt': expected .*'gnmt'"
+    ):
         length_norms("gmnt", 0.6, 3)
