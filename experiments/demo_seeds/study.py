@@ -18,7 +18,7 @@ def get_study() -> Study:
     config.evaluation.every = "0"
     config.checkpoint.every = "100%"
     config.decode.checkpoint = "latest"
-    # Without a seed of their own batches would follow the run's, and nothing could be shared.
+    # By default batches follow the seed of the run, and could not be shared.
     config.batching.seed = 0
     config.reporting.tensorboard = False
     changes = product(

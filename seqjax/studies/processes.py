@@ -1,4 +1,4 @@
-"""A verb in a process of its own, so that memory, devices and failures are its own, too."""
+"""Runs a verb in its own process, with its own memory, devices and failures."""
 
 import contextlib
 import ctypes
@@ -34,7 +34,7 @@ class Outcome(NamedTuple):
     Attributes:
       code: its exit code, -n where signal n killed it.
       output: its standard output.
-      complaint: the last line of its standard error that tells an error, or else the last one.
+      complaint: the last line of its standard error that reports an error, or else the last one.
       signal: number of the signal that the waiting process got meanwhile, 0 for none.
     """
 

@@ -23,7 +23,7 @@ class Rules(NamedTuple):
 def sampler_of(rules: Rules, number: int) -> "optuna.samplers.BaseSampler":
     """Returns what draws the values of the trial of a number.
 
-    Each has a seed of its own, so that a search which is stopped goes on as it would have.
+    Each has its own seed, so that a stopped search continues as it would have.
     """
     import optuna
 

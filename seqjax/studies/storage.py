@@ -1,4 +1,4 @@
-"""The database that Optuna keeps studies in, and what is told when it cannot be reached."""
+"""The database in which Optuna keeps studies, and the errors when it cannot be reached."""
 
 import contextlib
 import functools
@@ -39,7 +39,7 @@ def open_storage(
     Args:
       url: that of a database, as SQLAlchemy has it; '' is SQLite in a file of the folder.
       workdir: the study's folder.
-      beat: seconds after which a worker tells that it lives.
+      beat: seconds between the heartbeats of a worker.
       lost_after: seconds without that, after which it is taken for dead.
 
     Raises:
@@ -150,7 +150,7 @@ def shown(url: str) -> str:
     try:
         return f"--storage={sqlalchemy.make_url(url).render_as_string(hide_password=True)}"
     except (sqlalchemy.exc.SQLAlchemyError, ValueError):
-        # Where the password is can't be told.
+        # It is unknown which part is the password.
         return f"--storage={url.partition('://')[0]}://..." if "@" in url else f"--storage={url}"
 
 

@@ -87,7 +87,7 @@ class Job:
 
     @functools.cached_property
     def identity(self) -> str:
-        """A short string that tells configs apart."""
+        """A short string that differs between configs."""
         return fingerprint(self.plain)
 
     def training(self, workdir: object) -> list[str]:
@@ -180,7 +180,7 @@ class Study:
         any more, so it is scored only if the study names it.
       columns: what the table shows, among `COLUMNS`.
       objective: the metric by which trials are compared; '' takes the first of the columns that
-        tells how good a trial is, in trials of different tokenizers none that is an average over
+        measures how good a trial is; with different tokenizers, none that is an average over
         tokens if there is another.
       by: a field or several, such as 'data.directory': trials with other values of them are not
         compared. The report has a table, a best trial and plots for each group.
@@ -242,7 +242,7 @@ class Study:
         return [name for name in METRICS if name not in TRANSLATION_METRICS or name in common]
 
     def _telling(self, measured: Sequence[str]) -> str:
-        """Returns the first column that tells how good a trial is."""
+        """Returns the first column that measures how good a trial is."""
         found = [column for column in self.columns if column in measured]
         tokenizers = [field for field in default_fields() if field.startswith("tokenizer.")]
         kinds = {tuple(self._field(name, f) for f in tokenizers) for name in self.trials}

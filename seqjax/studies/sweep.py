@@ -1,4 +1,4 @@
-"""Runs the trials of a study, some at a time, each in a run directory of its own."""
+"""Runs the trials of a study, several at a time, each in its own run directory."""
 
 import concurrent.futures
 import contextlib
@@ -48,7 +48,7 @@ class _Seat:
     place: str
     # The step that it goes on from.
     start: int
-    # When it last told the storage that it lives.
+    # When it last sent a heartbeat to the storage.
     beat: float = -math.inf
     # Size of its metrics when they were last read.
     seen: int = -1
@@ -60,7 +60,7 @@ class Sweep:
     """A study in a folder: `TRIAL/` is the run of a trial, `results.md`, `.csv` and `.html` tell.
 
     Any number of sweeps share a study by its storage, on one machine or many; see `TrialQueue`.
-    What becomes of a single trial is told in `TrialRun`.
+    `TrialRun` runs a single trial.
     """
 
     def __init__(
@@ -209,7 +209,7 @@ class Sweep:
         return Rules(study.higher, {field: domain_of(found) for field, found in values.items()})
 
     def _enter(self) -> None:
-        """Puts the trials into the queue; tells which are done."""
+        """Puts the trials into the queue; reports those that are done."""
         study = self.study
         if isinstance(study, Search):
             self._queue.identify(study.identity(self._overrides))
@@ -281,7 +281,7 @@ class Sweep:
         """Claims as many trials as can run here."""
         before = list(self._seats)
         seats = list(itertools.chain(*self._seats.values()))
-        # After a laptop's sleep, nobody has told for long that what runs here lives.
+        # After a laptop's sleep the heartbeats of the trials here are long overdue.
         for seat in seats:
             self._beat(seat)
         self._queue.revive()
@@ -360,13 +360,13 @@ class Sweep:
     def _leave(self, seat: _Seat, stopped_by: int) -> int:
         """Takes note of a trial that runs no more; returns the signal that ended it, or 0."""
         if stopped_by or (seat.run.stop.is_set() and not seat.pruned):
-            # Somebody else may go on with it; where somebody does already, this tells nothing.
+            # Another worker may continue it; if one does already, this changes nothing.
             self._queue.finish(seat.claim, {})
         elif seat.pruned:
             seat.run.record_pruned()
             self._finish(seat.claim, seat.run.recorded())
         else:
-            # What came after the last look.
+            # Reads what came after the last look.
             self._look(seat)
             self._finish(seat.claim, seat.run.recorded())
         self._look_up()

@@ -102,7 +102,7 @@ def _records(folder: Path) -> dict[str, Any]:
 
 
 def fingerprint(config: Mapping[str, Any]) -> str:
-    """Returns a short text that tells configs apart, each as JSON gives it back."""
+    """Returns a short string that differs between configs, each as JSON gives it back."""
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
 
 
