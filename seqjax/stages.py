@@ -23,16 +23,21 @@ _silent = False
 
 
 def silence() -> None:
-    """Prints nothing from now on: another process of the same program speaks."""
+    """Stops `say` in this process: only the first process of a program prints."""
     global _silent
     _silent = True
 
 
-def say(line: str) -> None:
-    """Prints a line to standard error, if this process has one and is the one that speaks."""
+def say(line: str, always: bool = False) -> None:
+    """Prints a line to standard error, if there is one.
+
+    Args:
+      line: the line, without its end.
+      always: whether a silenced process prints it as well, as it does an error.
+    """
     # Looked up each time: a progress bar takes the place of standard error while it is shown.
-    if sys.stderr is not None and not _silent:
-        # Work goes on although nobody can be told: the disk with the log is full.
+    if sys.stderr is not None and (always or not _silent):
+        # Work continues even if the line cannot be printed, as on a full disk.
         with contextlib.suppress(OSError):
             print(line, file=sys.stderr, flush=True)
 

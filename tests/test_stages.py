@@ -79,3 +79,10 @@ def test_what_a_line_says(state, written):
 )
 def test_times_are_short(seconds, text):
     assert stages.write_seconds(seconds) == text
+
+
+def test_a_silenced_process_prints_errors_alone(capsys, monkeypatch):
+    monkeypatch.setattr(stages, "_silent", True)
+    stages.say("warning")
+    stages.say("error", always=True)
+    assert capsys.readouterr() == ("", "error\n")

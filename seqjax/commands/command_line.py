@@ -44,6 +44,7 @@ from seqjax.overrides import split_overrides
 from seqjax.parallel.host_memory import restart_with_own_allocator
 from seqjax.parallel.platform import check_flags, require_platform
 from seqjax.parallel.processes import Processes, is_first, joined
+from seqjax.stages import say
 from seqjax.validation import settled
 
 # Exit codes besides 0: a user's mistake, and what a shell reports for the two signals.
@@ -242,12 +243,12 @@ def _work(
 
 
 class _OneLine(logging.Handler):
-    """Prints a warning as errors are printed."""
+    """Prints a log record as one line; of several processes the first prints warnings."""
 
     def emit(self, record: logging.LogRecord) -> None:
         message = " ".join(record.getMessage().split())
-        # Looked up each time: a progress bar puts itself in place of standard error.
-        print(f"seqjax: {record.levelname.lower()}: {message}", file=sys.stderr, flush=True)
+        line = f"seqjax: {record.levelname.lower()}: {message}"
+        say(line, always=record.levelno >= logging.ERROR)
 
 
 @contextlib.contextmanager

@@ -1,1 +1,1 @@
-"""Building blocks that know nothing of tasks."""
+"""Building blocks that do not depend on tasks."""

@@ -1,4 +1,4 @@
-"""Attention of a decoder to the source: which positions a query reads, and what it finds there.
+"""Attention of a decoder to the source.
 
     weights[t] = softmax over s of score(query[t], memory[s])
     context[t] = sum over s of weights[t, s] value[s]
@@ -17,22 +17,22 @@ from seqjax.layers.dense import Dense, product
 from seqjax.layers.masked_softmax import masked_softmax
 from seqjax.layers.multi_head_attention import MultiHeadAttention
 
-# The collection that attention weights on the source are put into where they are asked for.
+# The collection that receives the attention weights on the source, if it is mutable.
 SOURCE_ATTENTION = "source_attention"
 
 
 def tell(module: nn.Module, weights_BxHxTxS: jax.Array) -> None:
-    """Puts a layer's weights on the source where `source_attention` finds them, if asked for."""
+    """Stores a layer's weights on the source for `source_attention`, if they are collected."""
     if not module.is_initializing():
         module.sow(SOURCE_ATTENTION, "weights", weights_BxHxTxS)
 
 
 class Prepared(NamedTuple):
-    """A memory as an attention reads it, made once for a whole target.
+    """A memory prepared for an attention, once for a whole target.
 
     Attributes:
-      keys: any arrays [B, ...] that scores are computed from.
-      values: what is read.
+      keys: arrays [B, ...] that scores are computed from.
+      values: the vectors that are averaged.
       mask: bool [B, S], true at real positions.
     """
 
@@ -42,13 +42,13 @@ class Prepared(NamedTuple):
 
 
 class Attention(nn.Module):
-    """What all kinds have in common; a kind is its `_keys` and its `_scores`.
+    """The base class of all kinds, which differ in `_keys` and `_scores`.
 
     Attributes:
       width: size D of queries.
-      inner: inner size A of those kinds that have a layer of their own.
-      heads: heads, of 'multi_head' only.
-      dtype: numbers of the computation; softmax is float32.
+      inner: inner size A, for the kinds with a hidden layer.
+      heads: number of heads, for 'multi_head' only.
+      dtype: type of the computation; the softmax is float32.
     """
 
     width: int
@@ -56,13 +56,13 @@ class Attention(nn.Module):
     heads: int = 1
     dtype: jnp.dtype = jnp.float32
 
-    # Whether scores depend on the weights of the position before.
+    # Whether scores depend on the weights of the previous position.
     looks_back = False
 
     def prepare(
         self, states_BxSxE: jax.Array, values_BxSxE: jax.Array, mask_BxS: jax.Array
     ) -> Prepared:
-        """Returns the memory as it is read."""
+        """Returns the memory as `__call__` takes it."""
         return Prepared(self._keys(states_BxSxE), values_BxSxE, mask_BxS)
 
     def __call__(
@@ -72,8 +72,8 @@ class Attention(nn.Module):
 
         Args:
           query_BxTxD: vectors of target positions, or of hypotheses.
-          memory: what `prepare` gave.
-          before_BxHxTxS: the weights of the position before, where `looks_back`; first zeros.
+          memory: the result of `prepare`.
+          before_BxHxTxS: the weights of the previous position if `looks_back`, zeros at the first.
         """
         scores_BxTxS = self._scores(query_BxTxD, memory.keys, before_BxHxTxS)
         weights = masked_softmax(scores_BxTxS, memory.mask[:, None], self.dtype)
@@ -87,14 +87,14 @@ class Attention(nn.Module):
 
 
 class DotAttention(Attention):
-    """score = q . m (Luong et al., 2015); queries and memory are equally wide."""
+    """score = q . m (Luong et al., 2015); queries and memory have the same width."""
 
     def _scores(self, query_BxTxD, keys, before):
         return _multiply("btd,bsd->bts", query_BxTxD, keys, jnp.float32)
 
 
 class ScaledDotAttention(DotAttention):
-    """score = q . m / sqrt(D) (Vaswani et al., 2017, with one head and no maps)."""
+    """score = q . m / sqrt(D) (Vaswani et al., 2017, with one head and no projections)."""
 
     def _scores(self, query_BxTxD, keys, before):
         return super()._scores(query_BxTxD, keys, before) * self.width**-0.5
@@ -144,7 +144,7 @@ class NormalizedAdditiveAttention(AdditiveAttention):
 
 
 class ConcatAttention(AdditiveAttention):
-    """score = v^T tanh(W [q; m]) (Luong et al., 2015): additive without the bias."""
+    """score = v^T tanh(W [q; m]) (Luong et al., 2015): additive attention without a bias."""
 
     def setup(self):
         self.query = Dense(self.inner, self.dtype, bias=False)
@@ -153,13 +153,13 @@ class ConcatAttention(AdditiveAttention):
 
 
 class LocationAttention(AdditiveAttention):
-    """score = v^T tanh(W q + U m + L f + b),  f = F * weights before (Chorowski et al., 2015).
+    """score = v^T tanh(W q + U m + L f + b),  f = F * a_(t-1) (Chorowski et al., 2015).
 
-    F are `filters` convolutions of `kernel` positions over the weights of the position before.
+    F holds `filters` convolutions over the weights a_(t-1) of the previous position.
 
     Attributes:
       filters: number of convolutions.
-      kernel: odd number of positions that each sees, enough for text; frames of speech want more.
+      kernel: their size, an odd number; 15 is enough for text, frames of speech need more.
     """
 
     filters: int = 10
@@ -184,13 +184,13 @@ class LocationAttention(AdditiveAttention):
 
 
 class MultiHead(Attention):
-    """`MultiHeadAttention` behind the interface of the others; its context is D wide."""
+    """`MultiHeadAttention` with the interface of `Attention`; its context has width D."""
 
     def setup(self):
         self.attention = MultiHeadAttention(self.width, self.heads, dtype=self.dtype)
 
     def prepare(self, states_BxSxE, values_BxSxE, mask_BxS):
-        """Returns the memory as it is read."""
+        """Returns the memory as `__call__` takes it."""
         keys, values = self.attention.project_memory(states_BxSxE, values_BxSxE)
         return Prepared(keys, values, mask_BxS)
 
@@ -215,7 +215,7 @@ ATTENTIONS = {
 
 
 def _vector(key: jax.Array, shape: tuple[int], dtype: jnp.dtype) -> jax.Array:
-    """Glorot and Bengio's (2010) bound for a map to one number."""
+    """Draws a vector with Glorot and Bengio's (2010) bound for a map to one number."""
     bound = (6 / (shape[0] + 1)) ** 0.5
     return jax.random.uniform(key, shape, dtype, -bound, bound)
 

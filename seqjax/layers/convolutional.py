@@ -1,4 +1,4 @@
-"""Gated convolutions over a sequence, and the layers of an encoder and of a decoder made of them.
+"""Gated convolutions over a sequence, and encoder and decoder layers built from them.
 
 Shape suffixes: B batch, T positions, S source, K hypotheses, D width, E width of embeddings,
 P past positions, H heads.
@@ -17,7 +17,7 @@ from seqjax.layers.weight_normalization import NormalizedDense
 
 
 def average(x: jax.Array, y: jax.Array) -> jax.Array:
-    """Returns (x + y) sqrt(1/2), as large as x and y where both are equally so (Gehring et al.)."""
+    """Returns (x + y) sqrt(1/2), with the variance of x and y if both have the same."""
     return (x + y) * 0.5**0.5
 
 
@@ -32,17 +32,17 @@ class GatedConvolution(nn.Module):
         [a, c] = [x_t1, ..., x_tk] W + b
         y_t = a * sigmoid(c)
 
-    W is weight-normalized, one length for each output. The positions t1, ..., tk are a dilation
-    apart; the last is t in a causal convolution, the middle one in any other. Beyond the ends are
-    zeros. The convolution is one product of all k shifted inputs.
+    W is weight-normalized, with one length for each output. The positions t1, ..., tk are
+    `dilation` apart; t is the last of them in a causal convolution, otherwise the middle one.
+    Beyond the ends are zeros. The convolution is computed as one product of all k shifted inputs.
 
     Attributes:
       width: size D of inputs and outputs.
-      kernel: k, positions that are seen; an odd number if not causal.
+      kernel: number k of positions read; odd if not causal.
       dilation: distance between them.
-      causal: whether no later position is seen.
+      causal: whether later positions are hidden.
       dropout: rate on the inputs.
-      dtype: numbers of the computation.
+      dtype: type of the computation.
     """
 
     width: int
@@ -53,12 +53,12 @@ class GatedConvolution(nn.Module):
     dtype: jnp.dtype = jnp.float32
 
     def setup(self):
-        # Gates near one half leave a quarter of the variance.
+        # Gates near one half reduce the variance to a quarter.
         self.map = NormalizedDense(2 * self.width, gain=4.0, dropout=self.dropout, dtype=self.dtype)
         self.drop = Dropout(self.dropout)
 
     def __call__(self, x_BxTxD: jax.Array, deterministic: bool = True) -> jax.Array:
-        """Maps [B, T, D] to [B, T, D]; padding must be zero to be unseen."""
+        """Maps [B, T, D] to [B, T, D]; padding must be zero."""
         x_BxTxD, length = self.drop(x_BxTxD, deterministic), x_BxTxD.shape[1]
         around = (self.kernel - 1) * self.dilation
         before = around if self.causal else around // 2
@@ -67,7 +67,7 @@ class GatedConvolution(nn.Module):
         return self._gate(jnp.concatenate(shifted, axis=-1))
 
     def start(self, batch: int, hypotheses: int) -> jax.Array:
-        """Returns what lies before the first position: zeros [B, K, P, D]."""
+        """Returns the past of the first position, zeros [B, K, P, D]."""
         past = (self.kernel - 1) * self.dilation
         return jnp.zeros((batch, hypotheses, past, self.width), self.dtype)
 
@@ -83,11 +83,11 @@ class GatedConvolution(nn.Module):
 
 
 class ConvolutionalEncoderLayer(nn.Module):
-    """A gated convolution and its residual (Gehring et al., 2017, section 3.2).
+    """A gated convolution with a residual connection (Gehring et al., 2017, section 3.2).
 
         y = (GLU(conv(x)) + x) sqrt(1/2)
 
-    Attributes: those of `GatedConvolution`.
+    The attributes are the same as in `GatedConvolution`.
     """
 
     width: int
@@ -104,27 +104,27 @@ class ConvolutionalEncoderLayer(nn.Module):
     def __call__(
         self, x_BxSxD: jax.Array, mask_BxS: jax.Array, deterministic: bool = True
     ) -> jax.Array:
-        """Maps [B, S, D] to [B, S, D]; padding is seen as zeros, like what lies beyond the ends."""
+        """Maps [B, S, D] to [B, S, D]; padding counts as zeros, as do positions beyond the ends."""
         real = jnp.where(mask_BxS[..., None], x_BxSxD, 0)
         return average(self.convolution(real, deterministic), x_BxSxD)
 
 
 class ConvolutionalDecoderLayer(nn.Module):
-    """A causal gated convolution that reads the source (Gehring et al., 2017, section 3.3).
+    """A causal gated convolution with attention to the source (Gehring et al., 2017, section 3.3).
 
         h = GLU(conv(x))
         c = attention((h W_q + b_q + embedded) sqrt(1/2)) sqrt(m)
         y = ((h + c W_c + b_c) sqrt(1/2) + x) sqrt(1/2)
 
-    Embedded is the token vector with its position, m the number of real source positions: an even
-    mean of m vectors has 1/m of their variance, which sqrt(m) gives back. The sqrt(1/2) of the
-    query and of h are those of fairseq; in the paper both are plain sums.
+    `embedded` is the token vector with its position, m the number of real source positions. The
+    mean of m independent vectors has 1/m of their variance; the factor sqrt(m) restores it. The
+    factors sqrt(1/2) of the query and of h are fairseq's; the paper has plain sums.
 
-    Attributes: those of `GatedConvolution`, and
+    Attributes: as in `GatedConvolution`, and
       embedding_width: size E of embeddings and queries.
-      attention: a key of `ATTENTIONS`; 'none': nothing is read, and h stands for the sum with c.
-      attention_width: its inner size.
-      heads: its heads, of 'multi_head' only.
+      attention: a key of `ATTENTIONS`, or 'none': then y = (h + x) sqrt(1/2).
+      attention_width: inner size of the attention.
+      heads: number of heads, for 'multi_head' only.
     """
 
     width: int
@@ -152,9 +152,9 @@ class ConvolutionalDecoderLayer(nn.Module):
             self.context = NormalizedDense(self.width, dtype=self.dtype)
 
     def prepare(self, memory: tuple[jax.Array, jax.Array, jax.Array]) -> Prepared | None:
-        """Returns a memory as this layer's attention reads it, None where it reads none.
+        """Returns the memory prepared for this layer's attention, None without attention.
 
-        The memory is two arrays [B, S, E], what is compared and what is read, and its mask [B, S].
+        The memory consists of states and values [B, S, E] and their mask [B, S].
         """
         return None if self.attention == "none" else self.source.prepare(*memory)
 
@@ -165,13 +165,13 @@ class ConvolutionalDecoderLayer(nn.Module):
         memory: tuple[jax.Array, jax.Array, jax.Array],
         deterministic: bool = True,
     ) -> jax.Array:
-        """Maps [B, T, D] to [B, T, D]; a position sees itself and the past."""
+        """Maps [B, T, D] to [B, T, D]; a position depends on itself and the past."""
         hidden_BxTxD = self.convolution(x_BxTxD, deterministic)
         read_BxTxD = self._read(hidden_BxTxD, embedded_BxTxE, self.prepare(memory))
         return average(read_BxTxD, x_BxTxD)
 
     def start(self, batch: int, hypotheses: int) -> jax.Array:
-        """Returns what lies before the first position: zeros [B, K, P, D]."""
+        """Returns the past of the first position, zeros [B, K, P, D]."""
         return self.convolution.start(batch, hypotheses)
 
     def step(

@@ -1,4 +1,4 @@
-"""An LSTM layer by cuDNN, NVIDIA's library, with the parameters of the scan.
+"""An LSTM layer computed by NVIDIA's cuDNN, with the same parameters as the scan.
 
 Shape suffixes: B batch, T time, I inputs, H hidden units, G blocks of gates, 4 H.
 """
@@ -11,8 +11,8 @@ from jax.experimental import rnn
 
 from seqjax.layers.recurrent import State
 
-# Of a `RecurrentLayer`: kernel [I, G], recurrent matrix [H, G], bias [G]. The order of its gates is
-# cuDNN's too.
+# The parameters of a `RecurrentLayer`: kernel [I, G], recurrent matrix [H, G], bias [G]. cuDNN has
+# the same order of gates.
 Weights = tuple[jax.Array, jax.Array, jax.Array]
 
 
@@ -26,8 +26,8 @@ def run_cudnn(
 ) -> tuple[jax.Array, State]:
     """Runs a layer over whole sequences in one operation (Appleyard et al., 2016), in float32.
 
-    Returns outputs [B, T, H], zero at padding, and the states after the last real position. As
-    cuDNN has it, padding is at the end. Numbers are not rounded to TF32.
+    Returns outputs [B, T, H], zero at padding, and the states after the last real position. cuDNN
+    needs the padding at the end. Products are not rounded to TF32.
 
     Args:
       weights: the layer's parameters.
@@ -35,12 +35,12 @@ def run_cudnn(
       mask_BxT: true at real positions.
       state: hidden state and cell before the first position.
       reverse: runs from the last real position to the first.
-      operation: cuDNN's, or one that takes and gives the same.
+      operation: cuDNN's, or one with the same arguments and results.
     """
     kernel_IxG, recurrent_HxG, _ = weights
     real_BxTx1 = mask_BxT[..., None]
     lengths_B = jnp.sum(mask_BxT, axis=1, dtype=jnp.int32)
-    # What cuDNN leaves at padding in the gradient is dropped, as is what it gives there below.
+    # Drops the gradient that cuDNN leaves at padding; its outputs there are dropped below.
     x_BxTxI = jnp.where(real_BxTx1, x_BxTxI, 0.0)
     if reverse:
         x_BxTxI = _flip(x_BxTxI, lengths_B)
@@ -65,9 +65,9 @@ def run_cudnn(
 
 
 def pack(weights: Weights) -> jax.Array:
-    """Returns weights as cuDNN has them, one vector [(I + H + 2) G].
+    """Returns the weights in cuDNN's format, one vector [(I + H + 2) G].
 
-    The transposed matrices come first, then two biases that it adds up; the second is zero.
+    The transposed matrices come first, then two biases that cuDNN adds; the second is zero.
     """
     kernel_IxG, recurrent_HxG, bias_G = weights
     parts = (kernel_IxG.T.ravel(), recurrent_HxG.T.ravel(), bias_G, jnp.zeros_like(bias_G))
@@ -75,7 +75,7 @@ def pack(weights: Weights) -> jax.Array:
 
 
 def _flip(x_BxTxI: jax.Array, lengths_B: jax.Array) -> jax.Array:
-    """Turns the real part of each row round; padding stays where it is."""
+    """Reverses the real part of each row; padding stays in place."""
     positions_T = jnp.arange(x_BxTxI.shape[1])
     lengths_Bx1 = lengths_B[:, None]
     turned_BxT = jnp.where(positions_T < lengths_Bx1, lengths_Bx1 - 1 - positions_T, positions_T)

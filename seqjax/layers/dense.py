@@ -1,4 +1,4 @@
-"""Affine maps, and their product with a weight gradient that is fast on a CPU too.
+"""Affine maps whose weight gradient is fast on a CPU, too.
 
 Shape suffixes: I inputs, O outputs (one axis or several).
 """
@@ -16,10 +16,10 @@ class Dense(nn.Module):
     """An affine map of the last axis, y = x W + b, or a linear one, y = x W.
 
     Attributes:
-      features: outputs.
-      dtype: numbers of the computation; W and b are float32.
-      result: numbers of the result, by default those of the computation.
-      bias: whether b is there.
+      features: number of outputs.
+      dtype: type of the computation; W and b are float32.
+      result: type of the result, by default `dtype`.
+      bias: whether there is a b.
       bias_init: initializer of b, zeros by default.
     """
 
@@ -31,7 +31,7 @@ class Dense(nn.Module):
 
     @nn.compact
     def weights(self, inputs: int) -> tuple[jax.Array, jax.Array | None]:
-        """Returns W [I, O] and b [O], if there is one, for so many inputs."""
+        """Returns W [I, O] and b [O], or None without a bias, for a number of inputs."""
         init = nn.initializers.xavier_uniform()
         kernel = self.param("kernel", init, (inputs, self.features), jnp.float32)
         if not self.bias:
@@ -46,10 +46,10 @@ class Dense(nn.Module):
 
 
 def together(layers: Sequence[Dense], x: jax.Array) -> jax.Array:
-    """Applies n affine maps with as many outputs each to one input, [..., I] to [..., n, O].
+    """Applies n affine maps with O outputs each to one input, [..., I] to [..., n, O].
 
-    One large product is faster than several small ones. The maps lie on an axis of their own, so
-    that outputs that are divided over devices stay so.
+    One large product is faster than several small ones. The maps have a separate axis, so that
+    outputs that are sharded over devices stay sharded.
     """
     kernels, biases = zip(*(layer.weights(x.shape[-1]) for layer in layers), strict=True)
     dtype = layers[0].dtype
@@ -58,9 +58,9 @@ def together(layers: Sequence[Dense], x: jax.Array) -> jax.Array:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def product(x: jax.Array, kernel: jax.Array, dtype: jnp.dtype, result: jnp.dtype) -> jax.Array:
-    """Multiplies x [..., I] with a kernel [I, O...], in `dtype`, to a `result` [..., O...].
+    """Multiplies x [..., I] with a kernel [I, O...] in `dtype`; returns [..., O...] as `result`.
 
-    The derivatives are the usual ones, of products in `dtype`; the kernel's is a float32 sum.
+    Derivatives are products in `dtype`, too; the kernel's is summed in float32.
     """
     contract = (((x.ndim - 1,), (0,)), ((), ()))
     return jax.lax.dot_general(
@@ -87,16 +87,16 @@ def _backward(dtype, result, kept, gradient):
 
 
 def kernel_gradient(x_NxI: jax.Array, gradient_NxO: jax.Array) -> jax.Array:
-    """Returns x^T g, float32 [I, O]: the gradient of a kernel, given that of its products."""
+    """Returns a kernel's gradient x^T g, float32 [I, O], given the gradient g of its products."""
     return jax.lax.platform_dependent(
         x_NxI, gradient_NxO, cpu=_transposed, default=functools.partial(_multiply, contract=0)
     )
 
 
 def _transposed(x_NxI, gradient_NxO):
-    """Transposes the narrower side first: XLA's fast products on a CPU want rows times columns.
+    """Transposes the narrower factor first: on a CPU XLA's fast products are rows times columns.
 
-    The barriers keep it from joining transposition and product again.
+    The barriers keep XLA from fusing transposition and product again.
     """
     barrier = jax.lax.optimization_barrier
     if x_NxI.shape[1] <= gradient_NxO.shape[1]:
@@ -114,7 +114,7 @@ product.defvjp(_forward, _backward)
 
 @jax.custom_vjp
 def add_bias(y: jax.Array, bias: jax.Array) -> jax.Array:
-    """Adds b [O...] to y [..., O...] in the numbers of y; the gradient of b is a float32 sum."""
+    """Adds b [O...] to y [..., O...] in the type of y; the gradient of b is summed in float32."""
     return y + bias.astype(y.dtype)
 
 

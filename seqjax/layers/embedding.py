@@ -18,13 +18,13 @@ class Embedding(nn.Module):
 
         embed(i) = sqrt(D) * E_i          logits(h) = h E^T
 
-    A table that starts at N(0, 1/D) has unit scale in both directions; sharing it follows
+    Initialized with N(0, 1/D), the table has unit scale in both directions. It is shared as in
     Press and Wolf (2017) and Vaswani et al. (2017).
 
     Attributes:
-      vocabulary: entries V.
+      vocabulary: number V of entries.
       width: size D of a vector.
-      dtype: numbers of the computation; the table is float32.
+      dtype: type of the computation; the table is float32.
       initializer: a key of `INITIALIZERS`.
     """
 

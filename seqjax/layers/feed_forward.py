@@ -10,7 +10,7 @@ from seqjax.layers.dense import Dense
 from seqjax.layers.dropout import Dropout
 
 _gelu = functools.partial(jax.nn.gelu, approximate=False)
-# Name -> (activation, whether a second projection multiplies its result).
+# Name -> (activation, whether it is a gate that multiplies a second projection).
 ACTIVATIONS = {
     "relu": (jax.nn.relu, False),
     "gelu": (_gelu, False),
@@ -20,20 +20,20 @@ ACTIVATIONS = {
 
 
 class FeedForward(nn.Module):
-    """Two projections around an activation (Vaswani et al., 2017), or gated (Shazeer, 2020).
+    """Two projections around an activation (Vaswani et al., 2017) or a gate (Shazeer, 2020).
 
         y = f(x W_1 + b_1) W_2 + b_2                      relu, gelu
         y = (f(x W_1 + b_1) * (x W_3 + b_3)) W_2 + b_2    swiglu, geglu
 
-    f(z) is max(0, z), for names with 'gelu' z Phi(z) with the normal distribution's Phi (Hendrycks
-    and Gimpel, 2016), and for 'swiglu' z sigmoid(z).
+    f(z) is max(0, z) for 'relu', z sigmoid(z) for 'swiglu', and z Phi(z) for 'gelu' and 'geglu',
+    where Phi is the normal distribution function (Hendrycks and Gimpel, 2016).
 
     Attributes:
       width: size D of inputs and outputs.
       inner: size F between the projections.
       activation: a key of `ACTIVATIONS`.
       dropout: rate on the activations.
-      dtype: numbers of the computation.
+      dtype: type of the computation.
     """
 
     width: int

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-# Far below any real score, yet finite: with nothing to read, weights are uniform and not NaN.
+# Far below any real score, yet finite: if all is masked, weights are uniform instead of NaN.
 MASKED = -1e9
 
 

@@ -1,8 +1,8 @@
 """Attention in several subspaces at once.
 
-Shape suffixes: B batch, T queries, S source, H heads of queries, N groups of them, each with one
-head of keys and values, G = H / N heads in a group, K hypotheses, D width, E width of the memory,
-P width of a head.
+Shape suffixes: B batch, T queries, S source, H query heads in N groups, each group with one head of
+keys and values, G = H / N heads of a group, K hypotheses, D width, E width of the memory, P width
+of a head.
 """
 
 import flax.linen as nn
@@ -16,12 +16,12 @@ from seqjax.layers.positions import NO_RELATION, Relation, turn
 
 
 def causal_mask(length: int) -> jax.Array:
-    """Returns bool [1, 1, T, T], true where a position may read: itself and the past."""
+    """Returns bool [1, 1, T, T], true where a position may attend: to itself and the past."""
     return jnp.tril(jnp.ones((length, length), bool))[None, None]
 
 
 def window_mask(queries_T: jax.Array, keys_S: jax.Array, window: int) -> jax.Array:
-    """Returns bool [T, S], true where keys stand at most `window` positions away."""
+    """Returns bool [T, S], true where keys are at most `window` positions away."""
     return jnp.abs(keys_S - queries_T[:, None]) <= window
 
 
@@ -31,15 +31,15 @@ class MultiHeadAttention(nn.Module):
         head_h = softmax(Q_h K_h^T / sqrt(P)) V_h,   Q_h = q W^Q_h, K_h = m W^K_h, V_h = m W^V_h
         output = [head_1, ..., head_H] W^O
 
-    The softmax is computed in float32. In N groups, G neighbouring heads read the same K and V
-    (Ainslie et al., 2023; all of them where N = 1: Shazeer, 2019).
+    The softmax is computed in float32. The G neighbouring heads of a group share K and V (Ainslie
+    et al., 2023); with N = 1 all heads share them (Shazeer, 2019).
 
     Attributes:
       width: size D of queries and outputs.
-      heads: number H of heads; the width P of a head is D / H.
-      key_value_heads: number N of groups, a divisor of H; 0: every head is one.
+      heads: number H of heads, each with width P = D / H.
+      key_value_heads: number N of groups, a divisor of H; 0 stands for N = H.
       dropout: rate on the attention weights.
-      dtype: numbers of the computation.
+      dtype: type of the computation.
     """
 
     width: int
@@ -63,7 +63,7 @@ class MultiHeadAttention(nn.Module):
         deterministic: bool = True,
         relation: Relation = NO_RELATION,
     ) -> jax.Array:
-        """Reads the memory at every target position; mask is bool, broadcast to [B, H, T, S]."""
+        """Attends to the memory from every query; mask is bool, broadcast to [B, H, T, S]."""
         query = turn(self.project_query(query_BxTxD), relation.angles)
         keys, values = self.project_memory(memory_BxSxE)
         keys = turn(keys, relation.angles)
@@ -76,11 +76,11 @@ class MultiHeadAttention(nn.Module):
     def project_memory(
         self, memory_BxSxE: jax.Array, values_BxSxE: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
-        """Returns the keys and values [B, N, S, P] of a memory, to be read many times.
+        """Returns the keys and values [B, N, S, P] of a memory, to be used many times.
 
         Args:
-          memory_BxSxE: what is compared with queries.
-          values_BxSxE: what is read, where it is something else.
+          memory_BxSxE: vectors that keys are computed from.
+          values_BxSxE: vectors that values are computed from, by default the same.
         """
         values_BxSxE = memory_BxSxE if values_BxSxE is None else values_BxSxE
         return self._split(self.key(memory_BxSxE)), self._split(self.value(values_BxSxE))
@@ -88,7 +88,7 @@ class MultiHeadAttention(nn.Module):
     def project_own(
         self, x_BxKxD: jax.Array, relation: Relation = NO_RELATION
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Returns queries [B, H, K, P], and keys and values [B, N, K, P], of few positions."""
+        """Returns queries [B, H, K, P], keys and values [B, N, K, P] of a few positions."""
         if self.key.features == self.width:
             projected = together((self.query, self.key, self.value), x_BxKxD)
             query, key, value = (self._split(projected[:, :, i]) for i in range(3))
@@ -114,7 +114,7 @@ class MultiHeadAttention(nn.Module):
         """
         batch, heads, length, size = query_BxHxTxP.shape
         groups, source = keys_BxNxSxP.shape[1:3]
-        # The queries of a group stand below one another: no keys are repeated for them.
+        # The queries of a group are stacked, so that keys need not be repeated.
         query_BxNxGTxP = query_BxHxTxP.reshape(batch, groups, -1, size)
         scores = jnp.einsum(
             "bntp,bnsp->bnts", query_BxNxGTxP, keys_BxNxSxP, preferred_element_type=jnp.float32
@@ -124,12 +124,12 @@ class MultiHeadAttention(nn.Module):
         weights = masked_softmax(scores, mask, self.dtype)
         kept = self.drop(weights, deterministic).reshape(batch, groups, -1, source)
         found = jnp.einsum("bnts,bnsp->bntp", kept, values_BxNxSxP)
-        # The transposition stands apart: as part of the product, XLA leaves its fast path on a CPU.
+        # A separate transposition: within the product, XLA would leave its fast path on a CPU.
         found = found.reshape(batch, heads, length, size).transpose(0, 2, 1, 3)
         return self.output(found.reshape(batch, length, self.width)), weights
 
     def _split(self, x_BxSxD: jax.Array) -> jax.Array:
-        """Turns [B, S, heads P] into [B, heads, S, P]."""
+        """Maps [B, S, heads P] to [B, heads, S, P]."""
         batch, length, _ = x_BxSxD.shape
         size = self.width // self.heads
         return x_BxSxD.reshape(batch, length, -1, size).transpose(0, 2, 1, 3)

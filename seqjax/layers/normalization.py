@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-# Torch's; flax would take 1e-6.
+# The default of torch; flax has 1e-6.
 NORM_EPSILON = 1e-5
 
 
@@ -12,7 +12,7 @@ def layer_norm(dtype: jnp.dtype, name: str | None = None) -> nn.LayerNorm:
 
     y = (x - mean(x)) / sqrt(variance(x) + 1e-5) * scale + bias
     """
-    # The mean of squares less the squared mean would lose what lies far from zero.
+    # Flax's fast variance, mean(x^2) - mean(x)^2, loses its digits if the mean is large.
     return nn.LayerNorm(epsilon=NORM_EPSILON, dtype=dtype, use_fast_variance=False, name=name)
 
 

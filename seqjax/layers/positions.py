@@ -1,4 +1,4 @@
-"""Where in a sequence a vector stands: added to it, or told to self-attention.
+"""Positions in a sequence: added to vectors, or used as relations by self-attention.
 
 Shape suffixes: B batch, T queries, S keys, H heads, P width of a head.
 """
@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# Buckets of relative positions, as in T5; beyond the last distance all share one.
+# Buckets of relative positions, as in T5; all distances beyond the largest share one.
 BUCKETS, LAST_DISTANCE = 32, 128
 
 
@@ -20,8 +20,8 @@ def sinusoids(length: int, width: int) -> np.ndarray:
 
         p[t, i] = sin(t / 10000^(i / (D/2 - 1))),   p[t, D/2 + i] = cos(of the same),   i < D/2
 
-    Those of Vaswani et al. (2017), section 3.5, have the exponent i / (D/2), and interleave sines
-    and cosines, which is a permutation of the width.
+    Vaswani et al. (2017), section 3.5, have the exponent i / (D/2) and interleave sines and
+    cosines, a permutation of the width.
     """
     half = width // 2
     frequencies = np.exp(-np.log(10000.0) * np.arange(half) / max(half - 1, 1))
@@ -30,14 +30,14 @@ def sinusoids(length: int, width: int) -> np.ndarray:
 
 
 class Positions(nn.Module):
-    """Adds absolute positions to vectors, if its kind is one that adds any.
+    """Adds absolute positions to vectors.
 
-    Beyond a learned table its last vector is repeated: a task keeps sources and searches within it,
-    so that it happens to padding, and to references that are longer than any output may be.
+    Beyond the end of a learned table its last vector is repeated. Tasks limit sources and outputs
+    to the table, so this affects only padding and references longer than any output.
 
     Attributes:
-      kind: 'sinusoidal' (fixed) or 'learned' (Gehring et al., 2017); any other adds nothing.
-      max_positions: entries of a learned table.
+      kind: 'sinusoidal' (fixed) or 'learned' (Gehring et al., 2017); other kinds add nothing.
+      max_positions: number of entries of a learned table.
     """
 
     kind: str
@@ -50,7 +50,7 @@ class Positions(nn.Module):
         Args:
           x: float [B, T, D].
           start: position of x[:, 0]; may be traced.
-          capacity: positions that can occur when `start` is traced; T by default.
+          capacity: number of possible positions, if `start` is traced; T by default.
         """
         if self.kind not in ("sinusoidal", "learned"):
             return x
@@ -70,11 +70,11 @@ class Positions(nn.Module):
 
 
 class Relation(NamedTuple):
-    """What self-attention knows of the distance between its queries and keys.
+    """How self-attention depends on the distance between queries and keys.
 
     Attributes:
-      bias: float32 [1, H, T, S], added to the scores; None adds nothing.
-      angles: float32 [T, P / 2] of the positions, for `turn`; None turns nothing.
+      bias: float32 [1, H, T, S], added to the scores; None for no bias.
+      angles: float32 [T, P / 2], by which `turn` rotates each position; None for no rotation.
     """
 
     bias: jax.Array | None = None
@@ -91,14 +91,14 @@ class RelativePositions(nn.Module):
         alibi:    score = q . k / sqrt(P) - slope_h |j - i|             (Press et al., 2022)
         rotary:   score = turn(q, i) . turn(k, j) / sqrt(P)             (Su et al., 2021)
 
-    T5 leaves 1/sqrt(P) to the initial weights; here it stays in all kinds. Press et al. have only
-    j <= i; an encoder takes the same slopes on both sides.
+    T5 moves the factor 1/sqrt(P) into the initial weights; here all kinds keep it. Press et al.
+    have only j <= i; an encoder uses the same slopes on both sides.
 
     Attributes:
-      kind: 'relative', 'alibi' or 'rotary'; any other knows nothing.
+      kind: 'relative', 'alibi' or 'rotary'; other kinds have no relation.
       width: size of the vectors.
-      heads: heads H of the queries.
-      causal: whether keys stand before their queries only, as in a decoder.
+      heads: number H of query heads.
+      causal: whether all keys precede their queries, as in a decoder.
     """
 
     kind: str
@@ -108,7 +108,7 @@ class RelativePositions(nn.Module):
 
     @nn.compact
     def __call__(self, queries_T: jax.Array, keys_S: jax.Array) -> Relation:
-        """Returns the relation of queries at some positions to keys; int32, maybe traced."""
+        """Returns the relation between the positions of queries and keys, int32, maybe traced."""
         if self.kind == "rotary":
             half = self.width // self.heads // 2
             frequencies = (10000.0 ** (-np.arange(half) / half)).astype(np.float32)
@@ -128,8 +128,8 @@ class RelativePositions(nn.Module):
 def relative_buckets(distance: jax.Array, causal: bool) -> jax.Array:
     """Returns the bucket of each distance j - i from a query to a key (Raffel et al., 2020).
 
-    Half of a side's buckets hold one distance each, the others ranges that grow in proportion to
-    it. Where keys stand on both sides, those after the query have the upper half of the buckets.
+    Half of the buckets of a side hold one distance each, the others ranges that grow in proportion
+    to it. If keys are on both sides, those after the query have the upper half of the buckets.
     """
     side = BUCKETS if causal else BUCKETS // 2
     exact = side // 2
@@ -137,7 +137,7 @@ def relative_buckets(distance: jax.Array, causal: bool) -> jax.Array:
     for far in range(exact, LAST_DISTANCE + 1):
         share = math.log(far / exact) / math.log(LAST_DISTANCE / exact)
         buckets.append(min(exact + int(share * (side - exact)), side - 1))
-    # A table, since logarithms on a device may fall on the other side of an edge.
+    # A table from the host: rounded differently on a device, a logarithm may cross an edge.
     before = jnp.asarray(buckets, jnp.int32)[jnp.clip(-distance, 0, LAST_DISTANCE)]
     if causal:
         return before
@@ -148,7 +148,8 @@ def relative_buckets(distance: jax.Array, causal: bool) -> jax.Array:
 def alibi_slopes(heads: int) -> list[float]:
     """Returns the slopes of Press et al. (2022): 2^(-8/H), 2^(-16/H), ... if H is a power of two.
 
-    For other H, those of the power below come first, then every other of the power above.
+    For other H, the slopes for the next lower power of two are followed by every other slope for
+    the next higher one.
     """
     power = 1 << heads.bit_length() - 1
     slopes = [2 ** (-8 * (head + 1) / power) for head in range(power)]
@@ -156,14 +157,14 @@ def alibi_slopes(heads: int) -> list[float]:
 
 
 def turn(x_BxHxTxP: jax.Array, angles_TxP: jax.Array | None) -> jax.Array:
-    """Turns the pairs of queries or keys by angles in proportion to their position.
+    """Rotates pairs of entries of queries or keys by angles proportional to their position.
 
         y[i]       = x[i] cos a[i]       - x[P/2 + i] sin a[i],   a[i] = position / 10000^(2i/P)
         y[P/2 + i] = x[P/2 + i] cos a[i] + x[i] sin a[i]
 
-    The product of two turned vectors depends on the distance of their positions only (Su et al.,
-    2021). A pair are the same places of the two halves, as in GPT-NeoX; neighbours, as in the
-    paper, are a permutation of the head.
+    The product of two rotated vectors depends only on the distance of their positions (Su et al.,
+    2021). Entries i and P/2 + i form a pair, as in GPT-NeoX; in the paper neighbours do, which is a
+    permutation of the head.
     """
     if angles_TxP is None:
         return x_BxHxTxP

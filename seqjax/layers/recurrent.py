@@ -1,4 +1,4 @@
-"""Recurrent cells, and a layer that runs one of them over a sequence in either direction.
+"""Recurrent cells, and a layer that runs a cell over a sequence in either direction.
 
 Shape suffixes: B batch, T time, I inputs, H hidden units, G gates.
 """
@@ -15,14 +15,14 @@ import jax.numpy as jnp
 from seqjax.layers.dense import Dense, add_bias, kernel_gradient, product
 from seqjax.layers.normalization import NORM_EPSILON
 
-# The arrays [B, H] that a cell hands on; the first is its output. They and the gates are float32
-# whatever the computation: in bfloat16 a sum stops growing where it is large beside what is added,
-# and a gate that nearly keeps what there is keeps all of it.
+# The arrays [B, H] of a cell's state; the first is its output. State and gates are float32 whatever
+# the type of the computation: in bfloat16 a large sum ignores small summands, and a gate near 1
+# rounds to 1.
 State = tuple[jax.Array, ...]
 
 
 def elman(inputs: jax.Array, recurrent: jax.Array, state: State) -> State:
-    """Elman's network (1990): h = tanh(x W + h' U + b)."""
+    """Simple recurrent network (Elman, 1990): h = tanh(x W + h' U + b)."""
     return (jnp.tanh(inputs + recurrent),)
 
 
@@ -36,14 +36,14 @@ def lstm(inputs: jax.Array, recurrent: jax.Array, state: State) -> State:
     The order of the gates is torch's.
     """
     gates = inputs + recurrent
-    # One sigmoid over all blocks, whose third is not used, is what XLA divides among CPU cores.
+    # XLA divides one sigmoid over all blocks among CPU cores; its third block is not used.
     i, f, _, o = jnp.split(jax.nn.sigmoid(gates), 4, axis=-1)
     cell = f * state[1] + i * jnp.tanh(jnp.split(gates, 4, axis=-1)[2])
     return o * jnp.tanh(cell), cell
 
 
 def gru(inputs: jax.Array, recurrent: jax.Array, state: State) -> State:
-    """Gated recurrent unit (Cho et al., 2014), its reset gate after the product, as in cuDNN.
+    """Gated recurrent unit (Cho et al., 2014) with the reset gate after the product, as in cuDNN.
 
         r, z = sigmoid(x W_rz + h' U_rz + b_rz)
         n = tanh(x W_n + b_n + r * (h' U_n + d_n))
@@ -57,15 +57,14 @@ def gru(inputs: jax.Array, recurrent: jax.Array, state: State) -> State:
 
 
 class Cell(NamedTuple):
-    """What a layer must know of a cell.
+    """A cell as a layer uses it.
 
     Attributes:
-      function: (inputs [B, G H], recurrent [B, G H], state) -> state, position by position.
-      blocks: how many of the G blocks of the two products are normalized together.
-      states: arrays that are handed on.
-      own_bias: whether the last block of the recurrent product has a bias that the input's cannot
-        stand for.
-      forget_gate: the block of the forget gate, None without one.
+      function: (inputs [B, G H], recurrent [B, G H], state) -> state, for one position.
+      blocks: sizes of the groups of blocks that are normalized together; they sum to G.
+      states: number of arrays in the state.
+      own_bias: whether the last block of the recurrent product needs a separate bias.
+      forget_gate: index of the forget gate's block, None without one.
     """
 
     function: Callable[[jax.Array, jax.Array, State], State]
@@ -76,7 +75,7 @@ class Cell(NamedTuple):
 
     @property
     def gates(self) -> int:
-        """G, blocks of each product."""
+        """The number G of blocks in each product."""
         return sum(self.blocks)
 
 
@@ -88,23 +87,23 @@ CELLS = {
 
 
 class RecurrentLayer(nn.Module):
-    """One cell over a sequence, or for one position of it.
+    """A cell run over a sequence or for a single position.
 
-    The products with all inputs are one, before the recurrence; the gradient of the recurrent
-    matrix is one product, after it.
+    All inputs are multiplied at once, before the recurrence. The gradient of the recurrent matrix
+    is one product as well, after it.
 
     Attributes:
-      size: hidden units H.
+      size: number H of hidden units.
       cell: a key of `CELLS`.
       reverse: runs from the end of the sequence to its beginning.
-      normalize: normalizes the two products by themselves (Ba et al., 2016), a GRU's gates apart
-        from its candidate. Theirs differs for Elman, whose sum of both they normalize, and for the
-        LSTM, whose cell they normalize as well.
-      dtype: numbers of the products and outputs.
-      forget_bias: initial value of b in an LSTM's forget gates; other biases start at 0. At 0 the
-        gates start at 1/2 and a cell forgets within a few positions; at 1 they start at 0.73 and
+      normalize: applies layer normalization to each of the two products (Ba et al., 2016), in a
+        GRU to the gates and the candidate separately. Ba et al. normalize the sum of both products
+        in Elman's network, and in an LSTM the cell as well.
+      dtype: type of the products and outputs.
+      forget_bias: initial value of b in an LSTM's forget gates; other biases start at 0. With 0 the
+        gates start at 1/2 and a cell forgets within a few positions; with 1 they start at 0.73 and
         long dependencies can be learned (Gers et al., 2000; Jozefowicz et al., 2015).
-      implementation: what runs a whole sequence in place of the scan, as `run_cudnn` does an LSTM.
+      implementation: function that runs a whole sequence instead of the scan, such as `run_cudnn`.
     """
 
     size: int
@@ -130,7 +129,7 @@ class RecurrentLayer(nn.Module):
             self.recurrent_scale = self.param("recurrent_scale", init, (width,), jnp.float32)
 
     def start(self, rows: int) -> State:
-        """Returns a state of zeros, so many arrays [B, H] as the cell has."""
+        """Returns a state of zeros, arrays [B, H]."""
         return (jnp.zeros((rows, self.size), jnp.float32),) * CELLS[self.cell].states
 
     def __call__(
@@ -138,8 +137,8 @@ class RecurrentLayer(nn.Module):
     ) -> tuple[jax.Array, State]:
         """Returns outputs [B, T, H], zero at padding, and the state after the last position.
 
-        Where the mask is false the state stays what it is. With padding at the end, the last
-        state is that after the last real position, and a reverse layer begins there.
+        Masked positions leave the state unchanged. With padding at the end, the result is the state
+        after the last real position, and a reverse layer starts at this position.
         """
         state = self.start(x_BxTxI.shape[0]) if state is None else as_state(state)
         if self.implementation:
@@ -155,7 +154,7 @@ class RecurrentLayer(nn.Module):
         return outputs_TxBxH.swapaxes(0, 1) * mask_BxT[..., None].astype(self.dtype), state
 
     def project(self, x: jax.Array) -> jax.Array:
-        """Returns the products [..., G H] of inputs [..., I]; they depend on no state."""
+        """Returns the products [..., G H] of inputs [..., I], which do not depend on the state."""
         if not self.normalize:
             return self.inputs(x)
         kernel, bias = self.inputs.weights(x.shape[-1])
@@ -163,12 +162,12 @@ class RecurrentLayer(nn.Module):
         return add_bias(normalize(found, self.input_scale, self.cell), bias)
 
     def advance(self, inputs: jax.Array, state: State) -> State:
-        """Returns the state after one more position, given the products of its inputs."""
+        """Returns the state after one more position, given the products of its input."""
         recurrent = product(state[0], self.recurrent, self.dtype, self.dtype)
         return _advance(self.cell, self._adjustment(), inputs, recurrent, state)
 
     def _initial_bias(self, key: jax.Array, shape: tuple[int], dtype: jnp.dtype) -> jax.Array:
-        """Returns b [G H] before training."""
+        """Returns the initial b [G H]."""
         forget = CELLS[self.cell].forget_gate
         bias_GxH = jnp.zeros((CELLS[self.cell].gates, self.size), dtype)
         if forget is not None:
@@ -176,7 +175,7 @@ class RecurrentLayer(nn.Module):
         return bias_GxH.reshape(shape)
 
     def _adjustment(self) -> dict[str, jax.Array]:
-        """Returns what is done to the recurrent product: a `scale` and a `bias`, if any."""
+        """Returns the parameters applied to the recurrent product: `scale` and `bias`, if any."""
         found = {}
         if self.normalize:
             found["scale"] = self.recurrent_scale
@@ -187,7 +186,7 @@ class RecurrentLayer(nn.Module):
 
 
 def as_state(arrays: Sequence[jax.Array]) -> State:
-    """Returns arrays [B, H] as the state of a cell."""
+    """Returns the state of a cell made of arrays [B, H]."""
     return tuple(array.astype(jnp.float32) for array in arrays)
 
 
@@ -212,7 +211,7 @@ def _advance_where(cell, adjustment, inputs, recurrent, mask, state):
 
 
 def normalize(x: jax.Array, scale: jax.Array, cell: str) -> jax.Array:
-    """Normalizes a product [..., G H] of a cell, without a bias, statistics in float32."""
+    """Normalizes a product [..., G H] of a cell without a bias; statistics are float32."""
     blocks = CELLS[cell].blocks
     size = x.shape[-1] // sum(blocks)
     ends = [size * end for end in itertools.accumulate(blocks)]
@@ -237,16 +236,16 @@ def _recur(
 ) -> tuple[jax.Array, State]:
     """Runs a cell over time; returns the outputs [T, B, H] and the last state.
 
-    Differentiated step by step, a scan would add up the gradient of the recurrent matrix in every
-    step. Here the steps only collect the gradients of their products; the matrix' own is one
-    product of all hidden states with all of them.
+    The derivative of a plain scan would add to the gradient of the recurrent matrix at every step.
+    Here the steps only collect the gradients of their products; the gradient of the matrix is then
+    one product of all hidden states with all of these.
     """
     (outputs, *_), state = _scan(cell, kernel_HxG, adjustment, inputs_TxBxG, mask_TxBx1, state)
     return outputs, state
 
 
 def _scan(cell, kernel, adjustment, inputs, mask, state):
-    """Returns what each position has seen, (outputs, recurrent products, states), and the last."""
+    """Returns (outputs, recurrent products, previous states) of all positions, and the last."""
     name, reverse = cell
     kernel = kernel.astype(inputs.dtype)
 

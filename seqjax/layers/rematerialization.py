@@ -1,4 +1,4 @@
-"""Layers that are computed again in the backward pass instead of being kept."""
+"""Layers that are recomputed in the backward pass to save memory."""
 
 import inspect
 
@@ -6,10 +6,10 @@ import flax.linen as nn
 
 
 def rematerialized(layer: type[nn.Module]) -> type[nn.Module]:
-    """Returns a layer that keeps nothing but its inputs for the backward pass (Chen et al., 2016).
+    """Returns a layer that keeps only its inputs for the backward pass (Chen et al., 2016).
 
-    Its parameters and results are the same. `layer.__call__` has an argument `deterministic`, which
-    is given by its position.
+    Parameters and results stay the same. `layer.__call__` must have an argument `deterministic`,
+    which callers pass by position.
     """
     position = list(inspect.signature(layer.__call__).parameters).index("deterministic")
     return nn.remat(layer, static_argnums=(position,))

@@ -1,4 +1,4 @@
-"""Layers one after the other; equal ones can be compiled once, however many there are."""
+"""Stacks of layers; equal layers can be compiled once, whatever their number."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,8 +13,8 @@ from seqjax.layers.attention import SOURCE_ATTENTION
 def through(layers: Sequence[nn.Module], x: jax.Array, *arguments: Any, loop: bool) -> jax.Array:
     """Returns `layers[-1](... layers[0](x, *arguments) ..., *arguments)`.
 
-    With `loop` the layers are equal and one is compiled for all, except where that can't be: a loop
-    has no place for a layer's parameters to be made, or for its weights to be told.
+    With `loop` the layers must be equal, and one is compiled for all. The loop is not used while
+    parameters are initialized or attention weights are collected.
     """
     one_by_one = layers[0].is_initializing() or layers[0].is_mutable_collection(SOURCE_ATTENTION)
     if loop and not one_by_one:
@@ -27,9 +27,8 @@ def through(layers: Sequence[nn.Module], x: jax.Array, *arguments: Any, loop: bo
 def scanned(layers: Sequence[nn.Module], x: jax.Array, *arguments: Any) -> jax.Array:
     """Returns `layers[-1](... layers[0](x, *arguments) ..., *arguments)` by a loop over one layer.
 
-    Parameters stay where they are and are stacked for the loop, so that checkpoints, shardings and
-    results are those of layers that are compiled one by one; but each layer gets a dropout key of
-    its own, and with dropout other random numbers.
+    The parameters of the layers stay separate and are stacked for the loop: checkpoints, shardings
+    and results are the same as without it. Only the random numbers of dropout differ.
     """
     stacked = jax.tree.map(
         lambda *leaves: jnp.stack(leaves), *(layer.variables["params"] for layer in layers)

@@ -1,4 +1,4 @@
-"""One layer of a Transformer encoder and of a Transformer decoder."""
+"""The layers of Transformer encoders and decoders."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ from seqjax.layers.positions import NO_RELATION, Relation
 
 
 class Residual(nn.Module):
-    """Adds a sublayer's output to its input and normalizes one of the two.
+    """Adds a sublayer's output to its input, with normalization before or after.
 
         pre:  y = x + dropout(f(norm(x)))      (Xiong et al., 2020)
         post: y = norm(x + dropout(f(x)))      (Vaswani et al., 2017)
@@ -24,7 +24,7 @@ class Residual(nn.Module):
       normalization: 'pre' or 'post'.
       dropout: rate on the sublayer's output.
       kind: a key of `NORMS`.
-      dtype: numbers of the computation.
+      dtype: type of the computation.
     """
 
     normalization: str
@@ -44,7 +44,7 @@ class Residual(nn.Module):
 
 
 class _Layer(nn.Module):
-    """Fields shared by both layers; the names follow `config.model.encoder`."""
+    """The fields shared by both layers, named as in `config.model.encoder`."""
 
     width: int
     heads: int
@@ -96,8 +96,8 @@ class TransformerEncoderLayer(_Layer):
 class TransformerDecoderLayer(_Layer):
     """Causal self-attention, attention to the memory, then feed-forward (Vaswani et al., 2017).
 
-    Attributes: those of both layers, and
-      reads_memory: whether there is attention to the memory; if not, none of it is looked at.
+    Attributes: as in `_Layer`, and
+      reads_memory: whether there is attention to the memory; without it the memory is ignored.
     """
 
     reads_memory: bool = True
@@ -119,7 +119,7 @@ class TransformerDecoderLayer(_Layer):
     ) -> jax.Array:
         """Maps [B, T, D] to [B, T, D]; masks broadcast to [B, H, T, T] and [B, H, T, S].
 
-        The memory is two arrays [B, S, E], what is compared and what is read.
+        The memory consists of states and values [B, S, E].
         """
         x_BxTxD = self.attention_residual(
             x_BxTxD, lambda x: self.attention(x, x, mask, deterministic, relation), deterministic
@@ -127,10 +127,10 @@ class TransformerDecoderLayer(_Layer):
         return self._rest(x_BxTxD, self._project(memory), memory_mask, deterministic)
 
     def start(self, memory: tuple[jax.Array, jax.Array], hypotheses: int, capacity: int) -> dict:
-        """Returns the projected memory, if it is read, and empty caches for `capacity` L positions.
+        """Returns the projected memory, if it is used, and empty caches for L positions.
 
-        Keys are kept as [B, N, P, L K], the form that a product with queries reads row by row, and
-        values as [B, N, L K, P]: slot (t, k) is t K + k, and N the heads of keys and values.
+        Keys are kept as [B, N, P, L K], which a product with queries reads row by row, and values
+        as [B, N, L K, P]. Slot (t, k) has the index t K + k; N is the number of key-value heads.
         """
         batch, groups = memory[0].shape[0], self.key_value_heads or self.heads
         size, slots = self.width // self.heads, capacity * hypotheses
@@ -149,10 +149,10 @@ class TransformerDecoderLayer(_Layer):
         memory_mask: jax.Array,
         relation: Relation = NO_RELATION,
     ) -> tuple[dict, jax.Array]:
-        """Advances K hypotheses by one position, whose relation is that to all L K slots.
+        """Advances K hypotheses by one position; `relation` covers all L K slots.
 
-        The keys and values of hypothesis k at position t lie in slot (t, k) for good; the mask
-        says which slots are in a hypothesis' own past, so reordering a beam moves no cache.
+        The keys and values of hypothesis k at position t stay in slot (t, k). The mask selects the
+        slots of a hypothesis' past, so reordering a beam moves no cache.
         """
         keys, values = cache["keys"], cache["values"]
         slot = position * x_BxKxD.shape[1]
@@ -172,7 +172,7 @@ class TransformerDecoderLayer(_Layer):
         return {**cache, "keys": keys, "values": values}, x_BxKxD
 
     def _project(self, memory: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array] | None:
-        """Returns the keys and values of a memory, None where it is not read."""
+        """Returns the keys and values of a memory, None if it is ignored."""
         return self.cross.project_memory(*memory) if self.reads_memory else None
 
     def _rest(self, x, projected, memory_mask, deterministic):

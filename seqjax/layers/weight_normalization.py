@@ -1,4 +1,4 @@
-"""Affine maps whose kernels have their lengths apart from their directions.
+"""Affine maps whose kernels have separate lengths and directions.
 
 Shape suffixes: I inputs, O outputs.
 """
@@ -15,15 +15,16 @@ class NormalizedDense(nn.Module):
 
         y_o = x . w_o + b_o,   w_o = g_o v_o / |v_o|
 
-    The directions v start at N(0, gain (1 - dropout) / I), which keeps the variance of the inputs
-    (Gehring et al., 2017, section 3.5), and the lengths g at |v|, so that w starts at v.
+    The directions v are drawn from N(0, gain (1 - dropout) / I), which preserves the variance of
+    the inputs (Gehring et al., 2017, section 3.5). The lengths g start at |v|, so that w starts at
+    v.
 
     Attributes:
-      features: outputs.
-      gain: what the variance of the outputs is to be, times that of the inputs: 4 in front of a
-        gated linear unit, which leaves about a quarter of it.
-      dropout: rate of the dropout that the inputs come from, which has raised their variance.
-      dtype: numbers of the computation; v, g, b and the norm are float32.
+      features: number of outputs.
+      gain: initial ratio of the variances of outputs and inputs: 4 before a gated linear unit,
+        which reduces the variance to about a quarter.
+      dropout: rate of the dropout on the inputs, which raises their variance.
+      dtype: type of the computation; v, g, b and the norm are float32.
     """
 
     features: int

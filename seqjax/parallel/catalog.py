@@ -1,4 +1,4 @@
-"""Accelerators by the names that they are ordered by: `tpu-v5e-16`, `h100x8`."""
+"""Accelerators under the names used to order them: `tpu-v5e-16`, `h100x8`."""
 
 import re
 from typing import NamedTuple
@@ -10,11 +10,10 @@ class Kind(NamedTuple):
     """A kind of accelerator.
 
     Attributes:
-      reported: what JAX calls it, its `device_kind`, by which `reporting/hardware.py` knows how
-        fast it is; '' where that says nothing.
-      memory: bytes that one device has, as its maker says, in 10^9.
-      bandwidth: bytes per second that it reads or writes there, likewise.
-      cores: of a TPU, how much one device counts in the number of a slice's name.
+      reported: JAX's `device_kind`, the key to its speed in `reporting/hardware.py`.
+      memory: published memory of one device in bytes, counted in 10^9.
+      bandwidth: published bandwidth of this memory, in bytes per second.
+      cores: how much one device adds to the number in the name of a TPU slice.
     """
 
     reported: str
@@ -25,19 +24,19 @@ class Kind(NamedTuple):
 
 _GB = 10**9
 
-# https://cloud.google.com/tpu/docs/v2 and the pages of v3, v4, v5e, v5p and v6e. The names of v2,
-# v3, v4 and v5p count cores; a device of JAX is a core of v2 and v3, with half a chip's memory and
-# bandwidth, and a chip of two since v4.
+# Google's published figures (cloud.google.com/tpu/docs). Slices of v2, v3, v4 and v5p are named
+# after their number of cores, two on each chip. A JAX device is one core of v2 and v3, with half
+# of the chip's memory and bandwidth; from v4 on it is a whole chip.
 _TPUS = {
     "tpu-v2": Kind("TPU v2", 8 * _GB, 350 * _GB),
     "tpu-v3": Kind("TPU v3", 16 * _GB, 450 * _GB),
     "tpu-v4": Kind("TPU v4", 32 * _GB, 1200 * _GB, cores=2),
     "tpu-v5e": Kind("TPU v5 lite", 16 * _GB, 819 * _GB),
     "tpu-v5p": Kind("TPU v5", 95 * _GB, 2765 * _GB, cores=2),
-    "tpu-v6e": Kind("TPU v6 lite", 32 * _GB, 1640 * _GB),
+    "tpu-v6e": Kind("TPU v6 lite", 32 * _GB, 1638 * _GB),
 }
 
-# NVIDIA's data sheets; of H100 and H200 the SXM modules, of V100 and A100 as well.
+# The makers' published figures; V100, A100, H100 and H200 are the SXM modules.
 _GPUS = {
     "v100": Kind("Tesla V100-SXM2-16GB", 16 * _GB, 900 * _GB),
     "t4": Kind("Tesla T4", 16 * _GB, 320 * _GB),
@@ -56,9 +55,9 @@ _GPUS = {
 }
 
 KINDS = {**_TPUS, **_GPUS}
-# Of a GPU's memory JAX takes so much, unless XLA_PYTHON_CLIENT_MEM_FRACTION says otherwise.
+# The share of a GPU's memory that JAX takes, unless XLA_PYTHON_CLIENT_MEM_FRACTION is set.
 _GPU_SHARE = 0.75
-# Whatever the cluster has.
+# Any GPU of the cluster.
 ANY_GPU = "gpu"
 
 _SLICE = re.compile(r"(tpu-v\w+)-(\d+)", re.ASCII)
@@ -66,13 +65,13 @@ _SEVERAL = re.compile(r"(.+)x(\d+)", re.ASCII)
 
 
 class Devices(NamedTuple):
-    """Some accelerators of one kind.
+    """A number of accelerators of one kind.
 
     Attributes:
-      name: what was asked for, `tpu-v5e-16`.
+      name: the name given, `tpu-v5e-16`.
       kind: the kind's name, `tpu-v5e`.
-      number: what stands after it: of a TPU the size of the slice, else the number of devices.
-      count: how many devices JAX has there.
+      number: the number in the name: the size of a TPU slice, else the number of devices.
+      count: the number of JAX devices.
     """
 
     name: str
@@ -82,23 +81,23 @@ class Devices(NamedTuple):
 
     @property
     def is_tpu(self) -> bool:
-        """Whether it is a slice of TPUs."""
+        """Whether this is a TPU slice."""
         return self.kind in _TPUS
 
 
 def find_devices(name: str, any_gpu: bool = False) -> Devices:
-    """Returns the devices of a name: `KIND-NUMBER` of TPUs, `KIND` or `KINDxNUMBER` of GPUs.
+    """Returns the devices of a name: `KIND-NUMBER` for TPUs, `KIND` or `KINDxNUMBER` for GPUs.
 
     Args:
-      name: what was asked for.
-      any_gpu: whether `gpu` may be the kind.
+      name: the name given.
+      any_gpu: whether the kind `gpu` is accepted.
 
     Raises:
-      UserError: an unknown kind, with the known ones, or an impossible number.
+      UserError: the kind is unknown or the number is impossible.
     """
     known = [*KINDS, *([ANY_GPU] if any_gpu else [])]
     kind, number = name.lower(), None
-    # A name may end like a number of devices: rtx4090.
+    # The name of a kind may itself look like a kind with a number: rtx4090.
     if kind not in known and (match := _SLICE.fullmatch(kind) or _SEVERAL.fullmatch(kind)):
         kind, number = match.groups()
     if kind not in known:
@@ -117,5 +116,5 @@ def find_devices(name: str, any_gpu: bool = False) -> Devices:
 
 
 def usable_share(kind: str) -> float:
-    """Returns which share of its memory a kind of accelerator lends to a program."""
+    """Returns the share of its memory that a kind of accelerator gives to a program."""
     return _GPU_SHARE if kind in _GPUS else 1.0

@@ -112,8 +112,7 @@ def write_map(
         json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8"
     )
     figure = attention_figure(source, output, layers, source_text, output_text)
-    # Twice as fast as the usual level, and hardly larger.
-    figure.savefig(path.with_name(f"{path.name}.png"), dpi=_DPI, pil_kwargs={"compress_level": 2})
+    figure.savefig(path.with_name(f"{path.name}.png"), dpi=_DPI)
 
 
 class _Side:

@@ -157,8 +157,8 @@ class TrialRun:
         first, others = fields[0], len(fields) - 1
         more = f" ({others} more field{'s differ' if others > 1 else ' differs'})" if others else ""
         return (
-            f"{first} is {wanted[first]!r}, but the run in {self.folder} has {saved[first]!r}"
-            f"{more}: {advice}"
+            f"{first} = {wanted[first]!r}: expected {saved[first]!r}, as in the run in"
+            f" {self.folder}{more}; {advice}"
         )
 
 

@@ -290,8 +290,9 @@ class Checkpoints:
         steps = [s for s in self.steps() if s <= step][-average:]
         if len(steps) < average:
             raise UserError(
-                f"decode.average is {average}, but {self.directory} keeps {len(steps)} checkpoints"
-                f" up to step {step}: lower it, or train with a larger checkpoint.keep_latest"
+                f"decode.average = {average}: expected at most {len(steps)}, the checkpoints that"
+                f" {self.directory} keeps up to step {step}; to keep more, train with a larger"
+                " checkpoint.keep_latest"
             )
         return steps
 
@@ -313,8 +314,8 @@ class Checkpoints:
             return best
         if int(which) not in steps:
             raise UserError(
-                f"decode.checkpoint is {which}, but {self.directory} holds {self._steps()}:"
-                " choose one of these, 'best' or 'latest'"
+                f"decode.checkpoint = {which}: expected 'best', 'latest' or a step in"
+                f" {self.directory}: {self._steps()}"
             )
         return int(which)
 

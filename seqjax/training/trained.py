@@ -156,5 +156,6 @@ def refuse_changes(
             continue
         if path.startswith(fields) and saved[path] != value:
             raise UserError(
-                f"{path} is {value!r}, but the run in {workdir} has {saved[path]!r}: {reason}"
+                f"{path} = {value!r}: expected {saved[path]!r}, as in the run in {workdir};"
+                f" {reason}"
             )

@@ -1,5 +1,6 @@
 import errno
 import importlib.metadata
+import logging
 import platform
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import seqjax
+from seqjax import stages
 from seqjax.commands.command_line import VERBS, Verb, main
 from seqjax.config import default_config
 from seqjax.errors import Unavailable
@@ -301,3 +303,21 @@ def test_a_reader_that_goes_away_is_no_error():
     assert process.stderr.read() == b""
     assert process.wait(timeout=30) == 141
     process.stderr.close()
+
+
+@pytest.mark.parametrize("level, printed", [("warning", False), ("error", True)])
+def test_of_several_processes_only_the_first_prints_warnings(
+    level, printed, verb, capsys, monkeypatch
+):
+    def run(arguments, config):
+        getattr(logging.getLogger("seqjax.show"), level)("the disk\nis slow")
+        return 0
+
+    verb.run = run
+    assert main(["show", f"--config={_DEMO}"]) == 0
+    line = f"seqjax: {level}: the disk is slow\n"
+    assert line in capsys.readouterr().err
+    # As another process of the same program does it.
+    monkeypatch.setattr(stages, "_silent", True)
+    assert main(["show", f"--config={_DEMO}"]) == 0
+    assert capsys.readouterr().err == (line if printed else "")

@@ -262,7 +262,7 @@ def test_an_ensemble_is_on_the_devices_of_its_first_member(evaluate, several):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--together=a,b", "--ensemble=a,b"], "expected --together or --ensemble, both were"),
+        (["--together=a,b", "--ensemble=a,b"], "--ensemble: expected no --together beside it"),
         (["--ensemble=a,"], "--ensemble=a,: expected names, each once, as a,b,c"),
         (["--ensemble=a,c"], "c: has no config.json, expected a trained run"),
     ],
@@ -284,10 +284,13 @@ def test_an_ensemble_shares_tokenizers(evaluate, several):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--config.model.encoder.layers=2"], "model.encoder.layers is 2, but the run in "),
-        (["--config.tokenizer.kind=byte"], "tokenizer.kind is 'byte', but the run in "),
-        (["--config.decode.checkpoint=77"], "decode.checkpoint is 77, but "),
-        (["--config.decode.average=9"], "decode.average is 9, but "),
+        (
+            ["--config.model.encoder.layers=2"],
+            "model.encoder.layers = 2: expected 1, as in the run in ",
+        ),
+        (["--config.tokenizer.kind=byte"], "tokenizer.kind = 'byte': expected '"),
+        (["--config.decode.checkpoint=77"], "decode.checkpoint = 77: expected 'best'"),
+        (["--config.decode.average=9"], "decode.average = 9: expected at most "),
         (["--split=tset"], "tset"),
         (["--show=-1"], "--show=-1: expected 0 or more"),
         (

@@ -134,7 +134,7 @@ def test_n_best_is_json_with_scores_in_order(predict, alone):
         (b"", ["--attention="], "--attention=: expected a folder of this machine"),
         (b"", ["--attention=gs://maps"], "--attention=gs://maps: expected a folder of this ma"),
         (b"", [f"--attention={__file__}"], f"--attention={__file__}: expected a folder"),
-        (b"", ["--config.model.decoder.heads=4"], "model.decoder.heads is 4, but the run in "),
+        (b"", ["--config.model.decoder.heads=4"], "model.decoder.heads = 4: expected "),
     ],
 )
 def test_mistakes_are_one_line(predict, data, options, message):

@@ -115,7 +115,7 @@ def test_a_study_from_its_file_to_its_table(sweep):
     table = (sweep.workdir / "results.md").read_text()
     code, out, error = sweep("--trial=good", fields=shorter)
     assert (code, out, sweep.launched) == (2, "", [])
-    assert error.startswith("seqjax: error: trial 'good': train.duration is '2', but the run in ")
+    assert error.startswith("seqjax: error: trial 'good': train.duration = '2': expected ")
     assert error.count("\n") == 1 and (sweep.workdir / "results.md").read_text() == table
 
 

@@ -168,8 +168,11 @@ def test_what_makes_a_run_what_it_is_cannot_change(train, finished, field, value
     before = (finished / "config.json").read_bytes()
     code, error = train({"train.duration": 6, field: value}, workdir=finished)
     assert code == 2
-    assert error.startswith(f"seqjax: error: {field} is {value!r}, but the run in {finished} has ")
-    assert error.endswith(": choose a new --workdir\n") and error.count("\n") == 1
+    assert error.startswith(f"seqjax: error: {field} = {value!r}: expected ")
+    assert (
+        error.endswith(f", as in the run in {finished}; choose a new --workdir\n")
+        and error.count("\n") == 1
+    )
     assert (finished / "config.json").read_bytes() == before
 
 

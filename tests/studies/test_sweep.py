@@ -296,9 +296,9 @@ def test_a_run_of_another_config_is_neither_trained_nor_scored(sweep, fake, tmp_
     else:
         assert long.run(["a"]) == 0
     fake.launched.clear()
-    reason = "train.duration is '9 steps', but the run in "
+    reason = "train.duration = '9 steps': expected '20 steps', as in the run in "
     assert short.trial("a").state().startswith(f"refused: {reason}")
-    told = f"{reason}{tmp_path / 'a'} has '20 steps': choose another --workdir"
+    told = f"{reason}{tmp_path / 'a'}; choose another --workdir"
     with pytest.raises(UserError, match=re.escape(f"trial 'a': {told}")):
         short.run(["a"])
     assert fake.launched == [] and (tmp_path / "results.md").exists() == (not direct)
@@ -328,7 +328,7 @@ def test_a_trial_can_be_trained_further(sweep, tmp_path, before, now, state):
 
 def test_how_many_fields_a_run_has_otherwise_is_told(sweep, tmp_path):
     _train(tmp_path / "a", {"seed": "7", "train.patience": "9", "decode.beam_size": "1"})
-    assert sweep().trial("a").state().endswith(" (1 more field differs): choose another --workdir")
+    assert sweep().trial("a").state().endswith(" (1 more field differs); choose another --workdir")
 
 
 def test_how_a_run_is_decoded_and_evaluated_may_change(sweep, fake, tmp_path):
@@ -381,8 +381,8 @@ def test_a_study_that_changes_while_it_runs_is_told(sweep, fake, tmp_path):
     assert before.run(["a"]) == 1
     assert fake.launched == [("train", "a", None)]
     assert _rows(tmp_path)[0]["outcome"] == (
-        f"failed: train.duration is '9 steps', but the run in {tmp_path / 'a'} has '20 steps':"
-        " study.py was changed while the sweep ran"
+        f"failed: train.duration = '9 steps': expected '20 steps', as in the run in"
+        f" {tmp_path / 'a'}; study.py was changed while the sweep ran"
     )
     assert before.trial("a").state().startswith("refused: train.duration")
     # A study that is read again has what was trained.

@@ -277,9 +277,11 @@ def test_mistakes_are_told_in_one_line(tmp_path):
     save(tmp_path, [0.5, 0.4, 0.3])
     checkpoints = open_checkpoints(tmp_path, read_only=True)
     like = make_state(0).params
-    with pytest.raises(UserError, match=r"^decode.checkpoint is 1, but .* holds 2, 3: choose"):
+    with pytest.raises(
+        UserError, match=r"^decode.checkpoint = 1: expected 'best', .* in .*: 2, 3$"
+    ):
         checkpoints.restore_params("1", 1, like)
-    with pytest.raises(UserError, match=r"^decode.average is 3, but .* keeps 2 checkpoints up to"):
+    with pytest.raises(UserError, match=r"^decode.average = 3: expected at most 2, .* keeps up to"):
         checkpoints.restore_params("latest", 3, like)
     damage(tmp_path, 3)
     with pytest.raises(UserError, match=r"^checkpoint .*/3 can't be read: .* among 2$") as error:

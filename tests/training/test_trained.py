@@ -59,7 +59,7 @@ def test_the_moving_average_is_what_was_trained(by_cudnn, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, load_trained(workdir, config).params, average)
     config.optimizer.moving_average = 0.0
     with pytest.raises(
-        UserError, match="^optimizer.moving_average is 0.0, but the run in .* has 0"
+        UserError, match=r"^optimizer.moving_average = 0.0: expected 0\.\d+, as in the run in "
     ):
         load_trained(workdir, config)
 
@@ -73,6 +73,8 @@ def test_cudnn_is_not_replaced_unasked(by_cudnn):
 def test_what_a_trained_model_is_made_of_cannot_change(by_cudnn):
     workdir, config, _ = by_cudnn
     config.model.encoder.width = 16
-    message = "^model.encoder.width is 16, but the run in .* has 8: after training it is fixed$"
+    message = (
+        "^model.encoder.width = 16: expected 8, as in the run in .*; after training it is fixed$"
+    )
     with pytest.raises(UserError, match=message):
         load_trained(workdir, config)
