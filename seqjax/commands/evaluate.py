@@ -21,7 +21,8 @@ from seqjax.reporting.evaluations import (
     rounded,
     write_evaluation,
 )
-from seqjax.reporting.predictions import file_stem, one_line, write_predictions
+from seqjax.reporting.predictions import file_stem, write_predictions
+from seqjax.reporting.samples import sample_lines
 from seqjax.stages import say
 from seqjax.studies.grid import differences, label
 from seqjax.training.members import program
@@ -266,10 +267,8 @@ def _count(text: str) -> int:
 
 
 def _show(result: "Evaluation", count: int) -> None:
-    for source, reference, hypothesis in _triples(result, count):
-        for name, text in (("source", source), ("reference", reference), ("output", hypothesis)):
-            say(f"{name:>9}  {one_line(text)}")
-        say("")
+    for line in sample_lines(_triples(result, count)):
+        say(line)
 
 
 def _triples(result: "Evaluation", count: int) -> list[tuple[str, str, str]]:

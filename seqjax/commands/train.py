@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import json
-import shlex
 import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import ml_collections
 
+from seqjax.commands.next_steps import command, next_steps
 from seqjax.errors import UserError
 from seqjax.fields import save
 from seqjax.files import in_bucket, run_path
@@ -88,8 +88,8 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
         training = Training.of_one(config, prepared, workdir)
         _write_down(config, workdir, prepared)
         say(summarize_changes(config))
-        say(_summary(prepared))
-        return _finish(training, arguments)
+        say(_overview(training, config, prepared))
+        return _finish(training, arguments, config)
 
 
 def run_together(
@@ -117,9 +117,9 @@ def run_together(
         training = Training.of_several(configs, population, prepared, workdir)
         for name, config in configs.items():
             _write_down(config, workdir / name, prepared, members=population.way)
-        say(_summary(prepared))
+        say(_overview(training, configs[first], prepared))
         say(f"{len(configs)} runs as one program: {', '.join(configs)}{reason}")
-        code = _finish(training, arguments)
+        code = _finish(training, arguments, configs[first])
     failed = {run.name: run.failure for run in training.runs if run.failure}
     if failed:
         print(json.dumps(failed, indent=2, ensure_ascii=False))
@@ -195,8 +195,18 @@ def _write_down(
     record_environment(workdir, facts)
 
 
-def _finish(training: "Training", arguments: argparse.Namespace) -> int:
-    """Trains and says how to go on."""
+def _overview(training: "Training", config: ml_collections.ConfigDict, prepared: "Prepared") -> str:
+    from seqjax.training.overview import overview
+    from seqjax.training.state import parameter_count
+
+    parameters = parameter_count(training.update.abstract_member().params)
+    return overview(config, prepared, parameters, training.evaluator)
+
+
+def _finish(
+    training: "Training", arguments: argparse.Namespace, config: ml_collections.ConfigDict
+) -> int:
+    """Trains and prints how to go on."""
     first = training.step
     reason = training.run()
     step = training.step
@@ -204,18 +214,13 @@ def _finish(training: "Training", arguments: argparse.Namespace) -> int:
     if reason in signal.Signals.__members__:
         where = "" if arguments.processes == "1" else " in each process"
         say(f"{reason}: saved step {step}; continue{where} with")
-        say(_command("train", workdir, *_to_continue(arguments)))
+        say(f"  {command('train', workdir, *_to_continue(arguments))}")
         return 128 + signal.Signals[reason]
     before = "nothing to do, " if step == first else ""
-    say(f"{before}{reason} at step {step}; evaluate it with")
-    together = [f"--together={arguments.together}"] if arguments.together else []
-    say(_command("evaluate", workdir, "--split=test", *together))
+    say(f"{before}{reason} at step {step}; what comes next:")
+    for line in next_steps(arguments.workdir, config, training.example, arguments.together or ""):
+        say(f"  {line}")
     return 0
-
-
-def _command(*words: str) -> str:
-    """Returns a command as a shell takes it, indented."""
-    return f"  {shlex.join(['python', 'launch.py', *words])}"
 
 
 def _to_continue(arguments: argparse.Namespace) -> list[str]:
@@ -229,15 +234,3 @@ def _to_continue(arguments: argparse.Namespace) -> list[str]:
     if arguments.coordinator:
         options += [f"--coordinator={arguments.coordinator}", f"--process={arguments.process}"]
     return options
-
-
-def _summary(prepared: "Prepared") -> str:
-    plan, report = prepared.plan, prepared.tokenized.report
-    counts = ", ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in report.items() if n)
-    shapes = ", ".join(f"{rows}x({source},{target})" for rows, source, target in plan.shapes)
-    return (
-        f"corpus: {counts}\n"
-        f"batches: {plan.steps_per_epoch} an epoch, shapes {shapes}, padding {plan.waste:.1%}\n"
-        f"training: {prepared.durations.total:,} steps on {prepared.mesh.size} device(s);"
-        f" each of {len(plan.shapes)} batch shape(s) is compiled when it first comes"
-    )

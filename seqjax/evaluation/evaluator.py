@@ -49,6 +49,7 @@ class Evaluator:
 
     Attributes:
       count: examples that are evaluated, the first ones of the split.
+      available: examples of the split.
       sources_cut: how many of their sources were cut to `data.max_source_length` tokens; references
         are never cut.
     """
@@ -67,6 +68,7 @@ class Evaluator:
         config = task.config
         corpus = open_corpus(config.data, split)
         self.tokenized = tokenize(corpus, task.tokenizers, config.data, training=False)
+        self.available = len(corpus)
         self.count = len(corpus) if limit < 0 else min(limit, len(corpus))
         pairs = [corpus[i] for i in range(self.count)]
         self.sources = [pair.source for pair in pairs]

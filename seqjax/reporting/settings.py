@@ -7,7 +7,7 @@ import ml_collections
 from seqjax.fields import default_fields, flatten
 
 # Characters of the line that `train` and `explain` begin with, at most.
-_LENGTH = 400
+_LENGTH = 160
 
 
 def changes(config: ml_collections.ConfigDict) -> dict[str, Any]:

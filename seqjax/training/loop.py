@@ -22,8 +22,10 @@ import numpy as np
 from seqjax.data.loader import Loader
 from seqjax.evaluation.evaluator import Evaluator
 from seqjax.reporting.progress import Progress
+from seqjax.stages import stage
 from seqjax.training.interruption import Interrupted, Interruption
 from seqjax.training.meter import Diverged
+from seqjax.training.overview import part_of
 from seqjax.training.population import Population
 from seqjax.training.preparation import Prepared
 from seqjax.training.run import Run
@@ -90,7 +92,8 @@ class Training:
         like = self.update.abstract_member()
         states = [self._restored(run, like) for run in self.runs]
         if not any(states):
-            return self.update.fresh_state()
+            with stage("drawing the initial parameters"):
+                return self.update.fresh_state()
         # One program is at one step, but for those that wait for the others.
         going = [number for number, run in enumerate(self.runs) if run.goes_on]
         saved = [{0, *self.runs[number].checkpoints.steps()} for number in going]
@@ -121,6 +124,12 @@ class Training:
         steps = np.atleast_1d(self.state.step)
         return int(np.max(steps[self.active] if self.active.any() else steps))
 
+    @property
+    def example(self) -> str:
+        """A source of the corpus: the first of the validation, if that is read."""
+        sources = self.evaluator.sources if self.evaluator else [self.prepared.corpus[0].source]
+        return sources[0]
+
     def run(self) -> str:
         """Trains to the end; returns one of `ENDS` or the name of a signal."""
         step = self.step
@@ -137,8 +146,7 @@ class Training:
                 progress.message(f"continuing at step {step}")
             if step < self.durations.total:
                 # Where memory does not suffice, that shows now and not hours later.
-                largest = abstract_batch(self.prepared.plan.largest)
-                self.update.compile(self.state, self.active, largest)
+                self._compile(abstract_batch(self.prepared.plan.largest))
             while True:
                 metrics = self._evaluate(step, interruption) if self._to_evaluate(step) else {}
                 ended = [run for run in self._going() if run.stops_early]
@@ -201,7 +209,7 @@ class Training:
         if not self.update.step.knows(batch):
             # Stops the clocks: the update that is under way would seem to take no time.
             self._settle()
-            self.update.compile(self.state, self.active, batch)
+            self._compile(batch)
         flops = self.update.flops(self.state, self.active, batch)
         for run in self._going():
             run.meter.begin()
@@ -213,6 +221,11 @@ class Training:
                     run.meter.add(step, sums[number], flops, part=1 / len(going))
                 except Diverged as error:
                     self._drop(run, error)
+
+    def _compile(self, batch: dict) -> None:
+        (rows, source), target = batch["source"].shape, batch["target"].shape[1]
+        with stage(f"compiling the update for batches of {rows}x({source},{target})"):
+            self.update.compile(self.state, self.active, batch)
 
     def _due(self, step: int, every: int) -> bool:
         return bool(step and every and (step % every == 0 or step == self.durations.total))
@@ -247,7 +260,9 @@ class Training:
                     )
                 except Interrupted:
                     return {}
-        return {run: run.take(step, evaluation) for run, evaluation in found.items()}
+        evaluator = self.evaluator
+        part = part_of(evaluator) if evaluator.count < evaluator.available else ""
+        return {run: run.take(step, evaluation, part) for run, evaluation in found.items()}
 
     def _save(self, step: int, metrics: Mapping[Run, dict[str, float]]) -> None:
         self._settle()

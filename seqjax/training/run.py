@@ -11,10 +11,13 @@ import optax
 from seqjax.errors import UserError
 from seqjax.evaluation.evaluator import Evaluation
 from seqjax.evaluation.metrics import best_is_higher
+from seqjax.reporting.digits import number
 from seqjax.reporting.hardware import peak_flops
 from seqjax.reporting.predictions import write_predictions
 from seqjax.reporting.progress import Progress
+from seqjax.reporting.samples import sample_lines, sample_text
 from seqjax.reporting.writers import MetricWriter
+from seqjax.stages import stage
 from seqjax.training.checkpoints import Checkpoints
 from seqjax.training.durations import shares
 from seqjax.training.measured import Measured, changes, measured_on
@@ -24,6 +27,9 @@ from seqjax.training.preparation import Prepared
 from seqjax.training.state import TrainState
 
 log = logging.getLogger(__name__)
+
+# Sentences of the validation that are shown with their outputs, and the characters of each.
+_SAMPLES, _LONGEST_SAMPLE = 2, 100
 
 
 class Run:
@@ -93,7 +99,8 @@ class Run:
         Raises:
           UserError: it was trained on other batches or another corpus.
         """
-        restored = self.checkpoints.restore(like, last)
+        with stage(f"{self._prefix}reading the newest checkpoint"):
+            restored = self.checkpoints.restore(like, last)
         if restored is None:
             return None
         state, clock = restored
@@ -172,9 +179,10 @@ class Run:
 
     def close(self) -> None:
         """Waits until all is written."""
-        if self._writer:
-            self._writer.close()
-        self.checkpoints.close()
+        with stage(f"{self._prefix}saving the last checkpoint"):
+            if self._writer:
+                self._writer.close()
+            self.checkpoints.close()
 
     @property
     def unrecorded(self) -> bool:
@@ -206,18 +214,33 @@ class Run:
         self.meter.progress = self._progress
         self._progress.name = self.name
 
-    def take(self, step: int, evaluation: Evaluation) -> dict[str, float]:
-        """Writes and tells an evaluation, keeps count for early stopping; returns its numbers."""
-        if evaluation.hypotheses:
-            write_predictions(self.workdir, "validation", step, evaluation.hypotheses)
+    def take(self, step: int, evaluation: Evaluation, part: str = "") -> dict[str, float]:
+        """Writes and prints an evaluation, counts for early stopping; returns its numbers.
+
+        `part` says how much of the split it covers, '' if all.
+        """
         metrics = evaluation.metrics
         self._writer.write(step, {f"validation/{k}": v for k, v in metrics.items()})
         numbers = {k: v for k, v in metrics.items() if not isinstance(v, str)}
-        shown = "  ".join(f"{name} {value:.2f}" for name, value in numbers.items())
-        self._progress.message(f"{self._prefix}validation at step {step}: {shown}")
+        shown = "  ".join(f"{name} {number(value)}" for name, value in numbers.items())
+        of = f" of {part}" if part else ""
+        self._progress.message(f"{self._prefix}validation{of} at step {step}: {shown}")
+        if evaluation.hypotheses:
+            self._take_outputs(step, evaluation)
         self._watch(numbers)
         self.clock["evaluated"] = step
         return numbers
+
+    def _take_outputs(self, step: int, evaluation: Evaluation) -> None:
+        """Writes what was translated, and shows the first sentences of it."""
+        texts = evaluation.sources, evaluation.references, evaluation.hypotheses
+        write_predictions(self.workdir, "validation", step, evaluation.hypotheses)
+        samples = list(zip(*(side[:_SAMPLES] for side in texts), strict=True))
+        self._writer.text(step, "validation/samples", sample_text(samples))
+        # Of several runs they would be too many lines.
+        if not self.name:
+            for line in list(sample_lines(samples, _LONGEST_SAMPLE))[:-1]:
+                self._progress.message(line)
 
     def save(self, step: int, state: TrainState, metrics: dict[str, float] | None) -> None:
         """Saves the state with the metrics of an evaluation, if any.
@@ -227,7 +250,9 @@ class Run:
         self.meter.pause()
         self.clock |= self.meter.counts() | {"unwritten": self._writer.unwritten}
         if metrics or step not in self.checkpoints.steps():
-            self.checkpoints.save(state, dict(self.clock), metrics)
+            # The one before must be on the disk first.
+            with stage(f"{self._prefix}saving step {step}"):
+                self.checkpoints.save(state, dict(self.clock), metrics)
 
     @property
     def goes_on(self) -> bool:

@@ -15,11 +15,13 @@ from seqjax.config import default_config
 from seqjax.duration import parse_duration
 from seqjax.errors import UserError
 from seqjax.evaluation.metrics import best_is_higher
-from seqjax.fields import flatten, load
+from seqjax.fields import flatten, load, nested
+from seqjax.reporting.digits import number
 from seqjax.reporting.evaluations import read_evaluations
 from seqjax.reporting.metrics_log import read_metrics
 from seqjax.reporting.web_page import Figure, figure, titled, write_page
 from seqjax.stages import write_seconds
+from seqjax.training.overview import describe_model
 from seqjax.training.run_lock import is_locked
 from seqjax.validation import METRICS
 
@@ -160,15 +162,6 @@ def summary(run: RunReport) -> list[str]:
     return lines + [f"  {field} = {value!r}" for field, (value, _) in run.changed.items()]
 
 
-def number(value: Any) -> str:
-    """Returns a number with five significant digits, whole ones in full."""
-    if value is None or isinstance(value, bool):
-        return "–"
-    if isinstance(value, int) or abs(value) >= 1e5 and value == round(value):
-        return f"{value:,.0f}"
-    return f"{value:.5g}"
-
-
 def _state(run: RunReport) -> str:
     steps = [entry["step"] for entry in run.metrics]
     last = max(steps, default=0)
@@ -186,15 +179,9 @@ def _state(run: RunReport) -> str:
 
 
 def _model(run: RunReport) -> str:
-    stacks = []
-    for stack in ("encoder", "decoder"):
-        kind, layers, width = (
-            run.config.get(f"model.{stack}.{field}") for field in ("kind", "layers", "width")
-        )
-        stacks.append(f"{stack} {kind}, {layers} layer{'s' if layers != 1 else ''} of {width}")
     counts = [record["result"].get("parameters") for record in run.evaluations]
     count = next((f"; {count:,} parameters" for count in reversed(counts) if count), "")
-    return "; ".join(stacks) + count
+    return describe_model(nested(run.config)["model"]) + count
 
 
 def _reached(run: RunReport, name: str) -> str:

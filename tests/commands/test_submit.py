@@ -223,7 +223,7 @@ def test_a_local_job_runs_in_the_background(submit, tiny, tmp_path):
     log = tmp_path / "x" / "submit" / "run.log"
     deadline = time.monotonic() + 120
     said = ""
-    while "evaluate it with" not in said and time.monotonic() < deadline:
+    while "what comes next" not in said and time.monotonic() < deadline:
         time.sleep(0.5)
         said = log.read_text() if log.exists() else ""
     assert "complete at step 3" in said

@@ -1,5 +1,6 @@
 import argparse
 import importlib.util
+import io
 import shlex
 import shutil
 import signal
@@ -11,6 +12,8 @@ import pytest
 
 from seqjax.commands import train as train_verb
 from seqjax.commands.command_line import main
+from seqjax.commands.next_steps import next_steps
+from seqjax.config import default_config
 from seqjax.data.synthetic import SyntheticTranslation
 from seqjax.fields import load
 from seqjax.parallel.mesh import is_nvidia
@@ -71,20 +74,71 @@ def test_a_second_training_waits_until_the_first_has_left_the_folder(train, hold
 
 
 def test_the_terminal_shows_what_happens_and_no_noise(train, tiny):
-    code, error = train({"train.duration": 6})
+    fields = {"train.duration": 6, "evaluation.translate": True, "evaluation.metrics": "bleu"}
+    fields["model.decoder.layers"] = 2
+    code, error = train(fields)
     assert code == 0
     lines = error.splitlines()
-    assert lines[0].startswith("corpus: pairs 80, kept 80, source tokens ")
-    assert lines[1].startswith("batches: 5 an epoch, shapes 16x(")
-    assert lines[2].startswith("training: 6 steps on 1 device(s); each of 1 batch shape(s) is")
-    kinds = ("validation at step 4: loss ", "step 5/6  loss ", "validation at step 6: loss ")
-    assert [line.startswith(kind) for line, kind in zip(lines[3:], kinds, strict=False)] == [
-        True
-    ] * 3
-    assert lines[6].startswith("step 6/6  loss ")
-    assert lines[7:] == [
-        "complete at step 6; evaluate it with",
-        f"  python launch.py evaluate --workdir={train.workdir} --split=test",
+    beginnings = [
+        "config: differs from the defaults in ",
+        "model: encoder transformer, 1 layer of 16; decoder transformer, 2 layers of 16; ",
+        "corpus: en to de; pairs 80, kept 80, source tokens ",
+        "batches: 5 an epoch, shapes 16x(",
+        "training: 6 steps, 1.2 epochs, on 1 device",
+        "validation: 16 of 1,000 sentences (evaluation.limit = 16), every 4 steps",
+        "validation of 16 of 1,000 sentences at step 4: loss ",
+        *(samples := ["   source  ", "reference  ", "   output"]),
+        "",
+        *samples,
+        "step 5/6  loss ",
+        "validation of 16 of 1,000 sentences at step 6: loss ",
+        *samples,
+        "",
+        *samples,
+        "step 6/6  loss ",
+        "complete at step 6; what comes next:",
+    ]
+    for line, beginning in zip(lines, beginnings, strict=False):
+        assert line.startswith(beginning)
+    assert max(map(len, lines[:6])) < 250
+    assert lines[1].endswith(" parameters")
+    # The same sentences each time.
+    assert lines[7:9] == lines[16:18]
+    sentence = lines[7].partition("  source  ")[2]
+    run = f"--workdir={train.workdir}"
+    assert [shlex.split(line) for line in lines[len(beginnings) :]] == [
+        ["python", "launch.py", "evaluate", run, "--split=test"],
+        ["echo", sentence, "|", "python", "launch.py", "predict", run],
+        ["echo", sentence, "|", "python", "launch.py", "predict", run]
+        + [f"--attention={train.workdir}/attention"],
+        ["python", "launch.py", "report", str(train.workdir)],
+    ]
+
+
+def test_every_command_that_is_printed_at_the_end_is_understood(trained, capfd, monkeypatch):
+    """Each has the options that its verb takes, and a sentence that the model can read."""
+    config = load(trained / "config.json")
+    config.reporting.tensorboard = True
+    *lines, curves = next_steps(str(trained), config, "The dogs sleep.")
+    assert curves == f"tensorboard --logdir={trained}"
+    for line in lines:
+        said, _, command = line.rpartition(" | ")
+        verb, *options = shlex.split(command)[2:]
+        if verb == "report":
+            options.append(f"--output={trained}/next.html")
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(said.encode())))
+        assert main([verb, *options]) == 0, (line, capfd.readouterr().err)
+    assert (trained / "attention" / "1.png").exists()
+
+
+def test_what_comes_next_fits_the_run():
+    config = default_config()
+    config.reporting.tensorboard = False
+    config.model.decoder.attention = "none"
+    assert next_steps("my runs/", config, "it's", "a,b") == [
+        "python launch.py evaluate '--workdir=my runs/' --split=test --together=a,b",
+        """echo 'it'"'"'s' | python launch.py predict '--workdir=my runs/a'""",
+        "python launch.py report 'my runs/a'",
     ]
 
 
@@ -128,7 +182,7 @@ def test_a_command_that_is_told_can_be_pasted(options, command, capfd):
         name, _, value = option.removeprefix("--").partition("=")
         setattr(arguments, name, value)
     training = SimpleNamespace(step=3, run=lambda: "SIGTERM", runs=[])
-    assert train_verb._finish(training, arguments) == 128 + signal.SIGTERM
+    assert train_verb._finish(training, arguments, default_config()) == 128 + signal.SIGTERM
     told = capfd.readouterr().err.splitlines()[-1]
     assert shlex.split(told) == ["python", "launch.py", "train", *shlex.split(command)]
 
@@ -138,7 +192,7 @@ def test_a_finished_run_is_left_as_it_is(train, finished, reported):
     changed = {path: path.stat().st_mtime_ns for path in finished.glob("checkpoints/*/*/*")}
     code, error = train({"train.duration": 6}, workdir=finished)
     assert code == 0
-    assert "nothing to do, complete at step 6; evaluate it with\n" in error
+    assert "nothing to do, complete at step 6; what comes next:\n" in error
     assert reported(finished) == before
     assert changed == {path: path.stat().st_mtime_ns for path in finished.glob("checkpoints/*/*/*")}
 
@@ -148,7 +202,7 @@ def test_a_longer_duration_continues_a_finished_run(train, finished):
     code, error = train({"train.duration": 8})
     assert code == 0
     assert "continuing at step 6\n" in error
-    assert "complete at step 8; evaluate it with\n" in error
+    assert "complete at step 8; what comes next:\n" in error
     assert load(train.workdir / "config.json").train.duration == "8"
 
 

@@ -6,8 +6,9 @@ import pytest
 from seqjax.config import default_config
 from seqjax.errors import UserError
 from seqjax.fields import save
+from seqjax.reporting.digits import number
 from seqjax.reporting.evaluations import write_evaluation
-from seqjax.training.run_report import number, read_run, summary, write_run_page
+from seqjax.training.run_report import read_run, summary, write_run_page
 
 _SESSION = {
     "started": "2026-11-22T10:00:00+00:00",
