@@ -206,7 +206,8 @@ def set_fields(config: ml_collections.ConfigDict, values: Mapping[str, Any]) -> 
             ) from error
     flat = flatten(config)
     for path, value in values.items():
-        if flat[path] != value:
+        # What is not a number (nan) differs from itself.
+        if flat[path] != value and value == value:
             raise UserError(
                 f"{path} = {value!r}: expected {flat[path]!r}, since a reference in the config ties"
                 " it to another field that is set, too"

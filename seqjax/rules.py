@@ -8,6 +8,9 @@ from ml_collections import ConfigDict
 
 # The largest whole number on a device.
 _MOST = 2**31 - 1
+# The largest and the smallest positive number of 32 bits, in which numbers are computed.
+_LARGEST = 3.4e38
+_SMALLEST = 1.2e-38
 
 
 class Rule(NamedTuple):
@@ -69,20 +72,19 @@ def some_of(*known: str) -> Rule:
 
 
 def at_least(low: int | float) -> Rule:
-    """Returns the rule of a finite number from `low` on; whole ones are 32 bits wide."""
-    return Rule(
-        lambda value: low <= value < math.inf and not _is_too_wide(value),
-        f"at least {low}",
-        reason=_bound,
-    )
-
-
-def _is_too_wide(value: Any) -> bool:
-    return isinstance(value, int) and value > _MOST
+    """Returns the rule of a finite number from `low` on, of 32 bits."""
+    return Rule(lambda value: low <= value and not _bound(value), f"at least {low}", reason=_bound)
 
 
 def _bound(value: Any) -> str:
-    return f"at most {_MOST:,}" if _is_too_wide(value) else ""
+    """Returns what is expected in place of a number that 32 bits cannot hold, else `''`."""
+    if isinstance(value, int):
+        return f"at most {_MOST:,}" if value > _MOST else ""
+    if value > _LARGEST:
+        return f"at most {_LARGEST}, the largest number of 32 bits"
+    if 0 < value < _SMALLEST:
+        return f"at least {_SMALLEST}, the smallest number of 32 bits"
+    return ""
 
 
 def between(low: int, high: int) -> Rule:
@@ -97,7 +99,9 @@ def where(accepts: Callable[[Any], bool], expected: str) -> Rule:
 
 ANYTHING = where(lambda value: True, "anything")
 FILLED = where(bool, "a string that is not empty")
-POSITIVE = where(lambda value: 0 < value < math.inf, "a number greater than 0")
+POSITIVE = Rule(
+    lambda value: value > 0 and not _bound(value), "a number greater than 0", reason=_bound
+)
 PROBABILITY = where(lambda value: 0 <= value < 1, "0 or more and less than 1")
 ALL_OR_SOME = Rule(
     lambda value: value == -1 or 1 <= value <= _MOST, "at least 1, or -1 for all", reason=_bound

@@ -182,7 +182,7 @@ RULES: dict[str, Rule] = {
     "evaluation.metrics": some_of(*TRANSLATION_METRICS),
     "decode.beam_size": at_least(1),
     "decode.length_normalization": one_of("gnmt", "plain", "none"),
-    "decode.length_penalty": at_least(0),
+    "decode.length_penalty": between(0, 10),
     "decode.patience": at_least(0),
     "decode.min_length": at_least(0),
     "decode.unknown": ANYTHING,

@@ -4,6 +4,7 @@ from seqjax.config import default_config
 from seqjax.errors import UserError
 from seqjax.fields import flatten
 from seqjax.overrides import apply_overrides, split_overrides
+from seqjax.validation import validate
 
 
 def _override(*arguments):
@@ -123,6 +124,13 @@ def test_mistakes_name_the_field_the_value_and_what_is_accepted(argument, messag
     with pytest.raises(UserError) as error:
         _override(argument)
     assert message in str(error.value)
+
+
+def test_what_is_no_number_is_not_taken_for_a_field_tied_to_another():
+    config = default_config()
+    apply_overrides(config, [("optimizer.learning_rate", "nan")])
+    with pytest.raises(UserError, match="learning_rate = nan: expected a finite number"):
+        validate(config)
 
 
 def test_an_option_is_not_taken_for_a_value():

@@ -78,6 +78,19 @@ def test_no_whole_number_is_wider_than_the_device_counts(field):
     assert error.endswith(": expected at most 2,147,483,647") or " to " in error
 
 
+@pytest.mark.parametrize("value", [1e39, 1e-39])
+@pytest.mark.parametrize(
+    "field", ["optimizer.learning_rate", "optimizer.epsilon", "optimizer.clip"]
+)
+def test_no_number_becomes_infinite_or_zero_in_32_bits(field, value):
+    error = _error(_changed(**{field: value}))
+    known = (
+        "at most 3.4e+38, the largest number of 32 bits",
+        "at least 1.2e-38, the smallest number of 32 bits",
+    )
+    assert error.startswith(f"{field} = {value!r}: expected ") and error.endswith(known)
+
+
 def _edges():
     """Yields for each field with a range the last value inside and the first one outside."""
     at_least_1 = [
@@ -92,6 +105,8 @@ def _edges():
     yield from ((f"data.max_{side}_length", 2, 1) for side in ("source", "target"))
     yield "decode.max_length_ratio", 1000.0, 1e30
     yield "decode.max_length_extra", 1_000_000, 2**63
+    # A sum of a million tokens to this power is still a number of 32 bits.
+    yield "decode.length_penalty", 6.0, 1e300
     at_least_0 = [
         *("optimizer.clip", "decode.length_penalty", "decode.max_length_ratio", "schedule.final"),
         *("optimizer.momentum", "optimizer.beta1", "optimizer.beta2", "loss.label_smoothing"),

@@ -2,6 +2,7 @@ import errno
 import importlib.metadata
 import logging
 import platform
+import shlex
 import subprocess
 import sys
 import time
@@ -243,6 +244,20 @@ def test_closed_streams_are_no_error_and_take_nothing_that_is_written(closed, tm
     assert bool(done.stdout) == (">" not in closed.replace("2>", ""))
     assert ("ValueError: mistake" in done.stderr) == ("2>" not in closed)
     assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+
+
+def test_an_output_that_is_open_to_be_read_only_counts_as_closed():
+    code = (
+        "import os, sys\n"
+        "from seqjax.commands.standard_streams import open_standard_streams\n"
+        "open_standard_streams()\n"
+        "os.write(2, b'lost')\n"
+        "print('lost', file=sys.stderr, flush=True)\n"
+        "print('kept')\n"
+    )
+    command = f"{shlex.join([sys.executable, '-c', code])} 2</dev/null"
+    done = subprocess.run(command, shell=True, cwd=_ROOT, stdout=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stdout) == (0, "kept\n")
 
 
 def test_versions_are_those_that_are_installed(capsys):
