@@ -1,13 +1,13 @@
-"""What every encoder, decoder and search agree on.
+"""The interface of encoders, decoders and search.
 
-A decoder is one function seen twice. The parallel view maps a memory and all
-target positions to logits at once, for training; the recurrent view walks the
+A decoder has two views of one function. The parallel view maps a memory and all
+target positions to logits at once, for training; the recurrent view reads the
 same positions one at a time, for search:
 
     logits[:, t] of  decoder(memory, targets)
       ==  logits of the t-th  decoder.step(carry, targets[:, t])
 
-A language model is a decoder without a memory: what it is given as one is `no_memory`.
+A language model is a decoder that ignores the memory; it is given `no_memory`.
 
 Shape suffixes: B batch, S source, T target, L capacity, K hypotheses, D width, H heads,
 P width of a head, F feed-forward, V vocabulary, N n-best.
@@ -24,14 +24,14 @@ PyTree = Any
 
 @flax.struct.dataclass
 class Memory:
-    """What a decoder may know of the source.
+    """The encoded source, as a decoder reads it.
 
     Attributes:
-      states: float [B, S, D], one vector for each source position: what queries are compared with.
-      values: float [B, S, D], what is then read; in most encoders the states.
+      states: float [B, S, D], one vector for each source position; queries are compared with them.
+      values: float [B, S, D], the vectors that attention averages; in most encoders the states.
       mask: bool [B, S], true at real positions.
-      summary: float [B, W], the source as a whole.
-      last: the last states of each layer of a recurrent encoder; None of others.
+      summary: float [B, W], one vector for the whole source.
+      last: the last states of each layer of a recurrent encoder, None for other encoders.
     """
 
     states: jax.Array
@@ -42,7 +42,7 @@ class Memory:
 
 
 def remember(states_BxSxD: jax.Array, mask_BxS: jax.Array, **others: PyTree) -> Memory:
-    """Returns a memory that is read as it is compared, summed up by its mean if not otherwise."""
+    """Returns a memory; by default its values are the states, its summary their mean."""
     fields = {"values": states_BxSxD, **others}
     if "summary" not in fields:
         weights_BxSx1 = mask_BxS[..., None].astype(jnp.float32)
@@ -53,7 +53,7 @@ def remember(states_BxSxD: jax.Array, mask_BxS: jax.Array, **others: PyTree) -> 
 
 
 def no_memory(rows: int) -> Memory:
-    """Returns the memory of sentences without a source: no positions, and a summary of nothing."""
+    """Returns the empty memory of a language model: no positions, and a summary of width 0."""
     states_Bx0x0 = jnp.zeros((rows, 0, 0))
     return Memory(
         states=states_Bx0x0,
@@ -68,10 +68,10 @@ class Carry:
     """The state of K hypotheses for each of B sentences between two steps of a search.
 
     Attributes:
-      fixed: leaves [B, ...], belonging to the sentence: a step may write to them, but they
-        stay where they are when a beam is reordered (cross-attention keys, slot-indexed caches).
-      moving: leaves [B, K, ...], following their hypothesis: hidden states, windows.
-      position: int32 [], tokens consumed so far.
+      fixed: leaves [B, ...] that belong to the sentence, such as cross-attention keys and caches
+        indexed by slot. A step may write to them; reordering a beam does not move them.
+      moving: leaves [B, K, ...] that follow their hypothesis, such as hidden states.
+      position: int32 [], number of tokens read so far.
     """
 
     fixed: PyTree
@@ -80,7 +80,7 @@ class Carry:
 
 
 def reorder(carry: Carry, parents_BxK: jax.Array) -> Carry:
-    """Lets hypothesis k of each sentence continue what hypothesis `parents[b, k]` was."""
+    """Makes hypothesis k of each sentence b continue hypothesis `parents[b, k]`."""
 
     def select(leaf):
         index = parents_BxK.reshape(parents_BxK.shape + (1,) * (leaf.ndim - 2))

@@ -1,9 +1,9 @@
 """Convolutional encoder and decoder stacks, ConvS2S (Gehring et al., 2017).
 
-Beyond the paper, convolutions can be dilated as in ByteNet (Kalchbrenner et al., 2016), and any
-attention serves. Where fairseq's `fconv` is more exact than the paper, its order is taken. Other
-than there, positions may also be sinusoids or none, the output projection is not weight-normalized,
-and token vectors are a multiple of their table, which starts at another size (see `Embedding`).
+Beyond the paper, convolutions can be dilated as in ByteNet (Kalchbrenner et al., 2016), and every
+kind of attention can be used. Details that the paper leaves open follow fairseq's `fconv`, with
+three differences: positions may also be sinusoids or absent, the output projection is not
+weight-normalized, and token vectors are scaled and initialized differently (see `Embedding`).
 """
 
 import functools
@@ -26,14 +26,14 @@ from seqjax.layers.rematerialization import rematerialized
 from seqjax.layers.scanning import through
 from seqjax.layers.weight_normalization import NormalizedDense
 
-# Standard deviation of token vectors at the start (Gehring et al., 2017, section 3.5), where
+# Initial standard deviation of token vectors (Gehring et al., 2017, section 3.5) if
 # `model.embedding_initializer` is 'normal'.
 EMBEDDING_DEVIATION = 0.1
 
 
 @flax.struct.dataclass
 class ConvolutionalMemory(Memory):
-    """A memory with values (states + embedded) sqrt(1/2).
+    """A memory whose values are (states + embedded) sqrt(1/2).
 
     Attributes:
       embedded: float [B, S, E], source vectors with their positions.
@@ -43,7 +43,7 @@ class ConvolutionalMemory(Memory):
 
 
 class _Stack(nn.Module):
-    """Fields of `config.model.encoder` and `config.model.decoder`."""
+    """The fields of `config.model.encoder` and `config.model.decoder`."""
 
     layers: int
     width: int
@@ -77,13 +77,13 @@ class _Stack(nn.Module):
         self.leave = NormalizedDense(self.embedding_width or self.width, dtype=self.dtype)
 
     def _place(self, x_BxTxE: jax.Array, start: jax.Array | int = 0, capacity: int | None = None):
-        """Adds positions, if there are any, and brings vectors to the size that layers start from.
+        """Adds positions, if there are any, and scales vectors to `EMBEDDING_DEVIATION`.
 
-        `Embedding` gives vectors of unit variance. With those, scores by 'dot' would be so far
-        apart that each query reads a single position, and attention hardly learns.
+        `Embedding` returns vectors of unit variance. With these the scores of 'dot' would differ so
+        much that each query reads a single position, and attention hardly learns.
         """
         if self.positions == "learned":
-            # They start about as small as the vectors then are.
+            # The initial learned positions are about as small as the scaled vectors.
             return self.position(x_BxTxE * EMBEDDING_DEVIATION, start, capacity)
         return self.position(x_BxTxE, start, capacity) * EMBEDDING_DEVIATION
 
@@ -91,8 +91,8 @@ class _Stack(nn.Module):
 class ConvolutionalEncoder(_Stack):
     """A stack of gated convolutions over the whole source.
 
-    states = layers(embedded W + b) V + d         what is compared
-    values = (states + embedded) sqrt(1/2)        what is read
+    states = layers(embedded W + b) V + d
+    values = (states + embedded) sqrt(1/2)
     """
 
     def setup(self):
@@ -112,18 +112,18 @@ class ConvolutionalEncoder(_Stack):
 
 
 class ConvolutionalDecoder(_Stack):
-    """A stack of causal gated convolutions, each of which reads the memory.
+    """A stack of causal gated convolutions, each with attention to the memory.
 
-    What flows back into an encoder is divided by twice the number of layers, since each of them
-    has an attention (section 3.4; the two is fairseq's). As in the paper, embeddings that a
-    convolutional encoder hands on beside its states get their gradient whole; of another encoder's
-    memory all is scaled.
+    The gradient of an encoder is divided by twice the number of layers, since each layer has an
+    attention (section 3.4; the factor of two is fairseq's). As in the paper, the gradient of a
+    convolutional encoder's embeddings is not scaled; with other encoders the gradient of the whole
+    memory is.
 
     Attributes:
-      attention: a key of `ATTENTIONS`; the paper's is 'dot'. 'none', of a language model: layers
-        are their convolutions alone.
-      attention_width: inner size of those kinds that have one; 0: that of the embeddings.
-      heads: heads, of 'multi_head' only.
+      attention: a key of `ATTENTIONS`, in the paper 'dot'; 'none' in a language model, whose layers
+        are convolutions alone.
+      attention_width: inner size, for the kinds that have one; 0 stands for the embedding width.
+      heads: number of heads, for 'multi_head' only.
       embedding: maps target tokens [...] to vectors [..., E].
       output: maps vectors [..., E] to float32 logits [..., V].
     """
@@ -146,7 +146,7 @@ class ConvolutionalDecoder(_Stack):
     def __call__(
         self, memory: Memory, targets_BxT: jax.Array, deterministic: bool = True
     ) -> jax.Array:
-        """Returns logits [B, T, V]; those at t depend on the targets up to t only."""
+        """Returns logits [B, T, V]; the logits at t depend only on targets up to t."""
         embedded_BxTxE = self.drop(self._place(self.embedding(targets_BxT)), deterministic)
         x_BxTxD = self.enter(embedded_BxTxE)
         told = (embedded_BxTxE, self._scaled(memory), deterministic)
@@ -154,12 +154,12 @@ class ConvolutionalDecoder(_Stack):
         return self.output(self.drop(self.leave(x_BxTxD), deterministic))
 
     def start(self, memory: Memory, hypotheses: int, max_length: int) -> Carry:
-        """Returns the carry of K hypotheses before their first token, for `max_length` of them."""
+        """Returns the carry of K hypotheses before the first of at most `max_length` tokens."""
         batch, read = memory.states.shape[0], self._scaled(memory)
         return Carry(
             fixed={
                 "memory": [layer.prepare(read) for layer in self.block],
-                # Tells by its length which positions can occur.
+                # Its length is the number of possible positions.
                 "positions": jnp.zeros((batch, max_length), bool),
             },
             moving=[layer.start(batch, hypotheses) for layer in self.block],
@@ -169,7 +169,7 @@ class ConvolutionalDecoder(_Stack):
     def step(self, carry: Carry, tokens_BxK: jax.Array) -> tuple[Carry, jax.Array]:
         """Reads one token for each hypothesis; returns the next carry and logits [B, K, V]."""
         vectors_BxKxE = self.embedding(tokens_BxK)
-        # All hypotheses stand at the same position: K takes the place of the batch in `Positions`.
+        # All hypotheses are at the same position: `Positions` takes them as rows of a batch.
         embedded_BxKxE = self._place(
             vectors_BxKxE.reshape(-1, 1, vectors_BxKxE.shape[-1]),
             start=carry.position,
@@ -186,7 +186,7 @@ class ConvolutionalDecoder(_Stack):
         return carry, self.output(self.leave(x_BxKxD))
 
     def _scaled(self, memory: Memory) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Returns what the layers read; what flows back through it is divided among them."""
+        """Returns states, values and mask for the layers, with scaled gradients."""
         share = 1 / (2 * self.layers)
         states = scale_gradient(memory.states, share)
         if isinstance(memory, ConvolutionalMemory):
@@ -198,7 +198,7 @@ class ConvolutionalDecoder(_Stack):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def scale_gradient(x: jax.Array, share: float) -> jax.Array:
-    """Returns x, whose gradient is then `share` times what it would be."""
+    """Returns x and multiplies its gradient by `share`."""
     return x
 
 

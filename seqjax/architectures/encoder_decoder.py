@@ -1,4 +1,4 @@
-"""Any encoder with any decoder, and the embeddings between them and the vocabulary."""
+"""Models of any encoder with any decoder, their embeddings and output projections."""
 
 import re
 
@@ -32,13 +32,13 @@ DECODERS = {
 class EncoderDecoder(nn.Module):
     """A sequence-to-sequence model (Sutskever et al., 2014).
 
-    Sources are rows of token ids that end in EOS and are filled up with PAD (0); targets are what
-    the decoder reads: BOS first.
+    Sources are rows of token ids that end with EOS and are padded with PAD (0); targets are the
+    inputs of the decoder and begin with BOS.
 
     Attributes:
       config: `config.model`.
-      source_vocabulary: entries of the source's tokenizer.
-      target_vocabulary: those of the target's, V.
+      source_vocabulary: size of the source vocabulary.
+      target_vocabulary: size V of the target vocabulary.
     """
 
     config: ml_collections.FrozenConfigDict
@@ -71,9 +71,9 @@ class EncoderDecoder(nn.Module):
         """Returns the carry of K hypotheses for each source, before their first token.
 
         Args:
-          memory: what `encode` gave.
+          memory: the result of `encode`.
           hypotheses: K.
-          max_length: tokens that the search may read at most.
+          max_length: largest number of tokens that the search reads.
         """
         return self.decoder.start(memory, hypotheses, max_length)
 
@@ -83,9 +83,9 @@ class EncoderDecoder(nn.Module):
 
 
 class TiedOutput(nn.Module):
-    """The output projection that is the transposed embedding (Press and Wolf, 2017).
+    """Output projection by the transposed embedding (Press and Wolf, 2017).
 
-    Vectors of another size than the embedding's are mapped to it first.
+    Vectors of another width are first projected to the width of the embedding.
     """
 
     embedding: nn.Module
@@ -100,10 +100,10 @@ class TiedOutput(nn.Module):
 def source_attention(
     model: EncoderDecoder, variables: dict, source_BxS: jax.Array, target_BxT: jax.Array
 ) -> tuple[jax.Array, list[jax.Array]]:
-    """Returns the logits [B, T, V], and for each layer that attends the weights [B, H, T, S].
+    """Returns the logits [B, T, V], and the weights [B, H, T, S] of each layer with attention.
 
-    With these it reads the source: at every target position they sum to 1 over the real source
-    positions. A model without attention has no such layer.
+    At every target position the weights sum to 1 over the real source positions. The list is empty
+    for a model without attention.
     """
     logits, found = model.apply(variables, source_BxS, target_BxT, mutable=[SOURCE_ATTENTION])
     layers = jax.tree_util.tree_leaves_with_path(found)
@@ -120,7 +120,7 @@ def build_embedding(
     stack: ml_collections.FrozenConfigDict,
     vocabulary: int,
 ) -> Embedding:
-    """Returns the table of the tokens that the encoder or the decoder of `config.model` reads."""
+    """Returns the embedding of an encoder or a decoder of `config.model`."""
     width = stack.embedding_width or stack.width
     return Embedding(vocabulary, width, jnp.dtype(model.dtype), model.embedding_initializer)
 
@@ -128,7 +128,7 @@ def build_embedding(
 def build_decoder(
     model: ml_collections.FrozenConfigDict, embedding: Embedding, vocabulary: int
 ) -> nn.Module:
-    """Returns the decoder of `config.model`, between a table and logits of the vocabulary."""
+    """Returns the decoder of `config.model` with its embedding and output projection."""
     dtype = jnp.dtype(model.dtype)
     if model.tie_output:
         output = TiedOutput(embedding)
@@ -140,7 +140,7 @@ def build_decoder(
 def _stack(
     families: dict[str, type[nn.Module]], stack: ml_collections.FrozenConfigDict, **parts
 ) -> nn.Module:
-    """Returns the module of a stack's family, which takes those fields of the stack it has."""
+    """Returns the module of a stack's kind, with the fields of the stack that it has."""
     family = families[stack.kind]
     fields = {name: value for name, value in stack.items() if name in family.__dataclass_fields__}
     return family(**fields, **parts)

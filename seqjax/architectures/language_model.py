@@ -10,32 +10,32 @@ from seqjax.architectures.encoder_decoder import build_decoder, build_embedding
 from seqjax.errors import UserError
 from seqjax.layers.recurrent import CELLS
 
-# Fields of `config.model.decoder` -> what they hold where there is no source: of every family,
-# and of recurrent decoders beside.
+# Fields of `config.model.decoder` -> their values without a source: for every family, and further
+# ones for recurrent decoders.
 _OF_ALL = {"attention": "none"}
 _OF_RECURRENT = {"bridge": "zeros", "feed_summary": False, "input_feeding": False}
 
 
 class LanguageModel(nn.Module):
-    """The probability of each token given those before it, by any decoder without attention.
+    """An autoregressive language model, by any decoder without attention to a source.
 
         p(x_1 ... x_T) = product over t of p(x_t | BOS, x_1, ..., x_(t-1))
 
     Recurrent decoders (Mikolov et al., 2010) and Transformers (Liu et al., 2018) without a window
-    see all tokens so far. Convolutional ones (Dauphin et al., 2017) with kernel k and dilations d
-    see, of these, the last
+    read all previous tokens. Convolutional decoders (Dauphin et al., 2017) with kernel k and
+    dilations d read the last
 
         1 + (k - 1) (d_1 + ... + d_layers)
 
-    With `max_dilation` = 16 a convolutional decoder has of ByteNet's (Kalchbrenner et al., 2016)
-    the causal convolutions, their dilations 1, 2, 4, 8, 16 and again, and a residual around each.
-    Its layers are those of ConvS2S, one weight-normalized convolution with a gated linear unit. The
-    paper's language models have multiplicative units (its translators ReLUs), layer normalization
-    before them, and convolutions over single positions around the dilated one. They add no
+    With `max_dilation` = 16 a convolutional decoder resembles ByteNet (Kalchbrenner et al., 2016):
+    causal convolutions with dilations 1, 2, 4, 8, 16, repeated, and a residual connection around
+    each. Its layers are those of ConvS2S, a weight-normalized convolution with a gated linear unit.
+    ByteNet's language models have multiplicative units (its translators ReLUs), layer normalization
+    before them, and convolutions over single positions around the dilated one. They have no
     positions, as here with `positions` = 'none'.
 
     Attributes:
-      config: `config.model`, of which the decoder and the embedding are taken.
+      config: `config.model`, of which the decoder and the embedding are used.
       vocabulary: number V of token ids.
     """
 
@@ -47,7 +47,7 @@ class LanguageModel(nn.Module):
         self.decoder = build_decoder(self.config, self.embedding, self.vocabulary)
 
     def __call__(self, tokens_BxT: jax.Array, deterministic: bool = True) -> jax.Array:
-        """Returns float32 logits [B, T, V] of the token that follows each prefix, BOS its first."""
+        """Returns float32 logits [B, T, V] of the token after each prefix, which begins with BOS."""
         return self.decoder(no_memory(tokens_BxT.shape[0]), tokens_BxT, deterministic)
 
     def start(self, rows: int, hypotheses: int, max_length: int) -> Carry:
@@ -56,7 +56,7 @@ class LanguageModel(nn.Module):
         Args:
           rows: B.
           hypotheses: K.
-          max_length: tokens that may be read at most, those of prompts counted.
+          max_length: largest number of tokens that are read, including prompts.
         """
         return self.decoder.start(no_memory(rows), hypotheses, max_length)
 
@@ -65,23 +65,23 @@ class LanguageModel(nn.Module):
         return self.decoder.step(carry, tokens_BxK)
 
     def prefill(self, carry: Carry, prompt_BxP: jax.Array) -> tuple[Carry, jax.Array]:
-        """Reads a prompt of each row, all equally long, for all its hypotheses.
+        """Reads one prompt for each row, all of equal length, into all its hypotheses.
 
-        It takes step after step, which is simple and the same for all decoders; the parallel view
-        would be faster where positions do not depend on one another.
+        It goes step by step, which is simple and works for all decoders; for Transformers and
+        convolutions the parallel view would be faster.
 
         Args:
-          carry: what `start` gave, or what has read something already.
-          prompt_BxP: token ids, at least one, and no padding.
+          carry: the result of `start` or of earlier steps.
+          prompt_BxP: token ids, at least one, without padding.
 
         Returns:
-          The next carry, and the logits [B, K, V] of what follows the prompt.
+          The next carry, and the logits [B, K, V] of the token after the prompt.
         """
         hypotheses = jax.tree.leaves(carry.moving)[0].shape[1]
         prompt_PxBxK = jnp.repeat(prompt_BxP.T[:, :, None], hypotheses, axis=2)
 
         def read(model, carry, tokens_BxK):
-            # Logits that nobody takes are not computed.
+            # Unused logits are not computed.
             return model.step(carry, tokens_BxK)[0], None
 
         walk = nn.scan(read, variable_broadcast="params", split_rngs={"params": False})
@@ -90,10 +90,10 @@ class LanguageModel(nn.Module):
 
 
 def build_language_model(model: ml_collections.ConfigDict, vocabulary: int) -> LanguageModel:
-    """Returns the language model that `config.model` describes; its encoder means nothing.
+    """Returns the language model of `config.model`, whose encoder is ignored.
 
     Raises:
-      UserError: the decoder would look for a source.
+      UserError: the decoder needs a source.
     """
     decoder = model.decoder
     for field, only in {**_OF_ALL, **(_OF_RECURRENT if decoder.kind in CELLS else {})}.items():

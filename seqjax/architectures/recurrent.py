@@ -1,7 +1,7 @@
 """Recurrent encoder and decoder stacks of Elman, LSTM or GRU layers.
 
 Shape suffixes: B batch, S source, T target, K hypotheses, E width of inputs, H hidden units,
-G blocks of gates, W width of the summary.
+G gates, W width of the summary.
 """
 
 from typing import Any
@@ -17,12 +17,12 @@ from seqjax.layers.dense import Dense
 from seqjax.layers.dropout import Dropout
 from seqjax.layers.recurrent import CELLS, RecurrentLayer, State, as_state, normalize
 
-# The names in `implementation` of a stack -> what runs a layer in place of the scan.
+# The names in `implementation` of a stack -> the function that replaces the scan.
 IMPLEMENTATIONS = {"scan": None, "cudnn": run_cudnn}
 
 
 class _Stack(nn.Module):
-    """Fields of `config.model.encoder` and `config.model.decoder`."""
+    """The fields of `config.model.encoder` and `config.model.decoder`."""
 
     kind: str
     layers: int
@@ -50,18 +50,18 @@ class _Stack(nn.Module):
         ]
 
     def _dropout(self) -> Dropout:
-        """Returns the dropout of whole sequences [B, T, H]."""
+        """Returns the dropout for whole sequences [B, T, H]."""
         return Dropout(self.dropout, shared=(1,) if self.variational else ())
 
     def _add(self, layer: int, inputs: jax.Array, outputs: jax.Array) -> jax.Array:
-        """Adds a layer's inputs to its outputs, where they are residual (Wu et al., 2016)."""
+        """Adds a layer's inputs to its outputs if the stack is residual (Wu et al., 2016)."""
         return inputs + outputs if self.residual and layer > 0 else outputs
 
 
 class RecurrentEncoder(_Stack):
-    """Recurrent layers over the whole source, in one direction or in both (Schuster, 1997).
+    """Recurrent layers over the whole source, in one or both directions (Schuster, 1997).
 
-    Each layer reads the outputs of the one below, those of both directions joined.
+    Each layer reads the concatenated outputs of all directions of the layer below.
 
     Attributes:
       direction: 'forward', 'backward' or 'both'.
@@ -79,7 +79,7 @@ class RecurrentEncoder(_Stack):
     ) -> Memory:
         """Encodes vectors [B, S, E] of which the first `lengths` positions are real.
 
-        The summary is the last state of the top layer, of each direction where there are two.
+        The summary is the last state of the top layer, concatenated over directions.
         """
         mask_BxS = jnp.arange(inputs_BxSxE.shape[1]) < lengths_B[:, None]
         x_BxSxH, last = inputs_BxSxE, []
@@ -94,9 +94,10 @@ class RecurrentEncoder(_Stack):
 
 
 class RecurrentDecoder(_Stack):
-    """Recurrent layers over the target, which read the source as they are told.
+    """Recurrent layers over the target, with or without attention to the source.
 
-    With `e` the vector of the token read, `h` the stack's output, `s` the top layer's state:
+    Here `e` is the vector of the token read, `h` the output of the stack, `s` the state of the top
+    layer and `c` the context:
 
         attend_first:  c_t = attend(s_(t-1)),  h_t = stack([e_t, c_t])    (Bahdanau et al., 2015)
         update_first:  h_t = stack(e_t),       c_t = attend(h_t)          (Luong et al., 2015)
@@ -111,7 +112,7 @@ class RecurrentDecoder(_Stack):
     Attributes:
       embedding: maps target tokens [...] to vectors [..., E].
       output: maps vectors [..., R] to float32 logits [..., V].
-      others: fields of `config.model.decoder`.
+      others: the fields of `config.model.decoder`.
     """
 
     attention: str = "none"
@@ -128,7 +129,7 @@ class RecurrentDecoder(_Stack):
     def setup(self):
         self.stack = self._layers()
         self.drop = self._dropout()
-        # Of single positions: `_walk` says which of them have the same.
+        # For single positions; `_walk` decides which of them share a mask.
         self.drop_position = Dropout(self.dropout)
         if self.attention != "none":
             inner = self.attention_width or self.width
@@ -149,7 +150,7 @@ class RecurrentDecoder(_Stack):
     def __call__(
         self, memory: Memory, targets_BxT: jax.Array, deterministic: bool = True
     ) -> jax.Array:
-        """Returns logits [B, T, V]; those at t depend on the targets up to t only."""
+        """Returns logits [B, T, V]; the logits at t depend only on targets up to t."""
         embedded_BxTxE = self.drop(self.embedding(targets_BxT), deterministic)
         inputs_BxTxI = self._inputs(embedded_BxTxE, memory.summary)
         prepared = self._prepare(memory)
@@ -188,7 +189,7 @@ class RecurrentDecoder(_Stack):
 
     @property
     def _depends_on_itself(self) -> bool:
-        """Whether a position needs more of the one before than its layers' states."""
+        """Whether a position depends on more than the layer states of the previous one."""
         return self._attends_first or self.input_feeding or self._looks_back
 
     def _prepare(self, memory: Memory) -> Prepared | None:
@@ -209,13 +210,13 @@ class RecurrentDecoder(_Stack):
         return tuple(as_state(flat[i : i + each]) for i in range(0, len(flat), each))
 
     def _inputs(self, embedded_BxTxE: jax.Array, summary_BxW: jax.Array) -> jax.Array:
-        """Returns what the first layer reads, as far as it is known before any position."""
+        """Returns the part of the first layer's inputs that is known before any position."""
         if not self.feed_summary:
             return embedded_BxTxE
         return _join((embedded_BxTxE, _repeat(summary_BxW, embedded_BxTxE)))
 
     def _past(self, states: tuple[State, ...], memory: Memory, hypotheses: int) -> dict[str, Any]:
-        """Returns what a position knows of those before it, leaves [B, K, ...]."""
+        """Returns the state between two positions, leaves [B, K, ...]."""
         rows, length = memory.mask.shape
         past = {"states": jax.tree.map(lambda x: _tile(x, hypotheses), states)}
         if self.input_feeding:
@@ -238,10 +239,10 @@ class RecurrentDecoder(_Stack):
         return found
 
     def _walk(self, inputs_BxTxI, states, prepared, deterministic) -> dict[str, jax.Array]:
-        """Computes position after position, each as one hypothesis of a search would.
+        """Computes position by position, like a search with one hypothesis.
 
-        The gradients of the matrices add up from position to position: collecting them, as
-        `RecurrentLayer` does, gained nothing at batches of 128 rows, whose products are large.
+        The gradients of the matrices are summed position by position. Collecting them, as in
+        `RecurrentLayer`, gained nothing with batches of 128 rows, whose products are large.
         """
         inputs_TxBx1xG = self.stack[0].project(inputs_BxTxI).swapaxes(0, 1)[:, :, None]
         past = self._past(states, prepared, hypotheses=1)
@@ -252,7 +253,7 @@ class RecurrentDecoder(_Stack):
         walk = nn.scan(
             advance,
             variable_broadcast="params",
-            # One key for all positions drops the same of each.
+            # One key for all positions gives them the same mask.
             split_rngs={"params": False, "dropout": not self.variational},
         )
         _, found = walk(self, past, inputs_TxBx1xG)
@@ -263,10 +264,10 @@ class RecurrentDecoder(_Stack):
         return found
 
     def _advance(self, past, inputs_BxKxG, prepared, deterministic):
-        """Computes one position of K hypotheses, given what the first layer has made of its inputs.
+        """Computes one position of K hypotheses, given the products of the first layer's inputs.
 
-        Returns what the next position knows, and what was found: the `output` [B, K, H], and with
-        attention the `context` and the `weights` [B, heads, K, S].
+        Returns the state for the next position and a dictionary with `output` [B, K, H] and, with
+        attention, `context` and `weights` [B, heads, K, S].
         """
         states, found, fed = past["states"], {}, []
         before = past["weights"][:, None] if self._looks_back else None
@@ -280,7 +281,7 @@ class RecurrentDecoder(_Stack):
         if fed:
             product_BxKxG = self.feedback(_join(fed))
             if self.cell_normalization:
-                # Like the layer's own two products, by itself.
+                # Normalized separately, like the two products of the layer.
                 product_BxKxG = normalize(product_BxKxG, self.feedback_scale, self.kind)
             inputs_BxKxG = inputs_BxKxG + product_BxKxG
 
@@ -310,7 +311,7 @@ class RecurrentDecoder(_Stack):
         return jnp.tanh(self.combine(drop(_join(read), deterministic)))
 
     def _read_out(self, found, embedded_BxTxE, summary_BxW) -> jax.Array:
-        """Returns the vectors [B, T, R] that are mapped to the vocabulary."""
+        """Returns the vectors [B, T, R] before the output projection."""
         if self.readout == "attentional":
             return found["attentional"]
         if self.readout == "state":
@@ -332,5 +333,5 @@ def _tile(x_BxH: jax.Array, hypotheses: int) -> jax.Array:
 
 
 def _repeat(x_BxW: jax.Array, like_BxTxE: jax.Array) -> jax.Array:
-    """Gives a vector of the sentence to each of its positions."""
+    """Repeats the vector of a sentence for each of its positions."""
     return _tile(x_BxW, like_BxTxE.shape[1]).astype(like_BxTxE.dtype)

@@ -16,7 +16,7 @@ from seqjax.layers.transformer import TransformerDecoderLayer, TransformerEncode
 
 
 class _Stack(nn.Module):
-    """Fields of `config.model.encoder` and `config.model.decoder`; layer fields are passed on."""
+    """The fields of `config.model.encoder` and `config.model.decoder`, also those of layers."""
 
     layers: int
     width: int
@@ -59,12 +59,12 @@ class _Stack(nn.Module):
             )
             for _ in range(self.layers)
         ]
-        # Pre-normalized layers leave their sum unnormalized. The field `norm` holds a word already.
+        # With 'pre', layers leave their sum unnormalized. The name `norm` is taken by a field.
         pre = self.normalization == "pre"
         self.normalize = NORMS[self.norm](self.dtype, name="norm") if pre else lambda x: x
 
     def _in_window(self, mask: jax.Array, queries_T: jax.Array, keys_S: jax.Array) -> jax.Array:
-        """Takes from a mask [..., T, S] what is too far away."""
+        """Removes positions outside the window from a mask [..., T, S]."""
         return mask & window_mask(queries_T, keys_S, self.window) if self.window else mask
 
 
@@ -91,7 +91,7 @@ class TransformerDecoder(_Stack):
     """A stack of causal self-attention and memory attention layers.
 
     Attributes:
-      attention: 'multi_head', or 'none' of a language model: layers have self-attention only.
+      attention: 'multi_head', or 'none' in a language model, whose layers have self-attention only.
       embedding: maps target tokens [...] to vectors [..., D].
       output: maps vectors [..., D] to float32 logits [..., V].
     """
@@ -107,7 +107,7 @@ class TransformerDecoder(_Stack):
     def __call__(
         self, memory: Memory, targets_BxT: jax.Array, deterministic: bool = True
     ) -> jax.Array:
-        """Returns logits [B, T, V]; those at t depend on the targets up to t only."""
+        """Returns logits [B, T, V]; the logits at t depend only on targets up to t."""
         x_BxTxD = self.drop(self.position(self.embedding(targets_BxT)), deterministic)
         length = targets_BxT.shape[1]
         steps = np.arange(length)
@@ -119,7 +119,7 @@ class TransformerDecoder(_Stack):
         return self.output(self.normalize(x_BxTxD))
 
     def start(self, memory: Memory, hypotheses: int, max_length: int) -> Carry:
-        """Returns the carry of K hypotheses before their first token, for `max_length` of them."""
+        """Returns the carry of K hypotheses before the first of at most `max_length` tokens."""
         read = (memory.states, memory.values)
         caches = [layer.start(read, hypotheses, max_length) for layer in self.block]
         batch = memory.states.shape[0]
@@ -145,7 +145,7 @@ class TransformerDecoder(_Stack):
         mask_BxKxLK = self._in_window(mask_BxKxLK, now, times)
         relation = self.relative(now, times)
 
-        # All hypotheses stand at the same position: K takes the place of the batch in `Positions`.
+        # All hypotheses are at the same position: `Positions` takes them as rows of a batch.
         x_BxKxD = self.embedding(tokens_BxK)
         x_BxKxD = self.position(
             x_BxKxD.reshape(-1, 1, self.width), start=position, capacity=capacity

@@ -127,7 +127,7 @@ class TransformerDecoderLayer(_Layer):
         return self._rest(x_BxTxD, self._project(memory), memory_mask, deterministic)
 
     def start(self, memory: tuple[jax.Array, jax.Array], hypotheses: int, capacity: int) -> dict:
-        """Returns the projected memory, if it is used, and empty caches for L positions.
+        """Returns the projected memory, if used, and empty caches for L = `capacity` positions.
 
         Keys are kept as [B, N, P, L K], which a product with queries reads row by row, and values
         as [B, N, L K, P]. Slot (t, k) has the index t K + k; N is the number of key-value heads.

@@ -1,1 +1,1 @@
-"""Greedy and beam search over any decoder of the contract."""
+"""Greedy and beam search with any decoder."""

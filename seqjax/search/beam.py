@@ -1,10 +1,10 @@
-"""Beam search, compiled whole in one loop over any decoder of the contract.
+"""Beam search with any decoder, compiled as one loop.
 
-At every position the best 2K continuations of the K live hypotheses of a sentence are taken
-together. Those among the best K that end with EOS are finished; the best K that do not end
-live on, so that K hypotheses always live (Ott et al., 2019, fairseq). A sentence is done when
-no live hypothesis can still beat the worst of the N finished ones that are kept, so that the result
-is the one at the limit; or earlier, after a number of finished hypotheses (`patience`).
+At every position the best 2K continuations of the K live hypotheses of a sentence are candidates.
+Those among the best K that end with EOS are finished; the best K that do not end stay alive, so
+that there are always K live hypotheses (Ott et al., 2019, fairseq). A sentence is done when no live
+hypothesis can still beat the worst of the N finished ones that are kept, so that stopping early
+does not change the result; or earlier, after a number of finished hypotheses (`patience`).
 
 Shape suffixes: B batch, K live hypotheses, C candidates, N n-best, L longest output, V vocabulary.
 """
@@ -26,7 +26,7 @@ from seqjax.search.hypotheses import LOWEST, Hypotheses, length_norms
 
 @flax.struct.dataclass
 class _Finished:
-    """The best finished hypotheses, best first; `slots` say which live hypothesis EOS ended."""
+    """The best finished hypotheses, best first; `slots` holds the live slot that EOS ended."""
 
     scores: jax.Array  # float32 [B, N]
     log_probabilities: jax.Array  # float32 [B, N]
@@ -36,10 +36,10 @@ class _Finished:
 
 @flax.struct.dataclass
 class _State:
-    """The search between two positions.
+    """The state of a search between two positions.
 
-    Hypotheses are never copied: each position remembers what was appended to which slot, and
-    the finished ones are read off backwards at the end.
+    Hypotheses are never copied: each position records the token and the parent of every slot, and
+    the finished hypotheses are traced backwards at the end.
     """
 
     time: jax.Array  # int32 [], tokens of each live hypothesis
@@ -54,11 +54,11 @@ class _State:
 
 
 class _Rules(NamedTuple):
-    """What holds at every position of a search: its limits, and how hypotheses are scored."""
+    """The constants of a search: its limits, and how hypotheses are scored."""
 
-    norms: jax.Array  # float32 [L + 1], what a hypothesis of so many tokens is divided by
+    norms: jax.Array  # float32 [L + 1], divisor of the score by number of tokens
     limits: jax.Array  # int32 [B], see `beam_search`
-    quota: jax.Array  # int32 [], finished hypotheses after which a sentence is done
+    quota: jax.Array  # int32 [], number of finished hypotheses after which a sentence is done
     min_length: int
     unknown: bool
 
@@ -80,22 +80,22 @@ def beam_search(
     """Finds probable outputs by keeping the K best hypotheses at every position.
 
     With beam size 1 this is greedy search: the first EOS ends it, whatever the normalization.
-    Ties go to the better parent, then to the lower token, then to the shorter hypothesis.
+    Ties are broken by the better parent, then the lower token, then the shorter hypothesis.
 
     Args:
       step: maps carry and int32 tokens [B, K] to the next carry and logits [B, K, V].
-      carry: the decoder's start, with K = beam_size hypotheses.
-      limits_B: int32 [B], most tokens of an output, EOS counted: at the limit EOS is forced,
-        and its probability counted. A sentence with limit 0 has no output and costs no step.
+      carry: the decoder's initial carry, with K = beam_size hypotheses.
+      limits_B: int32 [B], largest number of tokens of an output, with EOS. At the limit EOS is
+        forced, and its probability counts. A sentence with limit 0 has no output and costs no step.
       max_length: L, no smaller than any limit.
       beam_size: K.
-      n_best: N, outputs returned for each sentence, at most K.
+      n_best: number N of outputs for each sentence, at most K.
       normalization: see `length_norms`.
       penalty: see `length_norms`.
-      min_length: fewest tokens of an output, EOS not counted, if the limit allows as many.
+      min_length: smallest number of tokens of an output, without EOS, if the limit allows it.
       unknown: whether UNK may be an output.
       patience: a sentence is done when patience * K hypotheses have finished (Kasai et al., 2022).
-        1, as in fairseq and CTranslate2, is faster and not exact; 0 is exact.
+        1, as in fairseq and CTranslate2, is faster but not exact; 0 is exact.
 
     Returns:
       Hypotheses, [B, N], best score first.
@@ -131,10 +131,10 @@ def beam_search(
 
 
 def _extend(step: Step, rules: _Rules, state: _State) -> _State:
-    """Takes all sentences one position further."""
+    """Advances all sentences by one position."""
     beam_size = state.last.shape[1]
     carry, logits_BxKxV = step(state.carry, state.last)
-    # One of K + 1 continuations of a hypothesis may be EOS: K others are always left.
+    # Of K + 1 continuations of a hypothesis at most one is EOS, which leaves K others.
     continuations = best_continuations(
         logits_BxKxV,
         beam_size + 1,
@@ -147,7 +147,7 @@ def _extend(step: Step, rules: _Rules, state: _State) -> _State:
     finished, count_B = _finish(state, candidates, rules)
     log_probabilities, parents, last = _continue(candidates, beam_size)
     time = state.time + 1
-    # At its limit a sentence has no live hypothesis left, which is beaten too.
+    # At its limit a sentence has no live hypothesis left, so it is done as well.
     beaten_B = _reachable(log_probabilities[:, 0], time, rules) <= finished.scores[:, -1]
     return _State(
         time=time,
@@ -163,10 +163,10 @@ def _extend(step: Step, rules: _Rules, state: _State) -> _State:
 
 
 def _reachable(log_probability_B, time, rules):
-    """Returns the best score that a live hypothesis of `time` tokens can still come to.
+    """Returns the best score that a live hypothesis of `time` tokens can still reach.
 
-    Its log probability only falls from here, so that is what it has over the largest norm ahead:
-    the last one, or the next if norms decrease.
+    Its log probability can only fall, so the bound is the present one over the largest norm to
+    come: the last norm, or the next one if norms decrease.
     """
     next_length = jnp.minimum(time + 1, rules.norms.shape[0] - 1)
     largest_B = jnp.maximum(rules.norms[next_length], rules.norms[rules.limits])
@@ -178,7 +178,7 @@ def _start(carry, limits_B, max_length, beam_size, n_best) -> _State:
     return _State(
         time=jnp.int32(0),
         carry=carry,
-        # All slots start as the same empty hypothesis: only the first may have children.
+        # All slots start with the same empty hypothesis, of which only the first may have children.
         log_probabilities=jnp.full((rows, beam_size), LOWEST).at[:, 0].set(0.0),
         tokens=jnp.zeros((max_length, rows, beam_size), jnp.int32),
         parents=jnp.zeros((max_length, rows, beam_size), jnp.int32),
@@ -204,7 +204,7 @@ def _candidates(log_probabilities_BxK, best_BxKxC, tokens_BxKxC):
 
 
 def _finish(state, candidates, rules) -> tuple[_Finished, jax.Array]:
-    """Merges what ends now into what has ended before, where the sentence is not done."""
+    """Merges newly finished hypotheses with earlier ones in sentences that are not done."""
     beam_size = state.last.shape[1]
     totals, parents, tokens = (candidate[:, :beam_size] for candidate in candidates)
     ends = (tokens == EOS) & (totals > LOWEST / 2) & ~state.done[:, None]
@@ -222,7 +222,7 @@ def _finish(state, candidates, rules) -> tuple[_Finished, jax.Array]:
 
 
 def _continue(candidates, beam_size):
-    """Returns log probabilities, parents and tokens [B, K] of the hypotheses that live on."""
+    """Returns log probabilities, parents and tokens [B, K] of the hypotheses that stay alive."""
     totals, parents, tokens = candidates
     log_probabilities, kept = jax.lax.top_k(jnp.where(tokens == EOS, LOWEST, totals), beam_size)
     return (
@@ -233,7 +233,7 @@ def _continue(candidates, beam_size):
 
 
 def _read(state: _State, limits_B: jax.Array) -> Hypotheses:
-    """Follows the finished hypotheses from their ends back to their beginnings."""
+    """Traces the finished hypotheses from their ends back to their beginnings."""
     finished = state.finished
 
     def back(slots_BxN, position):

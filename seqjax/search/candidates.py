@@ -1,7 +1,7 @@
-"""Which tokens may continue a hypothesis, and which of them are best.
+"""The best tokens that may continue a hypothesis.
 
-Shape suffixes: B batch, K hypotheses, V vocabulary, G blocks of the vocabulary, M tokens that
-are looked at, C candidates.
+Shape suffixes: B batch, K hypotheses, V vocabulary, G blocks of the vocabulary, M preselected
+tokens, C candidates.
 """
 
 import jax
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from seqjax.data.tokenizer import BOS, EOS, PAD, UNK
 from seqjax.search.hypotheses import LOWEST
 
-# Tokens are preselected in blocks of neighbors; the first one must hold PAD, BOS, EOS and UNK.
+# Size of the blocks that preselect tokens; the first must contain PAD, BOS, EOS and UNK.
 _BLOCK = 64
 
 
@@ -26,20 +26,20 @@ def best_continuations(
     """Returns log probabilities and tokens of the best continuations of each hypothesis.
 
     PAD and BOS are never allowed, UNK only if `unknown`, EOS only after `min_length` other tokens,
-    and at the last position within the limit only EOS. The probabilities are the model's: tokens
-    that are not allowed keep their share. An impossible token has a log probability of about -1e30,
-    one that is not allowed -2e30.
+    and at the limit EOS alone. Probabilities are not renormalized: tokens that are not allowed keep
+    their share. The log probability of an impossible token is about -1e30, of one that is not
+    allowed -2e30.
 
     Args:
-      logits_BxKxV: of the tokens at position `time`.
-      count: C, continuations wanted; fewer are returned when the vocabulary has fewer.
-      time: int32 [], tokens that the hypotheses have so far.
-      limits_B: int32 [B], most tokens of an output, EOS counted.
-      min_length: fewest tokens of an output, EOS not counted.
+      logits_BxKxV: logits of the tokens at position `time`.
+      count: number C of continuations, or the size of the vocabulary if that is smaller.
+      time: int32 [], number of tokens of the hypotheses so far.
+      limits_B: int32 [B], largest number of tokens of an output, with EOS.
+      min_length: smallest number of tokens of an output, without EOS.
       unknown: whether UNK may be an output.
 
     Returns:
-      float32 and int32 [B, K, C], best first, equal ones by token.
+      float32 and int32 [B, K, C], best first, ties in order of tokens.
     """
     tokens_BxKxM, logits_BxKxM = _preselect(logits_BxKxV, count)
     is_end = tokens_BxKxM == EOS
@@ -56,11 +56,11 @@ def best_continuations(
 
 
 def _preselect(logits_BxKxV, count):
-    """Returns few tokens, ascending, and their logits, the `count` best allowed ones included.
+    """Returns a few tokens, ascending, and their logits; the `count` best allowed are among them.
 
-    The maximum of each block costs one cheap pass over the logits, where a sort or a top-k costs
-    a multiple. A token among the best is in one of the `count` best blocks; the block with the
-    special tokens, and the tokens after the last whole block, are always included.
+    The maximum of each block takes one cheap pass over the logits; a sort or a top-k costs several
+    times as much. The best tokens are in the `count` best blocks. The block with the special tokens
+    and the tokens after the last whole block are always included.
     """
     vocabulary = logits_BxKxV.shape[-1]
     blocks, leftover = divmod(vocabulary, _BLOCK)

@@ -29,8 +29,8 @@ def greedy_search(
 ) -> Hypotheses:
     """Extends one hypothesis for each sentence by its most probable token until EOS.
 
-    The arguments are those of `beam_search`; the carry has one hypothesis for each sentence.
-    Of equally probable tokens the one with the lowest id is taken.
+    The arguments are the same as for `beam_search`; the carry has one hypothesis for each sentence.
+    Among equally probable tokens the lowest id wins.
     """
     limits_B = jnp.minimum(limits_B, max_length).astype(jnp.int32)
     norms = length_norms(normalization, penalty, max_length)

@@ -1,4 +1,4 @@
-"""The result of a search, and how hypotheses of different lengths are compared.
+"""The result of a search, and the length norms that scores are divided by.
 
 Shape suffixes: B batch, N n-best, L longest output.
 """
@@ -9,8 +9,8 @@ import jax.numpy as jnp
 
 from seqjax.errors import UserError
 
-# Stands for the logarithm of zero. Unlike -inf it may be added and scaled without becoming NaN.
-# The limits of float32 leave room for the sum of 10^8 of them.
+# Replaces log 0. Unlike -inf it can be added and scaled without becoming NaN; float32 has room for
+# the sum of 10^8 of them.
 LOWEST = -1e30
 
 
@@ -18,14 +18,14 @@ LOWEST = -1e30
 class Hypotheses:
     """The best outputs found for each sentence, best first.
 
-    A place without a hypothesis has length 0 and only padding: all places of a sentence whose limit
-    is 0 (scores 0), and the last places of one with fewer than N hypotheses (scores -1e30).
+    A place without a hypothesis has length 0 and only padding. These are all places of a sentence
+    with limit 0 (score 0), and the last places of one with fewer than N hypotheses (score -1e30).
 
     Attributes:
       tokens: int32 [B, N, L], without BOS; ends with EOS, then PAD.
-      scores: float32 [B, N], log probability over the norm of the length.
-      log_probabilities: float32 [B, N], natural logarithm, EOS counted.
-      lengths: int32 [B, N], EOS counted.
+      scores: float32 [B, N], log probability divided by the length norm.
+      log_probabilities: float32 [B, N], natural logarithms, with EOS.
+      lengths: int32 [B, N], with EOS.
     """
 
     tokens: jax.Array
@@ -35,10 +35,13 @@ class Hypotheses:
 
 
 def length_norms(normalization: str, penalty: float, max_length: int) -> jax.Array:
-    """Returns the divisor of the log probability of a hypothesis of n tokens.
+    """Returns the divisors of the log probability of hypotheses of n tokens.
 
-    'gnmt' ((5 + n) / 6)^a (Wu et al., 2016), 'plain' n^a, 'none' 1, where a is the penalty.
-    A larger a favors longer outputs.
+        gnmt   ((5 + n) / 6)^a      (Wu et al., 2016)
+        plain  n^a
+        none   1
+
+    A larger penalty a favors longer outputs.
 
     Args:
       normalization: one of the three names.
@@ -46,10 +49,10 @@ def length_norms(normalization: str, penalty: float, max_length: int) -> jax.Arr
       max_length: the largest n.
 
     Returns:
-      float32 [max_length + 1], indexed by n; no hypothesis has n = 0, its entry repeats n = 1.
+      float32 [max_length + 1], indexed by n; the unused entry n = 0 repeats n = 1.
 
     Raises:
-      UserError: unknown normalization.
+      UserError: the normalization is unknown.
     """
     lengths = jnp.maximum(jnp.arange(max_length + 1, dtype=jnp.float32), 1.0)
     if normalization == "gnmt":

@@ -1,1 +1,1 @@
-"""What a batch means."""
+"""Tasks: batches, losses, scores and searches."""

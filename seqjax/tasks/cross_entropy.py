@@ -1,4 +1,4 @@
-"""Cross entropy with label smoothing, in one pass over the logits in each direction."""
+"""Cross entropy with label smoothing, with one forward and one backward pass over the logits."""
 
 import functools
 
@@ -13,9 +13,9 @@ def cross_entropy(
 
         loss = logsumexp(z) - (1 - e) z_y - (e / V) sum_v z_v
 
-    with smoothing e spread evenly over all V entries, y included (Szegedy et al., 2016). The
-    derivative softmax(z) - (1 - e) [v = y] - e / V is given in closed form, so that nothing of
-    size V besides the logits is kept between the two passes.
+    with the smoothing e spread evenly over all V entries, including y (Szegedy et al., 2016). The
+    derivative softmax(z) - (1 - e) [v = y] - e / V has a closed form, so that between the passes no
+    array of size V is kept except the logits.
 
     Args:
       logits: float32 [..., V].
@@ -28,9 +28,9 @@ def cross_entropy(
 def objective_and_loss(
     logits: jax.Array, targets: jax.Array, label_smoothing: float | jax.Array = 0.0
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns `cross_entropy` with smoothing and without, from one normalizer.
+    """Returns `cross_entropy` with and without smoothing, from one normalizer.
 
-    The first is what is trained; no gradient flows through the second.
+    The first is the training objective; no gradient flows through the second.
     """
     smooth = isinstance(label_smoothing, jax.Array) or label_smoothing > 0
     return _cross_entropy(smooth, logits, targets, label_smoothing)

@@ -1,4 +1,4 @@
-"""Several models as one."""
+"""Ensembles of models."""
 
 import functools
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ class Ensemble(TextToText):
 
         p(y_t | y_<t, x) = 1/M sum_m p_m(y_t | y_<t, x)
 
-    Its parameters are a tuple of its members'. Members may have different architectures, but share
-    their tokenizers; the first config says how to search. An ensemble has no gradient and
-    no attention.
+    Its parameters are a tuple with those of each member. Members may differ in architecture but
+    share their tokenizers; the config of the first determines the search. An ensemble cannot be
+    trained and has no attention.
 
     Source: Hansen and Salamon, Neural network ensembles (1990); for translation Sutskever et al.,
     Sequence to sequence learning with neural networks (2014).
@@ -43,7 +43,7 @@ class Ensemble(TextToText):
     def step(
         self, params: Sequence[dict], carry: Carry, tokens_BxK: jax.Array
     ) -> tuple[Carry, jax.Array]:
-        """Takes every member one position further; returns logarithms of mean probabilities."""
+        """Advances every member by one position; returns logarithms of mean probabilities."""
         carries, logits = [], []
         for number, (task, own) in enumerate(zip(self.tasks, params, strict=True)):
             part = carry.replace(fixed=carry.fixed[number], moving=carry.moving[number])

@@ -1,4 +1,4 @@
-"""Text in, text out: translation and everything shaped like it."""
+"""Text to text: translation and similar tasks."""
 
 import functools
 import logging
@@ -25,10 +25,10 @@ Batch = dict[str, jax.Array]
 
 
 class TextToText:
-    """Maps a source text to a target text with an encoder-decoder.
+    """Maps a source string to a target string with an encoder-decoder.
 
-    A batch holds `source` [B, S] and `target` [B, T], rows of token ids that end in EOS and are
-    filled up with PAD; a row of PAD alone counts for nothing.
+    A batch holds `source` [B, S] and `target` [B, T], rows of token ids that end with EOS and are
+    padded with PAD. A row of PAD alone is ignored.
     """
 
     def __init__(self, config: ml_collections.ConfigDict, tokenizers: Tokenizers):
@@ -41,7 +41,7 @@ class TextToText:
         )
 
     def init(self, key: jax.Array) -> dict:
-        """Returns fresh parameters."""
+        """Returns initial parameters."""
         tokens = jnp.full((1, 2), BOS, jnp.int32)
         return self.model.init(key, tokens, tokens)["params"]
 
@@ -50,8 +50,8 @@ class TextToText:
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Returns the training objective, summed over target tokens, and sums to report.
 
-        The sums are `objective`, `loss` (the same without label smoothing, as the validation loss
-        is) and `tokens`.
+        The sums are `objective`, `loss` (without label smoothing, like the validation loss) and
+        `tokens`.
         """
         logits = self._logits(params, batch, deterministic=False, rngs={"dropout": dropout_key})
         smoothing = self.config.loss.label_smoothing
@@ -61,10 +61,10 @@ class TextToText:
         return objective, {"objective": objective, "loss": loss, "tokens": jnp.sum(weights)}
 
     def score(self, params: dict, batch: Batch) -> dict[str, jax.Array]:
-        """Returns, for each sentence [B], sums over its target tokens.
+        """Returns sums over the target tokens of each sentence, [B].
 
-        They are `nll` (nats, without label smoothing), `tokens` (EOS counted) and `correct` (tokens
-        that were the most probable ones, given the reference before them).
+        They are `nll` (nats, without label smoothing), `tokens` (with EOS) and `correct` (tokens
+        that are the most probable after the reference so far).
         """
         logits = self._logits(params, batch, deterministic=True)
         target = batch["target"]
@@ -77,10 +77,10 @@ class TextToText:
         }
 
     def attention(self, params: dict, batch: Batch) -> list[jax.Array]:
-        """Returns the weights [B, H, T, S] that each layer gives the source, first layer first.
+        """Returns the weights [B, H, T, S] of each layer on the source, first layer first.
 
-        Row t is where the model looks to produce target token t; over the real source tokens it
-        sums to 1. A model without attention has no layers here.
+        Row t belongs to the prediction of target token t and sums to 1 over the real source tokens.
+        The list is empty for a model without attention.
         """
         read = _shifted(batch["target"])
         return source_attention(self.model, {"params": params}, batch["source"], read)[1]
@@ -90,7 +90,7 @@ class TextToText:
         return self.model.apply({"params": params}, batch["source"], read, **arguments)
 
     def max_output(self, source_length: int) -> int:
-        """Returns the longest output, EOS included, that a source of so many tokens may have."""
+        """Returns the largest output length, with EOS, for a source of `source_length` tokens."""
         decode, decoder = self.config.decode, self.config.model.decoder
         longest = int(source_length * decode.max_length_ratio) + decode.max_length_extra
         if learns_positions(decoder):
@@ -98,7 +98,7 @@ class TextToText:
         return max(longest, 1)
 
     def search(self, params: dict, source_BxS: jax.Array, n_best: int = 1) -> Hypotheses:
-        """Translates a batch of sources as `config.decode` says; rows of PAD stay empty."""
+        """Translates a batch of sources by `config.decode`; rows of PAD get no output."""
         decode = self.config.decode
         lengths_B = jnp.sum(source_BxS != PAD, axis=1)
         capacity = self.max_output(source_BxS.shape[1])
@@ -120,7 +120,7 @@ class TextToText:
         )
 
     def start(self, params: dict, source_BxS: jax.Array, capacity: int) -> Carry:
-        """Returns the decoder's start for `config.decode.beam_size` hypotheses of each source."""
+        """Returns the initial carry of `config.decode.beam_size` hypotheses for each source."""
         variables = {"params": params}
         memory = self.model.apply(variables, source_BxS, method="encode")
         beam_size = self.config.decode.beam_size
@@ -131,11 +131,11 @@ class TextToText:
         return self.model.apply({"params": params}, carry, tokens_BxK, method="step")
 
     def texts(self, tokens: np.ndarray) -> list[str]:
-        """Turns rows of target ids into texts."""
+        """Decodes rows of target ids to strings."""
         return [self.tokenizers.target.decode(row) for row in np.asarray(tokens).tolist()]
 
     def encode_sources(self, texts: Sequence[str]) -> list[list[int]]:
-        """Turns source texts into rows of ids that end in EOS, cut where the config says."""
+        """Encodes source strings as rows of ids that end with EOS, cut at the longest source."""
         longest = self.config.data.max_source_length
         encoded = encode(self.tokenizers.source, texts)
         if cut := sum(len(ids) >= longest for ids in encoded):
@@ -149,7 +149,7 @@ class TextToText:
 
 
 def _normalization_hint(tokenizer: Tokenizer, texts: Sequence[str]) -> str:
-    """Says how many of the texts are known in another normalization form of Unicode."""
+    """Returns a hint if strings have no unknown tokens in another normalization form of Unicode."""
     for form in ("NFC", "NFD"):
         rewritten = [unicodedata.normalize(form, text) for text in texts]
         if known := sum(UNK not in ids for ids in encode(tokenizer, rewritten)):
@@ -158,6 +158,6 @@ def _normalization_hint(tokenizer: Tokenizer, texts: Sequence[str]) -> str:
 
 
 def _shifted(target_BxT: jax.Array) -> jax.Array:
-    """Returns what the decoder reads to produce a target: BOS, and all but the last token."""
+    """Returns the decoder's inputs for a target: BOS, then all but the last token."""
     start = jnp.full_like(target_BxT[:, :1], BOS)
     return jnp.concatenate([start, target_BxT[:, :-1]], axis=1)
