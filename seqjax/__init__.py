@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 
 
 def load_run(workdir: str | Path, fields: Mapping[str, Any] | None = None) -> "TrainedRun":
-    """Loads a trained run from its directory, of this machine or of a `gs://` bucket.
+    """Loads a trained run from its directory, local or in a `gs://` bucket.
 
     Args:
       workdir: the run directory that `train` was given.

@@ -1,4 +1,4 @@
-"""Files and folders on this machine or in buckets."""
+"""Local files and folders, and those in buckets."""
 
 import concurrent.futures
 import functools
@@ -15,31 +15,31 @@ from seqjax.stages import say
 
 log = logging.getLogger(__name__)
 
-# What a path in a bucket begins with; the extra that brings the package for it is called so, too.
+# Schemes of buckets, and names of the extras that install their packages.
 _BUCKETS = ("gs", "s3")
-# An object of a bucket is written as a whole, and not often.
+# Seconds between uploads of a growing file: each replaces the whole object.
 _SECONDS = 10
 
 
 def as_path(name: str | os.PathLike[str]) -> Path:
-    """Returns a path of this machine, or of a bucket: `gs://BUCKET/...`, `s3://BUCKET/...`.
+    """Returns a local path, or one in a bucket: `gs://BUCKET/...` or `s3://BUCKET/...`.
 
-    The latter has the methods of `pathlib.Path` that matter (`etils.epath`, fsspec).
+    Paths in buckets have the main methods of `pathlib.Path` (`etils.epath`, by fsspec).
 
     Raises:
-      UserError: another address, or the package for it is not installed.
+      UserError: the address has another scheme, or its package is not installed.
     """
     name = os.fspath(name)
     if not in_bucket(name):
         return Path(name)
     scheme = name.partition("://")[0]
     if scheme not in _BUCKETS:
-        raise UserError(f"{name}: expected a path of this machine, gs://... or s3://...")
+        raise UserError(f"{name}: expected a local path, gs://... or s3://...")
     import fsspec
     from etils import epath
 
     try:
-        # Other processes write there, too: what was listed once need not be true any more.
+        # Other processes write there as well, so listings must not be cached.
         for protocol in ("gcs", "gs", "s3"):
             fsspec.config.conf.setdefault(protocol, {})["use_listings_cache"] = False
         fsspec.get_filesystem_class(scheme)
@@ -51,14 +51,14 @@ def as_path(name: str | os.PathLike[str]) -> Path:
 
 
 def expanded(name: str, given: str) -> str:
-    """Returns a path with its `$VARIABLES` and `~` replaced; a variable that is not set stays.
+    """Returns a path with `$VARIABLES` and `~` expanded; unset variables are kept.
 
     Args:
       name: the path.
       given: how it was given, for the message: `'data.directory = ...'`.
 
     Raises:
-      UserError: it begins with the home folder of a user who has none.
+      UserError: it begins with `~` and there is no such home folder.
     """
     path = os.path.expanduser(os.path.expandvars(name))
     if path.startswith("~"):
@@ -69,7 +69,7 @@ def expanded(name: str, given: str) -> str:
 
 
 def path_option(option: str) -> Callable[[str], str]:
-    """Returns what reads a path of the command line: a shell leaves `~` alone behind `=`."""
+    """Returns a parser for a path option; shells do not expand `~` after `--option=`."""
     return lambda name: expanded(name, f"{option}={name}")
 
 
@@ -88,16 +88,19 @@ def cache_folder(name: str) -> Path:
     folder = Path(tempfile.gettempdir(), f"seqjax-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
-        raise UserError(f"data.cache = {name!r}: expected a folder, since this user has no home")
+        raise UserError(
+            f"data.cache = {name!r}: expected another folder, since this user has no home folder"
+            f" and {folder} belongs to somebody else"
+        )
     say(f"data.cache = {name!r}: this user has no home folder; {folder} is used")
     return folder
 
 
 def run_path(workdir: str | os.PathLike[str]) -> Path:
-    """Returns the folder of a run: one of this machine or of a `gs://` bucket.
+    """Returns the folder of a run, local or in a `gs://` bucket.
 
     Raises:
-      UserError: another bucket.
+      UserError: it is in another bucket.
     """
     check_run_path(workdir)
     return as_path(workdir)
@@ -107,18 +110,18 @@ def check_run_path(workdir: str | os.PathLike[str]) -> None:
     """Raises UserError for a bucket that Orbax cannot write checkpoints to."""
     if in_bucket(workdir) and not os.fspath(workdir).startswith("gs://"):
         raise UserError(
-            f"--workdir={workdir}: expected a path of this machine or gs://..., where checkpoints"
-            " can be written"
+            f"--workdir={workdir}: expected a local path or gs://..., where checkpoints can be"
+            " written"
         )
 
 
 def in_bucket(name: str | os.PathLike[str]) -> bool:
-    """Returns whether a path is the address of something in a bucket."""
+    """Returns whether a path is an address in a bucket."""
     return "://" in os.fspath(name)
 
 
 def absolute(path: Path) -> Path:
-    """Returns a path that does not depend on the current folder; an address never does."""
+    """Returns an absolute path; an address in a bucket already is one."""
     return path if in_bucket(path) else path.absolute()
 
 
@@ -132,24 +135,24 @@ def size(path: Path) -> int:
 
 
 def replace_file(path: str | os.PathLike[str], content: str | bytes) -> None:
-    """Writes a file in one move: a reader, or a crash, meets the old content or the new, whole.
+    """Writes a file atomically: after a crash it has either the old or the new content in full.
 
-    Text is written as UTF-8 with the line ends that it has.
+    Strings are written as UTF-8, line ends unchanged.
     """
     path = as_path(path)
     content = content.encode() if isinstance(content, str) else content
     if in_bucket(path):
-        # An object is there once it has come whole.
+        # An object appears once its upload is complete.
         path.write_bytes(content)
         return
-    # Whoever writes the same file does not meet in the partial one; in containers with one volume
-    # processes have the same numbers.
+    # Several processes may write the same file, so each needs its own partial one. The name is
+    # random, since processes in containers that share a volume may have equal ids.
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
     try:
         with partial.open("wb") as file:
             file.write(content)
             file.flush()
-            # Otherwise the name may outlive a power failure and the content not.
+            # Without this, a power failure could keep the name but lose the content.
             os.fsync(file.fileno())
         partial.replace(path)
     finally:
@@ -157,15 +160,15 @@ def replace_file(path: str | os.PathLike[str], content: str | bytes) -> None:
 
 
 def write_side_file(path: Path, content: str | bytes) -> bool:
-    """Writes a file that stands beside a result, making its folder; returns whether it could.
+    """Writes a file that accompanies a result, and creates its folder; returns whether it could.
 
-    A failure is a warning: a folder that cannot be written must not cost the result.
+    A failure only causes a warning, so that the result itself is not lost.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, content)
     except Exception as error:
-        # What a bucket's library raises is not always an OSError.
+        # The libraries of buckets do not always raise an OSError.
         if not in_bucket(path) and not isinstance(error, OSError):
             raise
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -175,9 +178,9 @@ def write_side_file(path: Path, content: str | bytes) -> bool:
 
 
 def rewrite_file(path: Path, before: bytes, after: bytes) -> None:
-    """Gives a file that has one content another; if that is its beginning, cuts off the rest.
+    """Replaces the content of a file; if the new content begins the old one, truncates the file.
 
-    A full disk has room for that, and none for a second copy.
+    Truncating works on a full disk, which has no room for a second copy.
     """
     if before == after:
         return
@@ -188,13 +191,13 @@ def rewrite_file(path: Path, before: bytes, after: bytes) -> None:
 
 
 class GrowingFile:
-    """A file that lines are added to, each of which its readers meet at once.
+    """A file that lines are appended to; readers see each line at once.
 
-    What a full disk did not take is tried again by the next `write` and by `close`, so that no line
-    is ever written in part.
+    If a disk is full, the rest of a line is written by the next `write` or by `close`, so that no
+    line stays incomplete.
 
-    Nothing can be added to an object of a bucket: it is replaced in the background, every ten
-    seconds at most, and when the file is closed. So much a kill may lose of it.
+    Objects in buckets cannot be appended to. They are replaced in the background, at most every ten
+    seconds and when the file is closed, so a kill may lose the lines of the last ten seconds.
     """
 
     def __init__(self, path: Path):
@@ -209,7 +212,7 @@ class GrowingFile:
             self._last = 0.0
 
     def write(self, line: str | bytes) -> None:
-        """Adds a line, given with its end."""
+        """Appends a line, given with its line end."""
         line = line.encode() if isinstance(line, str) else line
         if self._file is not None:
             self._unwritten += line
@@ -220,7 +223,7 @@ class GrowingFile:
             self._upload()
 
     def close(self) -> None:
-        """Returns when all has been written."""
+        """Closes the file after everything has been written."""
         if self._file is not None:
             try:
                 self._write()
@@ -232,12 +235,12 @@ class GrowingFile:
         self._written.result()
 
     def _write(self) -> None:
-        # A disk that is nearly full takes a part, without an error.
+        # A nearly full disk accepts a part without an error.
         while self._unwritten and not self._file.closed:
             self._unwritten = self._unwritten[self._file.write(self._unwritten) :]
 
     def _upload(self) -> None:
-        # Raises what failed in the background.
+        # Raises an exception of the upload in the background.
         if self._written.done():
             self._written.result()
         self._last = time.monotonic()

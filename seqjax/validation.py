@@ -116,7 +116,7 @@ RULES: dict[str, Rule] = {
     "task": one_of("text_to_text"),
     "seed": between(0, 2**32 - 1),
     "data.corpus": Rule(_is_corpus, f"one of {quoted(_CORPORA)} or 'tfds:NAME'", _CORPORA),
-    "data.directory": where(_is_place, "a folder of this machine, gs://... or s3://..."),
+    "data.directory": where(_is_place, "a local folder, gs://... or s3://..."),
     "data.source": FILLED,
     "data.target": FILLED,
     "data.files": where(_are_files, "a file name that may hold {split} and {language}"),
@@ -139,7 +139,7 @@ RULES: dict[str, Rule] = {
     "data.drop_duplicates": ANYTHING,
     "data.drop_overlap": ANYTHING,
     "data.drop_identical": ANYTHING,
-    "data.cache": where(_is_here, "a folder of this machine"),
+    "data.cache": where(_is_here, "a local folder"),
     "tokenizer.kind": one_of(*_TOKENIZERS),
     "tokenizer.target_kind": one_of("", *_TOKENIZERS),
     # The four special entries and one more.

@@ -62,10 +62,10 @@ def test_a_path_says_where_it_leads(name, bucket):
 @pytest.mark.parametrize(
     "make, name, told",
     [
-        (as_path, "memory://a", "memory://a: expected a path of this machine, gs://... or s3://"),
-        (as_path, "ftp://a", "ftp://a: expected a path of this machine"),
-        (run_path, "s3://a/b", "--workdir=s3://a/b: expected a path of this machine or gs://..."),
-        (run_path, "gcs://a/b", "--workdir=gcs://a/b: expected a path"),
+        (as_path, "memory://a", "memory://a: expected a local path, gs://... or s3://"),
+        (as_path, "ftp://a", "ftp://a: expected a local path"),
+        (run_path, "s3://a/b", "--workdir=s3://a/b: expected a local path or gs://..."),
+        (run_path, "gcs://a/b", "--workdir=gcs://a/b: expected a local path"),
     ],
 )
 def test_other_addresses_are_refused(make, name, told):

@@ -1,4 +1,4 @@
-"""Times the compilation of an update over the number of layers, in a loop or one by one.
+"""Times the compilation of an update for several depths, with `scan_layers` and without.
 
 python experiments/speed/compile_time.py
 """
@@ -20,7 +20,7 @@ from seqjax.training.recipe import GENERATOR
 from seqjax.training.state import TrainState
 from seqjax.training.step import make_train_step
 
-# Shapes change nothing about how much there is to compile.
+# Shapes do not affect the time to compile.
 SIZES = {"width": 64, "heads": 4, "feed_forward": 256, "batch": 8, "length": 32, "dropout": 0.1}
 VOCABULARY = 1000
 FAMILIES = ("transformer", "convolutional")
@@ -53,7 +53,7 @@ def _task(family: str, depth: int, loop: bool) -> TextToText:
 
 
 def _seconds(task: TextToText) -> float:
-    """Returns how long an update takes to be traced, lowered and compiled."""
+    """Returns the seconds to trace, lower and compile an update."""
     key = jax.random.key(0, impl=GENERATOR)
     optimizer = make_optimizer(task.config.optimizer, lambda step: 1e-3)
     params = jax.eval_shape(task.init, key)

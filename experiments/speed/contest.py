@@ -1,8 +1,8 @@
-"""The side of a contest that measures: contenders work in turn, one at a time, in several rounds.
+"""The measuring side of a contest: contenders take turns, one at a time, in several rounds.
 
-Machines are shared and clocks wander, so absolute figures of different hours say little. Here
-every round measures all contenders one after the other, and what is reported is the median over
-the rounds of the ratio within a round.
+Machines are shared and clock rates vary, so figures of different hours cannot be compared. Every
+round measures all contenders one after the other; the result is the median over the rounds of the
+ratio within a round.
 """
 
 import argparse
@@ -21,16 +21,16 @@ from seqjax.errors import UserError
 from seqjax.parallel.host_memory import ALLOCATOR
 
 FOLDER = Path(__file__).parent
-# Thread pools of a contender that has just worked may spin for a moment.
+# Seconds between turns: thread pools of the previous contender may still spin.
 PAUSE_SECONDS = 0.3
-# Sizes of the Transformer that trains and searches.
+# Sizes of the Transformer for training and search.
 TRANSFORMER = {"layers": 3, "width": 256, "heads": 8, "feed_forward": 1024, "vocabulary": 8000}
 
 
 class Contender(NamedTuple):
-    """A program that does the work; an optional one may be unable to.
+    """A program that takes part; an optional one may fail to start.
 
-    `allocator` is whether it runs with `ALLOCATOR`, which `launch.py` sets and a peer's user may.
+    `allocator` is whether it runs with `ALLOCATOR`, which `launch.py` sets and a peer's user could.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Worker:
     def _read(self) -> dict:
         line = self._process.stdout.readline()
         if not line:
-            raise UserError(f"{self.name} failed with exit code {self._process.wait()}: see above")
+            raise UserError(f"{self.name} failed with exit code {self._process.wait()} (see above)")
         return json.loads(line)
 
 
@@ -77,11 +77,12 @@ def require(python: str, package: str) -> None:
     try:
         found = subprocess.run([python, "-c", f"import {package}"], capture_output=True)
     except OSError as error:
-        raise UserError(f"--torch_python={python} cannot be run: {error.strerror}") from error
+        raise UserError(
+            f"--torch_python={python}: expected a Python interpreter ({error.strerror})"
+        ) from error
     if found.returncode:
         raise UserError(
-            f"{package} cannot be imported by {python}: install it there, or name an interpreter"
-            f" that has it with --torch_python=PATH"
+            f"--torch_python={python}: expected an interpreter that can import {package}"
         )
 
 
@@ -96,12 +97,12 @@ def hold(
     """Runs a contest and prints its table on standard output; the first contender is ours.
 
     Args:
-      contenders: who takes part.
-      sizes: what every worker is told.
-      rounds: turns of each contender.
+      contenders: the programs.
+      sizes: the sizes passed to every worker.
+      rounds: number of turns of each contender.
       amount: updates or batches in a turn.
-      tokens: target tokens in one of them.
-      one_model: whether all of them have to have as many parameters.
+      tokens: target tokens in an update or batch.
+      one_model: whether all contenders must have the same number of parameters.
     """
     workers = []
     try:
@@ -167,7 +168,7 @@ def _check_parameters(workers: list[Worker]) -> None:
 
 
 def machine() -> str:
-    """Returns the day and what the measurement ran on."""
+    """Returns the day, the machine and its load."""
     model = platform.processor() or platform.machine()
     information = Path("/proc/cpuinfo")
     if information.exists():
@@ -179,7 +180,7 @@ def machine() -> str:
 
 
 def arguments(description: str, amount: int, sizes: Mapping[str, int]) -> argparse.ArgumentParser:
-    """Returns the options that all contests share, and one for each size of the model."""
+    """Returns a parser with the options of all contests and one for each size of the model."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--torch_python", default=sys.executable, help="interpreter of the peers")
     parser.add_argument("--rounds", type=int, default=5)
@@ -190,7 +191,7 @@ def arguments(description: str, amount: int, sizes: Mapping[str, int]) -> argpar
 
 
 def sizes_of(options: argparse.Namespace) -> dict:
-    """Returns what the workers need to know of the options."""
+    """Returns the options that are passed to the workers."""
     return {
         name: value
         for name, value in vars(options).items()
@@ -199,7 +200,7 @@ def sizes_of(options: argparse.Namespace) -> dict:
 
 
 def leave(main: Callable[[], None]) -> None:
-    """Runs a contest's main and leaves; a user's mistake is one line and exit code 2."""
+    """Runs a contest's `main`; reports a user's mistake in one line with exit code 2."""
     try:
         main()
     except UserError as error:

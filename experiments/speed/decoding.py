@@ -1,4 +1,4 @@
-"""Times beam search of every family beside each other: 3 + 3 layers of one width.
+"""Times beam search of every family: 3 + 3 layers of equal width.
 
 python experiments/speed/decoding.py
 """

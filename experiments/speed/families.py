@@ -1,8 +1,8 @@
-"""The families that are timed beside each other: stacks of one size with their usual attention."""
+"""The families that are timed: stacks of equal size with their usual attention."""
 
 import ml_collections
 
-# Family -> what its decoder attends by.
+# Family -> attention of its decoder.
 FAMILIES = {
     "elman": "general",
     "lstm": "general",
@@ -13,6 +13,6 @@ FAMILIES = {
 
 
 def choose_family(config: ml_collections.ConfigDict, family: str) -> None:
-    """Makes both stacks of a config those of a family; sizes stay what they are."""
+    """Sets both stacks of a config to a family; sizes are unchanged."""
     config.model.encoder.kind = config.model.decoder.kind = family
     config.model.decoder.attention = FAMILIES[family]

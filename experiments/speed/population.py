@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--study", default=str(ROOT / "experiments" / "demo_seeds" / "study.py"))
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument(
-        "overrides", nargs="*", help="for the sweep: --config.FIELD=VALUE behind --"
+        "overrides", nargs="*", help="for the sweep, after --: --config.FIELD=VALUE"
     )
     options = parser.parse_args()
     found = {way: [] for way in WAYS}
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def _sweep(study: str, way: str, overrides: list[str]) -> tuple[float, float]:
-    """Returns the seconds of a sweep, and those of all updates in it."""
+    """Returns the seconds of a sweep and of all updates in it."""
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         subprocess.run(

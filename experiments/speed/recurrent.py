@@ -1,4 +1,4 @@
-"""Times one update of a stack of LSTM or GRU layers, forward, backward and Adam, beside torch's.
+"""Times an update of LSTM or GRU layers, forward, backward and Adam, in seqjax and in torch.
 
 python experiments/speed/recurrent.py --cell=lstm --torch_python=PATH
 """

@@ -1,4 +1,4 @@
-"""Times a training step of every family over the length of the source; draws the curves.
+"""Times and plots a training step of every family over the length of the source.
 
 python experiments/speed/source_length.py --picture=PATH.png
 """
@@ -92,7 +92,7 @@ def _training(family: str):
 
 
 def _table(lengths: list[int], seconds: dict[str, list[float]]) -> str:
-    """Returns milliseconds of a step, and the exponent of the growth over the last doubling."""
+    """Returns a table of milliseconds of a step and their growth exponent at the last doubling."""
     columns = ["family", *(str(length) for length in lengths), "exponent at the end"]
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     for family, times in seconds.items():

@@ -11,7 +11,7 @@ SPECIAL = ["<blank>", "<s>", "</s>", "<unk>"]
 
 
 def _linear(spec, params: dict, *names: str) -> None:
-    """Fills one linear layer with one of ours, or with several side by side."""
+    """Fills a linear layer with one of ours, or with several concatenated."""
     spec.weight = np.concatenate([params[f"{name}/kernel"] for name in names], axis=1).T.copy()
     spec.bias = np.concatenate([params[f"{name}/bias"] for name in names])
 

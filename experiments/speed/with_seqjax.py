@@ -1,4 +1,4 @@
-"""Trains and searches with a model of the contests in seqjax, through its own task and step."""
+"""Trains and searches with a model of the contests in seqjax, by its usual task and step."""
 
 import itertools
 from types import SimpleNamespace
@@ -21,7 +21,7 @@ from seqjax.training.step import make_train_step
 
 
 def config_of(sizes: dict):
-    """Returns the config of a contest: dropout stands where `torch.nn.Transformer` has it."""
+    """Returns the config of a contest, with dropout in the same places as `nn.Transformer`."""
     config = default_config()
     choose_family(config, sizes.get("family", "transformer"))
     for stack in (config.model.encoder, config.model.decoder):
@@ -44,7 +44,7 @@ def config_of(sizes: dict):
 
 
 def task_of(config, vocabulary: int) -> TextToText:
-    """Returns the task with so many tokens, whose texts are their numbers."""
+    """Returns the task with a vocabulary of numbers written as strings."""
     tokenizer = SimpleNamespace(
         vocabulary_size=vocabulary, decode=lambda ids: " ".join(map(str, ids))
     )
@@ -103,7 +103,7 @@ def _beam(sizes, config, task, params):
 
 
 def _write(path, task, params, source, target) -> None:
-    """Saves the parameters, and log probabilities of targets that a peer can check itself by."""
+    """Saves the parameters, and log probabilities of targets for peers to compare with."""
     start = np.full_like(target[:, :1], BOS)
     logits = task.model.apply({"params": params}, source, np.concatenate([start, target], axis=1))
     labels = np.concatenate([target, np.full_like(start, EOS)], axis=1)

@@ -1,4 +1,4 @@
-"""Trains the Transformer of the contest in torch, as its user would write it well."""
+"""Trains the Transformer of the contest in torch, written as an experienced user would."""
 
 import itertools
 import math

@@ -1,6 +1,6 @@
-"""The side of a contest that works: waits for its turn, does some work, says how long it took.
+"""The working side of a contest: waits for its turn, works, reports the time.
 
-It needs the standard library only, since it also runs where seqjax is not installed.
+It uses the standard library alone, since it also runs without seqjax.
 """
 
 import json
@@ -13,14 +13,14 @@ Work = Callable[[int], dict]
 
 
 def serve(prepare: Callable[[dict], tuple[dict, Work]]) -> None:
-    """Prepares, says so on standard output, then takes turns until standard input ends.
+    """Prepares, replies on standard output, then takes turns until standard input ends.
 
     Args:
-      prepare: maps the sizes (JSON, first argument of the program) to what is to be told about
-        this contender and its work: amount -> figures of this turn. The work is warm by then, and
-        is done when it returns.
+      prepare: maps the sizes (JSON, first argument of the program) to facts about this contender
+        and a function from an amount of work to the figures of a turn. The function is warmed up,
+        and returns when the work is done.
     """
-    # Libraries may print: only replies go to the standard output that the contest reads.
+    # Libraries may print; only replies go to the standard output that the contest reads.
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 
@@ -36,5 +36,5 @@ def serve(prepare: Callable[[dict], tuple[dict, Work]]) -> None:
 
 
 def threads() -> int:
-    """Returns how many processor cores this process may use."""
+    """Returns the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -47,7 +47,7 @@ class LanguageModel(nn.Module):
         self.decoder = build_decoder(self.config, self.embedding, self.vocabulary)
 
     def __call__(self, tokens_BxT: jax.Array, deterministic: bool = True) -> jax.Array:
-        """Returns float32 logits [B, T, V] of the token after each prefix, which begins with BOS."""
+        """Returns float32 logits [B, T, V] of the token after each prefix, BOS first."""
         return self.decoder(no_memory(tokens_BxT.shape[0]), tokens_BxT, deterministic)
 
     def start(self, rows: int, hypotheses: int, max_length: int) -> Carry:

@@ -135,7 +135,7 @@ def _check(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> 
     if arguments.attention is not None:
         folder = arguments.attention
         if not folder or in_bucket(folder) or Path(folder).is_file():
-            raise UserError(f"--attention={folder}: expected a folder of this machine")
+            raise UserError(f"--attention={folder}: expected a local folder")
         if config.model.decoder.attention == "none":
             raise UserError("--attention: model.decoder.attention = 'none' has nothing to draw")
 

@@ -1,4 +1,4 @@
-"""An allocator that suits the arrays which live in the host's memory."""
+"""Settings of the host's memory allocator that suit large arrays."""
 
 import importlib.metadata
 import importlib.util
@@ -6,8 +6,8 @@ import os
 import platform
 import sys
 
-# What the environment must hold when a process starts, for the allocator of glibc:
-# memory comes in huge pages and from one growing heap, which is kept when it is freed.
+# Environment in which the allocator of glibc uses huge pages and a single growing heap, and keeps
+# freed memory.
 ALLOCATOR = {
     "GLIBC_TUNABLES": ":".join(
         f"glibc.malloc.{name}={value}"
@@ -22,13 +22,12 @@ ALLOCATOR = {
 
 
 def restart_with_own_allocator() -> None:
-    """Starts this program anew with `ALLOCATOR`, where the host's C library is glibc.
+    """Restarts this program with `ALLOCATOR` if the host's C library is glibc.
 
-    XLA takes the memory of a computation from malloc each time it runs. By default large pieces
-    are given back to the system after a training step and faulted in again, zeroed, in the next.
-    glibc reads the settings only when a process starts,
-    hence the restart. Elsewhere, where the user has set GLIBC_TUNABLES, and where JAX has an
-    accelerator, nothing happens.
+    XLA allocates the memory of a computation by malloc each time it runs. By default large blocks
+    are returned to the system after a training step, then faulted in and zeroed again in the next.
+    glibc reads its settings only when a process starts, hence the restart. Nothing happens without
+    glibc, if the user has set GLIBC_TUNABLES, or if JAX has an accelerator.
     """
     if platform.libc_ver()[0] != "glibc" or ALLOCATOR.keys() & os.environ.keys():
         return
@@ -39,6 +38,6 @@ def restart_with_own_allocator() -> None:
 
 
 def _has_accelerator() -> bool:
-    """Returns whether JAX was installed with a plugin for one; it is not imported for that."""
+    """Returns whether JAX has a plugin for an accelerator, without importing it."""
     plugins = importlib.metadata.entry_points(group="jax_plugins")
     return bool(plugins) or importlib.util.find_spec("libtpu") is not None

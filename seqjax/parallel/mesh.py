@@ -1,4 +1,4 @@
-"""The devices of a run, arranged by what is divided among them."""
+"""The device mesh of a run."""
 
 import contextlib
 import math
@@ -19,17 +19,17 @@ def make_mesh(
 ) -> Mesh:
     """Returns a mesh with three axes.
 
-    Over `data` the rows of a batch are divided; over `fsdp` these, too, and parameters with all
-    that belongs to them; over `model` heads, feed-forward units and the vocabulary: neighbours
-    share a model.
+    The rows of a batch are sharded over `data` and `fsdp`; parameters with their gradients and
+    optimizer state over `fsdp`; heads, feed-forward units and the vocabulary over `model`, whose
+    devices are neighbours.
 
     Args:
-      data, fsdp, model: number of devices along each axis; at most one is -1 and takes what the
-        others leave.
-      devices: those there are, by default all of JAX.
+      data, fsdp, model: number of devices along each axis; at most one may be -1, for all devices
+        that the others leave.
+      devices: the devices, by default all of JAX.
 
     Raises:
-      UserError: there are fewer devices than that, or the others do not divide them.
+      UserError: there are too few devices, or the given axes do not divide their number.
     """
     asked = {"data": data, "fsdp": fsdp, "model": model}
     devices = jax.devices() if devices is None else devices
@@ -44,11 +44,11 @@ def make_mesh(
 
 
 def stand_ins(count: int) -> list[jax.Device]:
-    """Returns so many CPU devices, for which a program can be compiled that others will run.
+    """Returns `count` CPU devices, to compile a program for devices that this machine lacks.
 
-    Called before JAX has any devices, it leaves the accelerators of this machine alone.
+    If JAX has no devices yet, the accelerators of this machine are not initialized.
     """
-    # Where JAX has its devices already, they do if there are enough.
+    # If JAX has its devices already, they serve if there are enough.
     with contextlib.suppress(RuntimeError):
         jax.config.update("jax_num_cpu_devices", count)
         jax.config.update("jax_platforms", "cpu")
@@ -73,17 +73,17 @@ def _sizes(asked: Mapping[str, int], devices: int, platform: str) -> dict[str, i
 
 
 def is_nvidia(device: jax.Device) -> bool:
-    """Returns whether a device is an NVIDIA GPU: AMD's have the platform 'gpu', too."""
+    """Returns whether a device is an NVIDIA GPU; AMD's have the platform 'gpu' as well."""
     return device.platform == "gpu" and "cuda" in device.client.platform_version
 
 
 def row_parts(mesh: Mesh) -> int:
-    """Returns into how many parts the rows of a batch are divided: they must be a multiple."""
+    """Returns the number of parts that the rows of a batch are divided into, a divisor of it."""
     return math.prod(mesh.shape[axis] for axis in _ROWS)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Returns the sharding of what every device holds whole."""
+    """Returns the sharding of arrays that every device holds in full."""
     return NamedSharding(mesh, PartitionSpec())
 
 
@@ -93,7 +93,7 @@ def by_row(mesh: Mesh) -> NamedSharding:
 
 
 def own_rows(mesh: Mesh, rows: int) -> slice:
-    """Returns which of a batch's rows the devices of this process hold."""
+    """Returns the rows of a batch that the devices of this process hold."""
     places = by_row(mesh).addressable_devices_indices_map((rows,))
     held = [index[0].indices(rows) for index in places.values()]
     return slice(min(start for start, *_ in held), max(stop for _, stop, _ in held))
@@ -102,12 +102,12 @@ def own_rows(mesh: Mesh, rows: int) -> slice:
 def distribute(
     mesh: Mesh, batch: Mapping[str, np.ndarray], rows: int | None = None
 ) -> dict[str, jax.Array]:
-    """Returns a batch on the devices, by row.
+    """Returns a batch on the devices, sharded by row.
 
     Args:
       mesh: the devices.
-      batch: arrays of all rows, or with `rows` of those that are this process' own.
-      rows: number of rows of all processes.
+      batch: arrays of all rows; with `rows`, of the rows of this process alone.
+      rows: number of rows in all processes.
     """
     first = own_rows(mesh, rows).start if rows else 0
 

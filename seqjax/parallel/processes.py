@@ -1,4 +1,4 @@
-"""Several processes that run one program, each on the devices of its host."""
+"""Processes on several hosts that run one program."""
 
 import os
 import pickle
@@ -18,7 +18,7 @@ _Made = TypeVar("_Made")
 
 # Seconds that processes wait for each other at the start.
 _PATIENCE = 300
-# Seconds that one that fails waits for others that fail as well.
+# Seconds that a failing process waits for others to fail as well.
 _PARTING = 10
 
 
@@ -26,9 +26,9 @@ class Processes(NamedTuple):
     """How a process finds the others.
 
     Attributes:
-      count: '1', a number, or 'auto': what the cluster tells (SLURM, Kubernetes, TPU, Open MPI).
-      number: this process, from 0; of a given count only.
-      coordinator: HOST:PORT of process 0; of a given count only.
+      count: a number, or 'auto' to ask the cluster (SLURM, Kubernetes, TPU, Open MPI).
+      number: number of this process, from 0; only with a given count.
+      coordinator: HOST:PORT of process 0; only with a given count.
     """
 
     count: str = "1"
@@ -36,7 +36,7 @@ class Processes(NamedTuple):
     coordinator: str = ""
 
     def check(self) -> None:
-        """Raises a UserError where the three do not go together."""
+        """Raises a UserError if the three do not fit together."""
         number = self.count.isascii() and self.count.isdigit() and int(self.count) > 0
         if self.count != "auto" and not number:
             raise UserError(f"--processes={self.count}: expected a number from 1, or 'auto'")
@@ -59,16 +59,16 @@ class Processes(NamedTuple):
 
 @contextmanager
 def joined(processes: Processes, tell: Callable[[BaseException], int]) -> Iterator[None]:
-    """Joins the other processes, of which each sees the devices of all, and leaves them.
+    """Joins the other processes for the time of a block; each sees the devices of all.
 
     Args:
-      processes: how they are found.
-      tell: reports an error and returns the exit code for it. What is wrong for all is reported by
-        each; if the others do not fail, one that does leaves without them.
+      processes: how the others are found.
+      tell: reports an error and returns its exit code. An error common to all processes is reported
+        by each. A process that fails alone exits without waiting for the others.
 
     Raises:
       UserError: no cluster is found.
-      Unavailable: the others do not come. One that vanishes later ends this process likewise.
+      Unavailable: the others do not join. If one vanishes later, this process exits the same way.
     """
     processes.check()
     if processes.count == "1":
@@ -93,14 +93,15 @@ def joined(processes: Processes, tell: Callable[[BaseException], int]) -> Iterat
 
 
 def _part() -> None:
-    """Waits a moment until the others leave too.
+    """Waits briefly for the others to leave as well.
 
-    With process 0 ends the service that joins all, and the runtime kills those that still need it.
+    Process 0 runs the service that joins all; when it exits, the runtime kills the processes that
+    still use the service.
     """
     import jax
 
     def leave():
-        with suppress(Exception):  # The others may be gone; it is the error before that counts.
+        with suppress(Exception):  # The others may be gone; only the original error matters.
             jax.distributed.shutdown()
 
     leaving = threading.Thread(target=leave, daemon=True)
@@ -110,7 +111,7 @@ def _part() -> None:
 
 @contextmanager
 def _own_standard_output() -> Iterator[None]:
-    """Keeps standard output for results: libraries below Python (Gloo) report there."""
+    """Reserves standard output for results: libraries such as Gloo print messages there."""
     sys.stdout.flush()
     results, before = os.dup(1), sys.stdout
     os.dup2(2, 1)
@@ -146,10 +147,10 @@ def _join(processes: Processes) -> None:
         if given:
             raise Unavailable(f"the processes could not join: {error}") from error
         raise UserError(
-            f"--processes=auto: no SLURM, Kubernetes, TPU or MPI tells of others ({error});"
-            " give their number, with --process and --coordinator"
+            f"--processes=auto: expected SLURM, Kubernetes, a TPU or Open MPI ({error}); elsewhere"
+            " give the number, with --process and --coordinator"
         ) from error
-    except Exception as error:  # The runtime raises what its transport raised.
+    except Exception as error:  # The runtime passes on any exception of its transport.
         raise Unavailable(
             f"the processes could not join within {_PATIENCE} s: {str(error).splitlines()[0]}"
         ) from error
@@ -158,13 +159,15 @@ def _join(processes: Processes) -> None:
 
 
 def _check_coordinator(processes: Processes) -> None:
-    """Raises where JAX would end without a word: an unknown host, a port that is taken."""
+    """Raises an error if the host is unknown or the port in use; JAX would exit silently."""
     host, _, port = processes.coordinator.rpartition(":")
     where = f"--coordinator={processes.coordinator}"
     try:
         socket.getaddrinfo(host.strip("[]"), int(port))
     except OSError as error:
-        raise Unavailable(f"{where}: {host} is not found ({error.strerror})") from error
+        raise Unavailable(
+            f"{where}: expected a known host, {host} was not found ({error.strerror})"
+        ) from error
     if processes.number == 0:
         with socket.socket() as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -172,22 +175,22 @@ def _check_coordinator(processes: Processes) -> None:
                 trial.bind(("", int(port)))
             except OSError as error:
                 raise UserError(
-                    f"{where}: process 0 cannot listen at port {port} ({error.strerror});"
-                    " expected a free one"
+                    f"{where}: expected a free port, process 0 cannot listen on {port}"
+                    f" ({error.strerror})"
                 ) from error
 
 
 def is_first() -> bool:
-    """Returns whether this process is the one that writes and speaks."""
+    """Returns whether this is the process that writes files and prints."""
     import jax
 
     return jax.process_index() == 0
 
 
 def all_leave(step: int) -> bool:
-    """Returns whether all processes are to stop after so many steps, since some got SIGTERM.
+    """Returns whether all processes must stop after this step because one received SIGTERM.
 
-    Every one of several has to ask after every step: they agree on one.
+    Every process must call this after every step; they agree on one step.
     """
     from jax.experimental import multihost_utils
 
@@ -195,7 +198,7 @@ def all_leave(step: int) -> bool:
 
 
 def barrier(name: str) -> None:
-    """Returns when all processes have come here."""
+    """Waits until all processes have reached this call."""
     import jax
 
     if jax.process_count() > 1:
@@ -205,9 +208,9 @@ def barrier(name: str) -> None:
 
 
 def shared(make: Callable[[], _Made]) -> _Made:
-    """Returns in every process what `make` returns in the first; all have to ask.
+    """Returns the result of `make` in the first process to all; every process must call this.
 
-    What it raises there is raised in all: none is left waiting for one that has gone.
+    An exception there is raised in all, so that no process is left waiting.
     """
     import jax
 
@@ -226,7 +229,7 @@ def shared(make: Callable[[], _Made]) -> _Made:
 
 
 def from_first(content: bytes) -> bytes:
-    """Returns what the first process has; all have to ask."""
+    """Returns the content of the first process to all; every process must call this."""
     import jax
 
     if jax.process_count() == 1:

@@ -1,8 +1,8 @@
-"""Which device holds which part of the parameters, and of all that belongs to them.
+"""The sharding of parameters, and of arrays shaped like them.
 
-One table says along which dimension an array is divided over the mesh axis `model`. Over the axis
-`fsdp` every matrix is divided along the largest dimension that is left (Rajbhandari et al., 2020;
-Zhao et al., 2023), whatever the model.
+One table gives the dimension along which a parameter is divided over the mesh axis `model`. Over
+the axis `fsdp` every matrix is divided along its largest remaining dimension (Rajbhandari et al.,
+2020; Zhao et al., 2023).
 """
 
 import re
@@ -17,12 +17,12 @@ _WHOLE = None
 
 
 class Rule(NamedTuple):
-    """Where parameters are divided over the axis `model`.
+    """How parameters are divided over the axis `model`.
 
     Attributes:
       path: a regular expression for the whole path, `decoder/block_0/inner/outer/kernel`.
-      dimension: the dimension that is divided, None for none.
-      optional: whether an array that does not divide stays whole; else it is an error.
+      dimension: the dimension that is divided, None for replicated parameters.
+      optional: whether a dimension that is not divisible is replicated; otherwise it is an error.
     """
 
     path: str
@@ -30,9 +30,9 @@ class Rule(NamedTuple):
     optional: bool = False
 
 
-# Every parameter of every model matches one rule, and one only. A layer of a Transformer is divided
-# by heads and by feed-forward units (Shoeybi et al., 2019): the matrices that lead to them by
-# columns, those that lead back by rows, so that only the sums of each sublayer are exchanged.
+# Every parameter of every model matches exactly one rule. Transformer layers are divided by heads
+# and by feed-forward units (Shoeybi et al., 2019): matrices into them by columns, matrices out of
+# them by rows, so that devices exchange only the sum of each sublayer.
 RULES = (
     Rule(r"\w+/block_\d+/(attention|cross)/(query|key|value)/(kernel|bias)", -1),
     Rule(r"\w+/block_\d+/(attention|cross)/output/kernel", 0),
@@ -43,7 +43,7 @@ RULES = (
     Rule(r"\w+/block_\d+/\w+_residual/norm/(scale|bias)", _WHOLE),
     Rule(r"\w+/norm/(scale|bias)", _WHOLE),
     Rule(r"\w+/(position|relative)/table", _WHOLE),
-    # The number of tokens is the corpus' matter, and need not divide.
+    # The size of the vocabulary depends on the corpus and may not be divisible.
     Rule(r"(source_embedding|target_embedding)/table", 0, optional=True),
     Rule(r"decoder/output/(kernel|bias)", -1, optional=True),
     Rule(r"decoder/output/project/(kernel|bias)", _WHOLE),
@@ -60,10 +60,10 @@ RULES = (
 
 
 def rule_of(path: str) -> Rule:
-    """Returns the one rule of a parameter.
+    """Returns the rule of a parameter.
 
     Raises:
-      LookupError: it matches none, or several.
+      LookupError: it matches no rule, or several.
     """
     found = [rule for rule in RULES if re.fullmatch(rule.path, path)]
     if len(found) != 1:
@@ -75,7 +75,7 @@ def parameter_shardings(mesh: Mesh, params: Any) -> Any:
     """Returns the sharding of each parameter, given arrays or their shapes.
 
     Raises:
-      UserError: heads or feed-forward units do not divide.
+      UserError: the number of heads or feed-forward units is not divisible.
     """
     return jax.tree_util.tree_map_with_path(
         lambda path, leaf: _sharding(mesh, path_name(path), leaf.shape), params
@@ -83,10 +83,10 @@ def parameter_shardings(mesh: Mesh, params: Any) -> Any:
 
 
 def shardings_like(mesh: Mesh, params: Any, tree: Any) -> Any:
-    """Returns shardings of a tree that holds copies of the parameters' structure.
+    """Returns shardings of a tree that contains trees like the parameters.
 
-    An array of the optimizer's state, such as a moment, lies where the parameter lies whose path
-    its own ends with; what belongs to no parameter is whole.
+    An array of the optimizer's state, such as a moment, has the sharding of the parameter whose
+    path is the end of its path; all other arrays are replicated.
     """
     places = {
         path_name(path): (leaf.shape, _sharding(mesh, path_name(path), leaf.shape))
@@ -105,7 +105,7 @@ def shardings_like(mesh: Mesh, params: Any, tree: Any) -> Any:
 
 
 def placed(shapes: Any, shardings: Any) -> Any:
-    """Returns shapes and types, as `jax.eval_shape` gives them, each with its sharding."""
+    """Returns shapes and types, as from `jax.eval_shape`, with their shardings."""
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         shapes,
@@ -128,11 +128,12 @@ def _sharding(mesh: Mesh, path: str, shape: tuple[int, ...]) -> NamedSharding:
             parts[dimension] = "model"
         elif not rule.optional:
             raise UserError(
-                f"parallel.model = {shards}: does not divide {path}, {shape[dimension]} wide"
+                f"parallel.model = {shards}: expected a divisor of {shape[dimension]}, a dimension"
+                f" of {path}"
             )
     shards = mesh.shape["fsdp"]
     if len(shape) > 1 and shards > 1:
-        # Vectors stay whole: gathering them would cost more than they weigh.
+        # Vectors are replicated: gathering them would cost more than it saves.
         free = [i for i, part in enumerate(parts) if not part and shape[i] % shards == 0]
         if free:
             parts[max(free, key=lambda i: shape[i])] = "fsdp"

@@ -181,7 +181,7 @@ def test_a_search_is_one_sweep_which_names_its_database(submit, on):
         (["--on=cloud", _DEMO, "--devices=gpux8"], "--devices=gpux8: expected one of"),
         (["--on=tpu", _DEMO, "--devices=tpu-v5e-8"], "--workdir=runs/x: expected a bucket"),
         (["--on=tpu", _DEMO, "--zone=here"], "--zone=here: expected a zone such as us-east5-a"),
-        (["--on=local", _DEMO, "--workdir=s3://bucket/x"], "a path of this machine or gs://..."),
+        (["--on=local", _DEMO, "--workdir=s3://bucket/x"], "a local path or gs://..."),
         (
             ["--on=local", _STUDY, "--workdir=gs://bucket/x"],
             "--storage=: expected a database such as postgresql://user@host/name, since SQLite",

@@ -15,8 +15,8 @@ from seqjax.data.grammar.lexicon import Adjective, Noun, Verb
 class Phrase(NamedTuple):
     """A noun phrase, a name or a pronoun in both languages.
 
-    `relative` is its relative clause (English, German) without commas, and `novel` is true when
-    it pairs an adjective and a noun that are held out.
+    `relative` is its relative clause (English, German) without commas. `novel` is true if it
+    contains a held-out pair of adjective and noun.
     """
 
     english: str
@@ -31,12 +31,12 @@ class Phrase(NamedTuple):
 
 
 class Predicate(NamedTuple):
-    """What is said of a subject; `verb` is None for 'be'.
+    """A predicate; `verb` is None for 'be'.
 
-    German knows three places after the finite verb: `early` (pronouns, recipients), `object` and
-    `late` (prepositional phrases, adjectives). A temporal adverb stands before the object, 'nicht'
-    after it. `kein` is true where the object carries the negation, and `tail` is the object's
-    relative clause (English, German), which moves behind everything else.
+    German has three places after the finite verb: `early` (pronouns, recipients), `object` and
+    `late` (prepositional phrases, adjectives). A temporal adverb precedes the object, 'nicht'
+    follows it. `kein` is true if the object carries the negation. `tail` is the object's relative
+    clause (English, German), which moves to the end.
     """
 
     verb: Verb | None
@@ -72,9 +72,9 @@ class Clause(NamedTuple):
 
 @functools.cache
 def held_out(word: Adjective | Verb, noun: Noun | None) -> bool:
-    """Returns whether adjective and noun, or verb and object, are kept for `test_composition`.
+    """Returns whether a pair of adjective and noun, or verb and object, is held out.
 
-    One pair in twelve is. No other split contains one.
+    One pair in twelve is; these occur only in the split `test_composition`.
     """
     return noun is not None and zlib.crc32(f"{word.english} {noun.english}".encode()) % 12 == 0
 
@@ -98,7 +98,7 @@ def noun_phrase(noun: Noun, option: tuple[str | int, bool], adjective: Adjective
 
 
 def subject_relative(head: Phrase, predicate: Predicate, tense: str) -> Phrase:
-    """Returns the head with 'who ...' or 'that ...', where the head is the subject."""
+    """Returns the head with 'who ...' or 'that ...', whose subject is the head."""
     pronoun = inflection.relative_pronoun(head.noun, head.plural, "nominative")
     english = "who" if head.noun.kind == "p" else "that"
     clause = Clause(Phrase(english, pronoun, "", "", head.agreement), predicate, tense)
@@ -109,7 +109,7 @@ def subject_relative(head: Phrase, predicate: Predicate, tense: str) -> Phrase:
 
 
 def object_relative(head: Phrase, subject: Phrase, verb: Verb, tense: str) -> Phrase:
-    """Returns the head with 'whom ...' or 'that ...', where the head is the object of the verb."""
+    """Returns the head with 'whom ...' or 'that ...', whose object is the head."""
     pronoun = inflection.relative_pronoun(head.noun, head.plural, verb.case)
     english = "whom" if head.noun.kind == "p" else "that"
     clause = Clause(subject, Predicate(verb), tense)
@@ -179,6 +179,6 @@ def german_clause(clause: Clause, order: str = "plain") -> str:
 
 
 def punctuate(words: str, mark: str) -> str:
-    """Makes a sentence of words: capital letter, commas next to their words, mark at the end."""
+    """Returns a sentence: first letter upper-case, commas after their words, mark at the end."""
     text = words.rstrip(" ,").replace(" ,", ",").replace(",,", ",")
     return text[0].upper() + text[1:] + mark

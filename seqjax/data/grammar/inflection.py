@@ -33,8 +33,8 @@ _ARTICLES = {
     "dative": ("dem", "der", "dem", "den"),
 }
 
-# English determiner: German stem, its endings, the endings of an adjective after it. 'not a' is
-# the article of a negated clause: English leaves the negation to the verb, German has 'kein'.
+# English determiner: German stem, its endings, the endings of an adjective after it. 'not a' is the
+# article of a negated clause: English negates the verb, German has 'kein'.
 _DETERMINERS = {
     "the": ("", _ARTICLES, _WEAK),
     "this": ("dies", _STRONG, _WEAK),
@@ -136,7 +136,7 @@ def relative_pronoun(noun: Noun, plural: bool, case: str) -> str:
     return _ARTICLES[case][3 if plural else "mfn".index(noun.gender)]
 
 
-# Person and number as far as forms depend on them: I; he, she, a singular; we, they, a plural.
+# Persons and numbers with different forms: I; he, she, a singular noun; we, they, a plural noun.
 AGREEMENTS = ("I", "he", "they")
 
 _MODALS = {
@@ -156,7 +156,7 @@ _WAR = ("war", "war", "waren")
 def english_verb(verb: Verb, tense: str, agreement: str, auxiliary: bool) -> tuple[str, str]:
     """Returns the auxiliary (or `''`) and the main verb: `('', 'buys')`, `('does', 'buy')`.
 
-    Questions and negations need an auxiliary; `auxiliary` asks for 'do' where nothing else is one.
+    Questions and negations need an auxiliary: `auxiliary` adds 'do' if there is no other.
     """
     third = agreement == "he"
     if tense == "past":
@@ -172,7 +172,7 @@ def english_verb(verb: Verb, tense: str, agreement: str, auxiliary: bool) -> tup
 
 
 class GermanVerb(NamedTuple):
-    """The parts of a German verb: the finite one moves, prefix and non-finite form stay behind."""
+    """The parts of a German verb: the finite form moves, prefix and non-finite form stay."""
 
     finite: str
     prefix: str
@@ -191,7 +191,7 @@ def german_verb(verb: Verb, tense: str, agreement: str) -> GermanVerb:
         )
     if tense != "present":
         return GermanVerb(_MODALS[tense][column], "", verb.prefix + verb.infinitive)
-    # Verbs like 'wissen' have no -t in the third person, and then none of -e in the first.
+    # Verbs like 'wissen' have no -t in the third person and no -e in the first.
     first = verb.infinitive[:-1] if verb.third.endswith("t") else verb.third
     return GermanVerb((first, verb.third, verb.infinitive)[column], verb.prefix, "")
 
@@ -203,5 +203,5 @@ def english_be(tense: str, agreement: str) -> str:
 
 
 def german_be(tense: str, agreement: str) -> str:
-    """Returns the form of 'sein': the past is the preterite, which speech keeps for this verb."""
+    """Returns the form of 'sein'; the past is the preterite, as in spoken German."""
     return (_SEIN if tense == "present" else _WAR)[AGREEMENTS.index(agreement)]

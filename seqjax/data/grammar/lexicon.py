@@ -1,7 +1,7 @@
 """The words of the synthetic English-German corpus: nouns, adjectives and verbs, with their forms.
 
-Each English form has one German counterpart and the reverse. That is why there is no 'read' (its
-past looks like its present), no 'you' (du, ihr, Sie) and no accusative 'her' (sie, like 'them').
+English and German forms correspond one to one. Hence there is no 'read' (its past looks like its
+present), no 'you' (du, ihr, Sie) and no accusative 'her' (sie, like 'them').
 """
 
 from typing import NamedTuple
@@ -10,10 +10,10 @@ from typing import NamedTuple
 class Noun(NamedTuple):
     """A noun in both languages.
 
-    `kind` says what it may do: 'p' person, 'a' animal, 't' thing, 'l' place. `classes` holds the
-    kind and, for things, 'e' (can be eaten), 'o' (can be opened) and 'w' (can be written).
-    `oblique` is the German accusative and dative singular; it differs from the nominative only in
-    the n-declension (der Junge, den Jungen).
+    `kind` is 'p' (person), 'a' (animal), 't' (thing) or 'l' (place). `classes` holds the kind and,
+    for things, 'e' (can be eaten), 'o' (can be opened) and 'w' (can be written). `oblique` is the
+    German accusative and dative singular, which differs from the nominative only in the
+    n-declension (der Junge, den Jungen).
     """
 
     kind: str
@@ -27,7 +27,7 @@ class Noun(NamedTuple):
 
 
 class Adjective(NamedTuple):
-    """An adjective; `stem` is what German endings attach to (teuer, ein teures Buch)."""
+    """An adjective; `stem` takes the German endings (teuer, ein teures Buch)."""
 
     kinds: str
     english: str
@@ -36,11 +36,10 @@ class Adjective(NamedTuple):
 
 
 class Verb(NamedTuple):
-    """A verb with what it governs.
+    """A verb and its complements.
 
-    `objects` lists the noun classes that its object may have. `prefix` is the separable one
-    (ruft ... an), `auxiliary` forms the perfect, `preposition` and `case` belong to its
-    complement where it has one.
+    `objects` lists the noun classes of its object. `prefix` is separable (ruft ... an), `auxiliary`
+    forms the perfect, and `preposition` and `case` belong to the complement, if there is one.
     """
 
     english: str

@@ -1,4 +1,4 @@
-"""Rules for what stands in a clause: noun phrases and predicates."""
+"""Rules for the parts of a clause: noun phrases and predicates."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -137,7 +137,7 @@ BARE = each(*(Predicate(verb) for verb in lexicon.INTRANSITIVE + lexicon.LOCATED
 
 
 def _predicates(determiners: Rule) -> Rule:
-    """What a person does; the determiners are those of accusative objects."""
+    """Predicates of persons; the determiners belong to accusative objects."""
     of_object = one_of(
         [
             combine(partial(transitive, verb), phrases(accepted(verb), determiners))

@@ -1,7 +1,7 @@
-"""Rules of a grammar that counts itself.
+"""Rules of a grammar that can count its derivations.
 
-A rule knows how many derivations it has and how to draw one; bigger rules are built from smaller
-ones with `each`, `one_of` and `combine`.
+A rule has the number of its derivations and a function that draws one. Larger rules are built from
+smaller ones with `each`, `one_of` and `combine`.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 
 class Draw:
-    """Choices read off one large random number, digit by digit in the base that is needed."""
+    """Choices taken from one large random number, one digit at a time, in any base."""
 
     __slots__ = ("number",)
 
@@ -23,14 +23,14 @@ class Draw:
 
 
 class Rule(NamedTuple):
-    """A part of the grammar: the number of its derivations, and a way to draw one."""
+    """A part of the grammar: the number of its derivations and a function that draws one."""
 
     count: int
     draw: Callable[[Draw], Any]
 
 
 def each(*values: Any) -> Rule:
-    """One of some values, all equally likely."""
+    """One of several values, all equally likely."""
     size = len(values)
     if not values:
         raise ValueError("A rule needs at least one value.")
@@ -40,7 +40,7 @@ def each(*values: Any) -> Rule:
 
 
 def one_of(rules: Sequence[Rule], weights: Sequence[int] | None = None) -> Rule:
-    """One of some rules, in proportion to whole-numbered weights."""
+    """One of several rules, with probabilities proportional to integer weights."""
     weights = weights or [1] * len(rules)
     table = [rule.draw for rule, weight in zip(rules, weights, strict=True) for _ in range(weight)]
     size = len(table)
@@ -54,7 +54,7 @@ def combine(function: Callable[..., Any], *rules: Rule) -> Rule:
         count *= rule.count
     draws = [rule.draw for rule in rules]
     if len(draws) == 2:
-        # Spares the list in the most frequent case, on the way of every sentence.
+        # The most frequent case, made faster without a list.
         first, second = draws
         return Rule(count, lambda draw: function(first(draw), second(draw)))
     return Rule(count, lambda draw: function(*[part(draw) for part in draws]))

@@ -1,4 +1,4 @@
-"""Rules for clauses and whole sentences: what may be said, and in how many ways."""
+"""Rules for clauses and whole sentences."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -38,12 +38,12 @@ from seqjax.data.grammar.predicates import (
 )
 from seqjax.data.grammar.rules import Rule, combine, each, one_of
 
-# Clauses: (tense, adverb) first, since an adverb of time belongs to a tense.
+# Clauses: (tense, adverb) first, since temporal adverbs depend on the tense.
 _ALWAYS = (("today", "heute"), ("in the evening", "am Abend"), ("in the morning", "am Morgen"))
 _PRESENT = (*_ALWAYS, ("every day", "jeden Tag"), ("now", "jetzt"))
 _PAST = (*_ALWAYS, ("yesterday", "gestern"), ("last week", "letzte Woche"))
 _FUTURE = (*_ALWAYS, ("tomorrow", "morgen"), ("next week", "nächste Woche"))
-# 'must not' is 'nicht dürfen', so negated clauses do without it.
+# Negated clauses have no 'must', since 'must not' is 'nicht dürfen'.
 _NEGATABLE = tuple(modal for modal in MODALS if modal != "must")
 
 
@@ -118,7 +118,7 @@ _ANIMALS = combine(
     one_of([STAYING, MOVING], (2, 1)),
     _times(("can", "will"), False),
 )
-# A clause as it stands inside a longer sentence.
+# A clause within a longer sentence.
 CLAUSE = one_of(
     [_clauses(False), _clauses(True), _negated_clauses(False), _COPULAR, _ANIMALS], (8, 3, 2, 3, 1)
 )
@@ -128,8 +128,8 @@ CLAUSE = one_of(
 def _related(noun: Noun, determiners: Rule) -> Rule:
     """A noun with a relative clause.
 
-    Persons are never the object of a transitive verb in one: 'die Frau, die die Tante sieht' has
-    two readings.
+    In these, persons are never the object of a transitive verb: 'die Frau, die die Tante sieht' is
+    ambiguous.
     """
     head = combine(partial(noun_phrase, noun), determiners, each(None))
     tense = each("present", "past", "will", "can")
@@ -159,7 +159,7 @@ _RELATED_OBJECTS = one_of(
 
 # Sentences.
 class Sentence(NamedTuple):
-    """A sentence and its translation; `novel` is true when a pair of words in it is held out."""
+    """A sentence and its translation; `novel` is true if it contains a held-out pair of words."""
 
     english: str
     german: str
@@ -184,7 +184,7 @@ def _subordinate_last(main: Sentence, conjunction: tuple[str, str], clause: Clau
 
 
 def _subordinate_first(conjunction: tuple[str, str], clause: Clause, main: Clause) -> Sentence:
-    """The subordinate clause takes the first place, so that the German verb follows it."""
+    """The subordinate clause comes first, so that the German verb follows it."""
     return Sentence(
         f"{conjunction[0]} {english_clause(clause)} , {english_clause(main)}",
         f"{conjunction[1]} {german_clause(clause, 'subordinate')} , "
@@ -269,7 +269,7 @@ SENTENCE = one_of(
     [combine(partial(_finished, "."), _STATEMENTS), combine(partial(_finished, "?"), _QUESTIONS)],
     (6, 1),
 )
-"""What training, validation, test and test_composition are drawn from."""
+"""The grammar of training, validation, test and test_composition."""
 
 LONG_SENTENCE = combine(
     partial(_finished, "."),
