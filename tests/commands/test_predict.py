@@ -133,7 +133,7 @@ def test_n_best_is_json_with_scores_in_order(predict, alone):
         (b"", ["--n_best=0"], "--n_best=0: expected 1 or more"),
         (b"", ["--attention="], "--attention=: expected a local folder"),
         (b"", ["--attention=gs://maps"], "--attention=gs://maps: expected a local folder"),
-        (b"", [f"--attention={__file__}"], f"--attention={__file__}: expected a folder"),
+        (b"", [f"--attention={__file__}"], f"--attention={__file__}: expected a local folder"),
         (b"", ["--config.model.decoder.heads=4"], "model.decoder.heads = 4: expected "),
     ],
 )
