@@ -13,7 +13,9 @@ from seqjax.files import path_option, run_path
 from seqjax.invocation import command_line
 from seqjax.stages import say, stage
 from seqjax.studies.gpu_shares import gpu_shares
+from seqjax.studies.page import PAGE
 from seqjax.studies.processes import Launcher
+from seqjax.studies.results import best, grouped
 from seqjax.studies.search import Search
 from seqjax.studies.study import chosen
 from seqjax.studies.study_files import load_study
@@ -120,8 +122,28 @@ def run(arguments: argparse.Namespace, overrides: Sequence[tuple[str, str]]) -> 
         warn_of_doubts(configs)
         code = sweep.run(names)
         print((run_path(arguments.workdir) / TABLE).read_text(encoding="utf-8"), end="")
-        say(f"pictures: {os.path.join(arguments.workdir, 'results.html')}")
+        say(f"page: {os.path.join(arguments.workdir, PAGE)}")
+        if not launch.signal:
+            _tell_what_is_next(sweep, arguments.workdir)
         return code
+
+
+def _tell_what_is_next(sweep: Sweep, workdir: str) -> None:
+    """Prints how the best trial is scored on the test split, or used if that is done."""
+    study = sweep.study
+    groups = grouped(study.higher, study.grouping, sweep.results())
+    found = [trial.name for g in groups if (trial := best(study.higher, g.results)) is not None]
+    if not found:
+        return
+    trial = "best" if len(found) == 1 else found[0]
+    which = "the best trial" if len(found) == 1 else "the best trial of a group"
+    if "test" in study.splits:
+        say(f"{which} answers your own lines, read from standard input, with")
+        words = ["predict"]
+    else:
+        say(f"score {which} on the test split with")
+        words = ["evaluate", "--split=test"]
+    say(f"  {command_line([words[0], f'--workdir={workdir}', f'--trial={trial}', *words[1:]])}")
 
 
 def _to_run(

@@ -1,6 +1,7 @@
 """The display of a sweep: a table of running trials on a terminal, plain lines elsewhere."""
 
 import logging
+import re
 import sys
 import threading
 from collections.abc import Sequence
@@ -14,6 +15,10 @@ from seqjax.stages import say
 log = logging.getLogger(__name__)
 
 _LOG = "log.txt"
+# What each process begins with, and what a failed one ends with: the sweep's own lines say it, too.
+_DOUBLE = re.compile(r"seqjax [\w.+]+: (train|evaluate)\b|seqjax: error: ")
+# Progress is shown of every trial: without it, a long stage would look like a halt.
+_PROGRESS = re.compile(r": .*( so far| left|done in .*)$")
 
 
 class Line(NamedTuple):
@@ -30,7 +35,8 @@ class Board:
     """Shows events and the running trials on standard error.
 
     Events are lines. The output of a trial's processes goes to `log.txt` in its folder. Without a
-    terminal it is also shown, after the trial's name if several run at a time.
+    terminal it is also shown, after the trial's name if several run at a time; a line that another
+    trial has printed, such as a warning or the size of the corpus, is not shown again.
     """
 
     def __init__(self, several: bool, objective: str, stream: TextIO | None = None):
@@ -46,6 +52,8 @@ class Board:
         self._lock = threading.Lock()
         self._logs: dict[Path, GrowingFile] = {}
         self._unkept: set[Path] = set()
+        # The trials that printed each line first.
+        self._shown: dict[str, Sequence[Path]] = {}
         self._live = start_live(stream)
 
     def __enter__(self) -> "Board":
@@ -73,9 +81,15 @@ class Board:
             for folder in folders:
                 if folder not in self._unkept:
                     self._try_to_keep(folder, f"{line}\n")
-            if self._live is None:
+            if self._live is None and self._is_news(folders, line):
                 others = f" + {len(folders) - 1}" if len(folders) > 1 else ""
                 say(f"{folders[0].name}{others}: {line}" if self._several else line)
+
+    def _is_news(self, folders: Sequence[Path], line: str) -> bool:
+        if _PROGRESS.search(line):
+            return True
+        first = self._shown.setdefault(line, folders)
+        return first == folders and not _DOUBLE.match(line)
 
     def _try_to_keep(self, folder: Path, line: str) -> None:
         """Keeps a line; a log that cannot be written costs its lines, not the trial."""

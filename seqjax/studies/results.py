@@ -1,10 +1,10 @@
 """What came of the trials of a study: their order, their groups, and how numbers are written."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from seqjax.invocation import command_line
 from seqjax.studies.study import COLUMNS, Job
 from seqjax.studies.trial import Trial
 
@@ -138,10 +138,10 @@ def varied(results: Sequence[Result], merged: bool = True) -> dict[str, list[str
 
 
 def repeat(result: Result, workdir: Path) -> str:
-    """Returns the command that trains a trial again, in a folder of its own."""
+    """Returns the command that trains a trial again, in another folder."""
     folder = workdir / f"{result.name}-again"
     command = ["train", f"--config={result.source}", f"--workdir={folder}", *result.options]
-    return f"python launch.py {shlex.join(command)}"
+    return command_line(command)
 
 
 def split_values(trial: Trial, split: str) -> dict[str, Any]:

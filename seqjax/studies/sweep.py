@@ -104,6 +104,7 @@ class Sweep:
         self._standings: dict[str, Standing] = {}
         self._names: Sequence[str] = study.names
         self._seats: dict[concurrent.futures.Future, list[_Seat]] = {}
+        self._unwritten: dict[str, Trial] = {}
 
     def trial(self, name: str) -> TrialRun:
         """Returns a trial whose config is known."""
@@ -153,12 +154,16 @@ class Sweep:
             if told := self.hint(names):
                 self._board.say(told)
             self._together = {name: group for group in self.groups(names) for name in group}
-            with concurrent.futures.ThreadPoolExecutor(self._workers) as threads:
-                try:
-                    stopped_by = self._work(threads)
-                finally:
-                    for seat in itertools.chain(*self._seats.values()):
-                        seat.run.stop.set()
+            try:
+                with concurrent.futures.ThreadPoolExecutor(self._workers) as threads:
+                    try:
+                        stopped_by = self._work(threads)
+                    finally:
+                        for seat in itertools.chain(*self._seats.values()):
+                            seat.run.stop.set()
+            except BaseException:
+                self._release()
+                raise
         self.write()
         return self._tell_the_end(stopped_by)
 
@@ -259,12 +264,21 @@ class Sweep:
                 self._seats, _LOOK, concurrent.futures.FIRST_COMPLETED
             )
             for future in done:
-                for seat in self._seats.pop(future):
+                for seat in self._seats[future]:
                     stopped_by = self._leave(seat, future.result()) or stopped_by
+                del self._seats[future]
                 asked = -math.inf
             for seat in itertools.chain(*self._seats.values()):
                 self._look(seat)
             self._show()
+
+    def _release(self) -> None:
+        """Gives up the trials of a sweep that an error ends: the next one need not wait."""
+        # An error of the storage must not hide the first one.
+        with contextlib.suppress(UserError):
+            self._queue.given_up = lambda: True
+            for seat in itertools.chain(*self._seats.values()):
+                self._queue.finish(seat.claim, {})
 
     def _waiting(self) -> list[str]:
         """Returns the trials that wait or run, here or elsewhere."""
@@ -275,7 +289,8 @@ class Sweep:
         left = len(self._waiting())
         ended = self._waited_for - left
         seconds = (time.monotonic() - self._begun) * left / max(ended, 1)
-        return f"; {left} trials left, about {write_seconds(seconds)}" if seconds > _LONG else ""
+        trials = "1 trial" if left == 1 else f"{left} trials"
+        return f"; {trials} left, about {write_seconds(seconds)}" if seconds > _LONG else ""
 
     def _take_seats(self, threads: concurrent.futures.ThreadPoolExecutor) -> None:
         """Claims as many trials as can run here."""
@@ -369,6 +384,8 @@ class Sweep:
             # Reads what came after the last look.
             self._look(seat)
             self._finish(seat.claim, seat.run.recorded())
+        if seat.run.unwritten:
+            self._unwritten[seat.claim.name] = seat.run.unwritten
         self._look_up()
         self.write()
         if not stopped_by and (seat.pruned or not seat.run.stop.is_set()):
@@ -399,7 +416,8 @@ class Sweep:
 
     def _recorded(self, name: str) -> Trial:
         """Returns what is known of a trial, here or in the storage."""
-        trial, standing = self.trial(name).recorded(), self._standing(name)
+        trial = self._unwritten.get(name) or self.trial(name).recorded()
+        standing = self._standing(name)
         stored = bool(self._storage) or isinstance(self.study, Search)
         if trial.done or not standing.record or not stored:
             return trial

@@ -34,6 +34,10 @@ _NAME, _CONFIG, _WORKER = "trial", "config", "worker"
 _RECORD, _FAILURE, _RELEASED = "record", "failure", "released"
 _FURTHER = "went_further"
 _INSTEAD, _ADDED, _WITHDRAWN = "instead_of", "added_by", "withdrawn"
+# A list of trials may be trained longer, a search may not: what was pruned and drawn depends on it.
+_DURATION = "train.duration"
+_LONGER = "a search cannot be trained longer, but it can get more trials by Search(trials=...);"
+_LONGER += " for longer trials "
 # Where a study of Optuna does.
 _IDENTITY = "seqjax"
 
@@ -160,8 +164,9 @@ class TrialQueue:
                 before, now = saved[section].get(field), wanted.get(field)
                 if before != now and (section != "config" or field in wanted):
                     raise UserError(
-                        f"{field} is {now!r}, but {where} with {before!r}:"
-                        " choose another --workdir or --storage"
+                        f"{field} = {now!r}: expected {before!r}, since {where} with it;"
+                        f" {_LONGER if field == _DURATION else ''}"
+                        "choose another --workdir or --storage"
                     )
 
     @patient

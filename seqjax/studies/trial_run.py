@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from seqjax.duration import parse_duration
-from seqjax.errors import UserError
+from seqjax.errors import UserError, passes
 from seqjax.fields import flatten, load
+from seqjax.stages import say
 from seqjax.studies.processes import Outcome
 from seqjax.studies.study import AnyStudy, Job
 from seqjax.studies.trial import Trial, read_curves, read_record, training_facts, write_trial
@@ -47,12 +48,14 @@ class TrialRun:
       folder: its run directory.
       phase: what is being done, 'train' or 'evaluate SPLIT', '' for nothing.
       stop: when it is set, the process that runs is ended and nothing is recorded.
+      unwritten: what came of it, if its folder could not be written; None otherwise.
     """
 
     def __init__(self, job: Job, workdir: Path, study: AnyStudy, path: str):
         self.job, self.folder = job, workdir / job.name
         self.phase = ""
         self.stop = threading.Event()
+        self.unwritten: Trial | None = None
         self._study, self._path = study, path
 
     def commands(self) -> list[list[str]]:
@@ -105,12 +108,24 @@ class TrialRun:
         self.record(dataclasses.replace(trial, pruned=max(last, 1)))
 
     def record(self, trial: Trial) -> None:
-        """Keeps what came of the trial."""
-        write_trial(self.folder, self.job.plain, trial)
+        """Keeps what came of the trial; prints its numbers if its folder cannot be written.
+
+        Raises:
+          OSError: it cannot be written now, but perhaps later: a full disk stops the sweep, which
+            then evaluates the trial again.
+        """
+        try:
+            write_trial(self.folder, self.job.plain, trial)
+        except OSError as error:
+            self.unwritten = trial
+            facts = f"; {json.dumps(trial.splits)}" if trial.splits else ""
+            say(f"{self.folder}: results not written ({error.strerror or error}){facts}")
+            if passes(error):
+                raise
 
     def recorded(self) -> Trial:
         """Returns what is known of the trial with the config that it has now."""
-        trial = read_record(self.folder, self.job.identity)
+        trial = self.unwritten or read_record(self.folder, self.job.identity)
         if set(self._study.splits) <= set(trial.splits):
             # What failed, or was pruned, may have been another start.
             return dataclasses.replace(trial, failure="", pruned=0)

@@ -11,6 +11,7 @@ import pytest
 
 from seqjax.commands import sweep as verb
 from seqjax.commands.command_line import main
+from seqjax.invocation import command_line
 from seqjax.studies.processes import Outcome
 
 _DEMO = Path(__file__).parents[2] / "configs" / "demo.py"
@@ -71,7 +72,9 @@ def test_a_study_from_its_file_to_its_table(sweep):
     assert code == 1
     assert sweep.launched == [("train", "bad"), ("train", "good"), ("evaluate", "good")]
     assert "[1/2] bad: failed: the loss is " in error or "failed: the gradient is " in error
-    pictures = f"pictures: {sweep.workdir / 'results.html'}\n"
+    command = command_line(["predict", f"--workdir={sweep.workdir}", "--trial=best"])
+    pictures = f"page: {sweep.workdir / 'results.html'}\nthe best trial answers your own lines,"
+    pictures += f" read from standard input, with\n  {command}\n"
     assert error.endswith(f"[2/2] good: done\n1 of 2 trials failed\n{pictures}")
     assert out == (sweep.workdir / "results.md").read_text()
     assert out.splitlines()[2] == "| trial | clip (+1) | bleu | outcome | loss | updates |"
@@ -110,7 +113,8 @@ def test_a_study_from_its_file_to_its_table(sweep):
     sweep.launched.clear()
     shorter = {"train.duration": 2}
     out = sweep("--trial=good", "--dry_run", fields=shorter)[1]
-    assert out.startswith("good: refused: train.duration is '2', but ") and out.count("\n") == 1
+    assert out.startswith("good: refused: train.duration = '2': expected '4'")
+    assert out.count("\n") == 1
     # Nothing could be run: the table stays what it is.
     table = (sweep.workdir / "results.md").read_text()
     code, out, error = sweep("--trial=good", fields=shorter)

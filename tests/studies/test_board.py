@@ -20,6 +20,21 @@ def test_elsewhere_events_and_what_is_said_are_lines(tmp_path, capsys):
     assert (tmp_path / "trial-0001" / "log.txt").read_text() == "step 1/2\nstep 1/2\n"
 
 
+def test_a_line_that_another_trial_has_printed_is_not_shown_again(tmp_path, capsys):
+    a, b = [tmp_path / "a"], [tmp_path / "b"]
+    said = ["seqjax 0.1.0: train s.py in runs/a", "corpus: pairs 500", "reading x: 5 s so far"]
+    with Board(False, "loss") as board:
+        for folders in (a, a, b):
+            for line in said:
+                board.said(folders, line)
+        board.said(b, "corpus: pairs 600")
+    progress = "reading x: 5 s so far\n"
+    shown = f"corpus: pairs 500\n{progress}" * 2 + f"{progress}corpus: pairs 600\n"
+    assert capsys.readouterr().err == shown
+    # Each log is whole.
+    assert (tmp_path / "b" / "log.txt").read_text().splitlines() == [*said, "corpus: pairs 600"]
+
+
 def test_on_a_terminal_what_runs_is_a_table(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")

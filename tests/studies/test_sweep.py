@@ -1,4 +1,5 @@
 import csv
+import errno
 import json
 import math
 import re
@@ -14,15 +15,17 @@ from pathlib import Path
 import pytest
 
 from seqjax.config import default_config
-from seqjax.errors import UserError
+from seqjax.errors import UserError, passes
 from seqjax.fields import save
 from seqjax.files import as_path
+from seqjax.invocation import command_line
 from seqjax.overrides import apply_overrides
 from seqjax.studies.processes import Outcome
 from seqjax.studies.search import Search
 from seqjax.studies.space import choice, log_uniform
 from seqjax.studies.study import Job, Study
 from seqjax.studies.sweep import Sweep
+from seqjax.studies.trial import write_trial
 from seqjax.studies.trial_group import grouped
 from seqjax.studies.trial_queue import Standing
 
@@ -244,6 +247,39 @@ def test_a_study_may_lie_in_a_bucket(bucket, tmp_path, fake):
     assert (bucket / "results.html").exists()
 
 
+def test_results_that_cannot_be_written_are_printed_and_the_others_run(
+    sweep, fake, tmp_path, monkeypatch, capsys
+):
+    def write(folder, config, trial):
+        if folder.name == "a":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return write_trial(folder, config, trial)
+
+    monkeypatch.setattr("seqjax.studies.trial_run.write_trial", write)
+    assert sweep().run(["a", "b"]) == 0
+    assert [name for verb, name, _ in fake.launched if verb == "evaluate"] == ["a", "b"]
+    error = capsys.readouterr().err
+    assert f"{tmp_path}/a: results not written (Permission denied); {{" in error
+    assert f'"bleu": {_METRICS["bleu"]}' in error
+    assert [row["outcome"] for row in _rows(tmp_path)] == ["done", "done"]
+
+
+def test_a_full_disk_prints_the_results_and_stops_the_sweep_which_goes_on_later(
+    sweep, fake, tmp_path, monkeypatch, capsys
+):
+    def full(folder, config, trial):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("seqjax.studies.trial_run.write_trial", full)
+        with pytest.raises(OSError, match="No space left") as caught:
+            sweep().run(["a", "b"])
+    assert passes(caught.value)
+    assert f'"bleu": {_METRICS["bleu"]}' in capsys.readouterr().err
+    assert sweep().run(["a", "b"]) == 0
+    assert [row["outcome"] for row in _rows(tmp_path)] == ["done", "done"]
+
+
 def test_a_failure_stands_in_the_table_and_the_others_run(sweep, fake, tmp_path, capsys):
     fake.answers["train", "a"] = Outcome(2, "", "seqjax: error: out of | luck")
     assert sweep().run(["a", "b"]) == 1
@@ -429,7 +465,8 @@ def test_updates_and_seconds_are_those_of_the_run(sweep, tmp_path):
         "- 2026-11-22, 2 x cpu, jax 0.10.2, commit 0123456789 (changed)",
         "- 2026-11-22, 2 x cpu, jax 0.10.2, commit unknown (changed)",
     ]
-    again = f"Best: a. Again: `python launch.py train --config=study.py:a --workdir={run}-again`"
+    command = command_line(["train", "--config=study.py:a", f"--workdir={run}-again"])
+    again = f"Best: a. Again: `{command}`"
     assert again in (tmp_path / "results.md").read_text().splitlines()
 
 
@@ -483,7 +520,7 @@ def test_a_search_ends_in_a_table_from_the_best_to_the_worst(search, tmp_path, c
     table = (tmp_path / "results.md").read_text()
     assert table.splitlines()[2].startswith("| trial | learning_rate | encoder.heads | best loss |")
     best = rows[0]["trial"]
-    command = f"python launch.py train --config=s.py --workdir={tmp_path}"
+    command = command_line(["train", "--config=s.py", f"--workdir={tmp_path}"])
     assert f"Best: {best}. Again: `{command}" in table
     page = (tmp_path / "results.html").read_text().replace("<wbr>", "")
     assert f"<b>{best}</b> with loss" in page
@@ -521,9 +558,12 @@ def test_another_search_in_the_folder_is_refused(search):
         (search(("train.duration", "9 steps"), trials=1), "train.duration"),
         (search(space={_RATE: log_uniform(1e-4, 1e-2), _HEADS: choice(2, 4)}, trials=1), _RATE),
     ):
-        with pytest.raises(UserError, match=f"^{field} is .*: choose another --workdir"):
+        with pytest.raises(UserError, match=f"^{field} = .*: expected .*choose another --workdir"):
             other[0].run(other[0].study.names)
         assert other[1].launched == []
+    longer, _ = search(("train.duration", "9 steps"), trials=1)
+    with pytest.raises(UserError, match="cannot be trained longer, but it can get more trials"):
+        longer.run(longer.study.names)
 
 
 def test_the_order_of_a_grid_is_part_of_it(search):
@@ -532,7 +572,9 @@ def test_the_order_of_a_grid_is_part_of_it(search):
     assert sweep.run(sweep.study.names) == 0
     swapped = dict(reversed(space.items()))
     other, fake = search(space=swapped, trials=0, sampler="grid")
-    with pytest.raises(UserError, match="^order of the space is .*: choose another --workdir"):
+    with pytest.raises(
+        UserError, match="^order of the space = .*: expected .*; choose another --workdir"
+    ):
         other.run(other.study.names)
     assert fake.launched == []
 
@@ -610,7 +652,7 @@ def test_several_trials_run_at_a_time(search, tmp_path, capsys):
     assert sweep.run(sweep.study.names) == 0
     trained = [name for verb, name, _ in fake.launched if verb == "train"]
     assert sorted(trained) == sweep.study.names
-    assert "trial-0003: complete\n" in capsys.readouterr().err
+    assert len(re.findall(r"^trial-000\d: complete$", capsys.readouterr().err, re.M)) == 1
 
 
 def test_an_error_of_one_trial_ends_the_others(search):
@@ -799,5 +841,7 @@ def test_the_time_left_follows_from_what_the_trials_before_took(monkeypatch):
     assert sweep._time_left() == "; 3 trials left, about 3 min 0 s"
     sweep._standings |= {"b": Standing("failed"), "c": Standing("running")}
     assert sweep._time_left() == "; 2 trials left, about 1 min 0 s"
+    sweep._standings["c"] = Standing("complete")
+    assert sweep._time_left() == "; 1 trial left, about 20 s"
     sweep._standings |= {"c": Standing("pruned"), "d": Standing("complete")}
     assert sweep._time_left() == ""

@@ -213,9 +213,12 @@ def test_another_study_of_the_name_is_refused(queue):
     # Fields of the config come and go with versions.
     one.identify({"search": {"splits": ("test",)}, "config": {"seed": 1, "newer": 2}})
     for other, message in (
-        ({"search": {"splits": ("test",)}, "config": {"seed": 2}}, "seed is 2, but --storage="),
-        ({"search": {"splits": ()}, "config": {}}, "splits is [], but --storage="),
-        ({"search": {}, "config": {}}, "splits is None, but --storage="),
+        (
+            {"search": {"splits": ("test",)}, "config": {"seed": 2}},
+            "seed = 2: expected 1, since --storage=",
+        ),
+        ({"search": {"splits": ()}, "config": {}}, "splits = []: expected ['test'], since --"),
+        ({"search": {}, "config": {}}, "splits = None: expected ['test'], since --"),
         ({"study": {}}, "has a study 's' of another kind: choose another --workdir or --storage"),
     ):
         with pytest.raises(UserError) as caught:
