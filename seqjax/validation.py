@@ -110,7 +110,8 @@ def _duration(*units: str, never: bool = True) -> Rule:
     )
 
 
-_EVERY = _duration("steps", "epochs", "tokens", "%", "seconds")
+# Resumed, a run evaluates, saves and reports after the same updates as if it had not been stopped.
+_EVERY = _duration("steps", "epochs", "tokens", "%")
 
 RULES: dict[str, Rule] = {
     "task": one_of("text_to_text"),

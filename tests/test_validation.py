@@ -149,7 +149,7 @@ def _edges():
     for field in ("evaluation.every", "checkpoint.every", "reporting.every"):
         yield field, "0", "often"
         yield field, "10%", ""
-        yield field, "90 s", "m"
+        yield field, "4M tokens", "90 s"
     yield "evaluation.metrics", (), ("bleu", "bleu")
     yield "data.max_length_ratio", 0.0, 0.5
     yield "data.max_length_ratio", 1.0, _INF

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from seqjax.training.loop import Training
     from seqjax.training.population import Population
     from seqjax.training.preparation import Prepared
+    from seqjax.training.profile import Profile
 
 HELP = "Trains a model; the same command continues a stopped run."
 
@@ -57,7 +58,7 @@ _IDENTITY = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds `--together`."""
+    """Adds `--together`, `--members` and `--profile`."""
     parser.add_argument(
         "--together",
         metavar="NAME,NAME,...",
@@ -71,6 +72,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="compute those one after the other (default), all at once, or as is faster by a short"
         " measurement",
     )
+    parser.add_argument(
+        "--profile",
+        metavar="FIRST:LAST",
+        default="",
+        help="trace these updates into WORKDIR/profile, for TensorBoard or Perfetto: 100:110",
+    )
 
 
 def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int:
@@ -82,10 +89,12 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
         raise UserError("--members goes with --together")
     require_wandb(config.reporting.wandb_project)
     workdir = run_path(arguments.workdir)
+    profile = _profile(arguments.profile, workdir)
     with _claimed({workdir: config}):
         prepared = prepare(config, workdir)
         # Refuses what cannot be continued: nothing may have been written until then.
         training = Training.of_one(config, prepared, workdir)
+        _set_profile(training, profile)
         _write_down(config, workdir, prepared)
         say(summarize_changes(config))
         say(_overview(training, config, prepared))
@@ -108,6 +117,7 @@ def run_together(
     for config in configs.values():
         require_wandb(config.reporting.wandb_project)
     workdir = run_path(arguments.workdir)
+    profile = _profile(arguments.profile, workdir)
     with _claimed({workdir / name: config for name, config in configs.items()}):
         first = next(iter(configs))
         # Batches are those of a run alone, which would share them among all devices.
@@ -115,6 +125,7 @@ def run_together(
         prepared = prepared._replace(mesh=shared_mesh(prepared.mesh, len(configs)))
         population, reason = _population(configs, prepared, arguments.members, workdir / first)
         training = Training.of_several(configs, population, prepared, workdir)
+        _set_profile(training, profile)
         for name, config in configs.items():
             _write_down(config, workdir / name, prepared, members=population.way)
         say(_overview(training, configs[first], prepared))
@@ -193,6 +204,20 @@ def _write_down(
             save_tokenizers(prepared.tokenizers, workdir / "tokenizer")
         save(config, workdir / "config.json")
     record_environment(workdir, facts)
+
+
+def _profile(text: str, workdir: Path) -> "Profile | None":
+    """Reads `--profile`, '' for none, before any work."""
+    from seqjax.training.profile import Profile
+
+    return Profile(text, workdir) if text else None
+
+
+def _set_profile(training: "Training", profile: "Profile | None") -> None:
+    """Has updates traced if the training comes to them; nothing has been written yet."""
+    if profile:
+        profile.check(training.step, training.durations.total)
+        training.profile = profile
 
 
 def _overview(training: "Training", config: ml_collections.ConfigDict, prepared: "Prepared") -> str:

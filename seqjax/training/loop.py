@@ -16,6 +16,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+import jax
 import ml_collections
 import numpy as np
 
@@ -28,6 +29,7 @@ from seqjax.training.meter import Diverged
 from seqjax.training.overview import part_of
 from seqjax.training.population import Population
 from seqjax.training.preparation import Prepared
+from seqjax.training.profile import Profile
 from seqjax.training.run import Run
 from seqjax.training.state import TrainState
 from seqjax.training.update import Update, abstract_batch
@@ -45,11 +47,13 @@ class Training:
       runs: the run directories, in the order of the states in `state`.
       state: what `update` makes of it.
       active: bool [K], which of them go on.
+      profile: the updates to trace, if any.
     """
 
     def __init__(self, update: Update | Population, runs: list[Run], prepared: Prepared):
         """Begins, or goes on from the newest step that all runs have saved."""
         self.update, self.runs, self.prepared = update, runs, prepared
+        self.profile: Profile | None = None
         self.config = runs[0].config
         self.durations = prepared.durations
         # Built now: what is wrong with the validation shows before any work.
@@ -138,6 +142,8 @@ class Training:
             progress = stack.enter_context(Progress(self.durations.total, step))
             for run in self.runs:
                 stack.callback(run.close)
+            if self.profile:
+                stack.callback(self.profile.stop)
             for run in self._going():
                 run.open(step, progress)
             self._show()
@@ -165,7 +171,7 @@ class Training:
                         run.check_record()
                     return reason
                 step += 1
-                self._step(step, next(batches))
+                self._traced(step, next(batches))
 
     def _not_stopped(self) -> np.ndarray:
         return np.array([run.goes_on for run in self.runs])
@@ -204,6 +210,19 @@ class Training:
             sampling=prepared.sampling,
             part=self.update.part,
         )
+
+    def _traced(self, step: int, batch: dict) -> None:
+        """Updates; the first and the last update of a profile wait for what was dispatched."""
+        profile = self.profile
+        if profile and step == profile.first:
+            self._settle()
+            profile.start()
+        # The profiler counts these; without a trace they cost nothing.
+        with jax.profiler.StepTraceAnnotation("update", step_num=step):
+            self._step(step, batch)
+        if profile and step == profile.last:
+            self._settle()
+            profile.stop()
 
     def _step(self, step: int, batch: dict) -> None:
         if not self.update.step.knows(batch):
