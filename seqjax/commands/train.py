@@ -16,7 +16,7 @@ from seqjax.fields import save
 from seqjax.files import in_bucket, run_path
 from seqjax.parallel.processes import is_first
 from seqjax.reporting.settings import summarize_changes
-from seqjax.reporting.weights_and_biases import require_wandb
+from seqjax.reporting.weights_and_biases import require_key, require_wandb
 from seqjax.stages import say
 from seqjax.training.members import check_members
 from seqjax.training.saved import has_checkpoint
@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
 
     if arguments.members:
         raise UserError("--members goes with --together")
-    require_wandb(config.reporting.wandb_project)
+    _require_wandb(config.reporting.wandb_project)
     workdir = run_path(arguments.workdir)
     profile = _profile(arguments.profile, workdir)
     with _claimed({workdir: config}):
@@ -115,7 +115,7 @@ def run_together(
 
     check_members(list(configs.values()))
     for config in configs.values():
-        require_wandb(config.reporting.wandb_project)
+        _require_wandb(config.reporting.wandb_project)
     workdir = run_path(arguments.workdir)
     profile = _profile(arguments.profile, workdir)
     with _claimed({workdir / name: config for name, config in configs.items()}):
@@ -204,6 +204,14 @@ def _write_down(
             save_tokenizers(prepared.tokenizers, workdir / "tokenizer")
         save(config, workdir / "config.json")
     record_environment(workdir, facts)
+
+
+def _require_wandb(project: str) -> None:
+    """Raises UserError if metrics are to go to a project and cannot, before any work."""
+    require_wandb(project)
+    # The first process alone sends them.
+    if is_first():
+        require_key(project)
 
 
 def _profile(text: str, workdir: Path) -> "Profile | None":

@@ -1,10 +1,13 @@
 """A run of Weights & Biases, continued under the same id when the training is."""
 
 import importlib.util
+import os
 import uuid
 from collections.abc import Mapping
+from netrc import netrc
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from seqjax.errors import UserError
 from seqjax.files import absolute, in_bucket
@@ -17,6 +20,34 @@ def require_wandb(project: str) -> None:
             f"reporting.wandb_project = {project!r}: needs an extra package:"
             " pip install 'seqjax[wandb]', or leave it empty"
         )
+
+
+def require_key(project: str) -> None:
+    """Raises UserError if metrics are to go to a project and W&B has no API key to send them with.
+
+    Nothing is sent: whether the key is valid shows when the run begins.
+    """
+    if project and not _has_key():
+        raise UserError(
+            f"reporting.wandb_project = {project!r}: expected an API key of W&B, by 'wandb login'"
+            " or WANDB_API_KEY; WANDB_MODE=offline needs none"
+        )
+
+
+def _has_key() -> bool:
+    """Returns whether W&B will find a key, or needs none; True if that cannot be found out."""
+    import wandb
+
+    try:
+        settings = wandb.setup().settings
+        if settings.mode != "online" or settings.api_key or settings.identity_token_file:
+            return True
+        host = urlsplit(settings.base_url).hostname
+        files = (os.environ.get("NETRC"), "~/.netrc", "~/_netrc")
+        paths = [Path(name).expanduser() for name in files if name]
+        return any(netrc(path).authenticators(host) for path in paths if path.is_file())
+    except Exception:  # Another version of W&B: the start of the run will show it.
+        return True
 
 
 class WandbRun:

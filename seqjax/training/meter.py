@@ -5,8 +5,6 @@ import math
 import time
 from collections.abc import Callable, Mapping
 
-import optax
-
 from seqjax.errors import UserError
 from seqjax.reporting.progress import Progress
 from seqjax.reporting.writers import MetricWriter
@@ -32,7 +30,7 @@ class Meter:
     def __init__(
         self,
         writer: MetricWriter,
-        rate: optax.Schedule,
+        rate: Callable[[int], float],
         every: int,
         steps_per_epoch: int,
         peak: float,
@@ -141,7 +139,7 @@ class Meter:
             # Without label smoothing, as the validation loss; then what is trained.
             "loss": total["loss"] / max(total["tokens"], 1.0),
             "objective": total["objective"] / max(total["tokens"], 1.0),
-            "learning_rate": float(self.rate(step - 1)),
+            "learning_rate": self.rate(step - 1),
             "gradient_norm": last["gradient_norm"],
             "epoch": step / self.steps_per_epoch,
             "tokens": self._tokens,

@@ -1,8 +1,10 @@
 """Optimizers and learning rate schedules, from their config."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+import jax
 import ml_collections
+import numpy as np
 import optax
 
 
@@ -36,6 +38,23 @@ def learning_rate(
         return after
     rise = optax.linear_schedule(peak / warmup, peak, max(warmup - 1, 1))
     return optax.join_schedules([rise, after], [warmup])
+
+
+def rate_on_host(rate: optax.Schedule) -> Callable[[int], float]:
+    """Returns a schedule as a function on the host, which waits for no other device.
+
+    On the training's device a single number would come after the update that is under way.
+    """
+    compiled = jax.jit(rate)
+    try:
+        host = jax.local_devices(backend="cpu")[0]
+    except RuntimeError:  # JAX_PLATFORMS leaves no CPU.
+        host = jax.local_devices()[0]
+
+    def value(step: int) -> float:
+        return float(jax.device_get(compiled(jax.device_put(np.int32(step), host))))
+
+    return value
 
 
 def make_optimizer(

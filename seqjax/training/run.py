@@ -22,7 +22,7 @@ from seqjax.training.checkpoints import Checkpoints
 from seqjax.training.durations import shares
 from seqjax.training.measured import Measured, changes, measured_on
 from seqjax.training.meter import Meter
-from seqjax.training.optimizers import learning_rate
+from seqjax.training.optimizers import learning_rate, rate_on_host
 from seqjax.training.preparation import Prepared
 from seqjax.training.state import TrainState
 
@@ -170,7 +170,7 @@ class Run:
         prepared = self._prepared
         self.meter = Meter(
             self._writer,
-            self._rate,
+            rate_on_host(self._rate),
             prepared.durations.report,
             prepared.plan.steps_per_epoch,
             peak_flops(config.model.dtype, prepared.mesh.devices.flat),

@@ -424,3 +424,20 @@ def test_a_missing_wandb_is_reported_before_any_work(train):
     code, error = train({"reporting.wandb_project": "p"})
     assert code == 2 and error.count("\n") == 1 and "pip install 'seqjax[wandb]'" in error
     assert not train.workdir.exists()
+
+
+@pytest.mark.parametrize("profile", ["7:5", "1:99", "often"])
+def test_a_profile_of_other_updates_is_refused_before_any_work(profile, tiny, tmp_path, capfd):
+    options = [f"--config={_DEMO}", f"--workdir={tmp_path / 'run'}", f"--profile={profile}"]
+    assert main(["train", *options, *tiny({"train.duration": 6})]) == 2
+    last = capfd.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"seqjax: error: --profile={profile}: expected ")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("field", ["evaluation.every", "checkpoint.every", "reporting.every"])
+def test_a_cadence_in_time_is_refused_before_any_work(field, train):
+    code, error = train({field: "3 minutes"})
+    assert code == 2 and error.count("\n") == 1
+    assert error.startswith(f"seqjax: error: {field} = '3 minutes': expected a duration such as")
+    assert not train.workdir.exists()
