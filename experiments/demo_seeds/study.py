@@ -1,4 +1,4 @@
-"""How much does the seed change, and how much the learning rate? 16 small models as one program."""
+"""16 small models with four seeds and four learning rates, trained as one program."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def get_study() -> Study:
     config.evaluation.update(every="0", limit=200)
     config.checkpoint.every = "100%"
     config.decode.checkpoint = "latest"
-    # By default batches follow the seed of the run, and could not be shared.
+    # By default batches depend on the seed of the run and could not be shared.
     config.batching.seed = 0
     config.reporting.tensorboard = False
     changes = product(

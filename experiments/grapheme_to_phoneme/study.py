@@ -22,7 +22,7 @@ def get_study() -> Study:
         for name, change in models.items():
             trials[f"{language}-{name}"] = config = _protocol(language)
             change(config)
-    # The first that measures, the task's own, ranks the trials.
+    # The first metric, the one of the shared task, ranks the trials.
     columns = ("parameters", "updates", "training_seconds", "exact_match", "error_rate", "loss")
     return Study(
         "Grapheme to phoneme",
@@ -46,7 +46,7 @@ def _protocol(language: str) -> ml_collections.ConfigDict:
         max_source_length=64,
         max_target_length=64,
     )
-    # 8,000 words do not show every syllable of Hangul, but all of its letters.
+    # 8,000 words contain all letters of Hangul, but not all syllables.
     kind = "decomposed" if language == "kor" else "character"
     config.tokenizer.update(kind=kind, target_kind="space", joint=False)
     config.model.share_embeddings = False
@@ -54,10 +54,10 @@ def _protocol(language: str) -> ml_collections.ConfigDict:
     config.loss.label_smoothing = 0.1
     config.optimizer.update(kind="adam", learning_rate=1e-3, clip=1.0)
     config.schedule.update(kind="cosine", warmup="5%")
-    # Small batches: so few words are learnt by many updates.
+    # Small batches, so that the few words give many updates.
     config.batching.update(kind="sentences", sentences=32, shapes=4, multiple=1)
     config.train.duration = "25 epochs"
-    # The word error rate is what is left to 100 %; phonemes are what stands between spaces.
+    # The word error rate is 100 minus exact match; phonemes are separated by spaces.
     config.evaluation.update(every="10%", metrics=("exact_match", "error_rate"))
     config.checkpoint.update(every="10%", best_metric="exact_match")
     config.decode.update(beam_size=5, checkpoint="best", shapes=2)
@@ -67,7 +67,7 @@ def _protocol(language: str) -> ml_collections.ConfigDict:
 def _lstm(config: ml_collections.ConfigDict) -> None:
     """Luong et al. (2015): general attention after the update, fed to the next position."""
     update_stacks(config, kind="lstm", layers=2, width=256, embedding_width=128, dropout=0.3)
-    # What README.md shows was measured before this field was there.
+    # The results in README.md were measured before this field existed.
     update_stacks(config, forget_bias=0.0)
     config.model.encoder.direction = "both"
     config.model.decoder.update(

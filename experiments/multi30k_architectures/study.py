@@ -1,8 +1,8 @@
-"""Five architectures on Multi30k, German to English, each as it was published and by one protocol.
+"""Five architectures as published, with one protocol, on Multi30k, German to English.
 
-The models and the protocol are those of bentrevett/pytorch-seq2seq: lower-cased words seen at least
-twice, 128 sentences a batch, 10 epochs of Adam without warm-up or label smoothing, the epoch with
-the lowest validation loss, greedy search.
+Models and protocol follow bentrevett/pytorch-seq2seq: lower-cased words with at least two
+occurrences, 128 sentences per batch, 10 epochs of Adam without warm-up or label smoothing, the
+epoch with the lowest validation loss, greedy search.
 """
 
 import ml_collections
@@ -11,7 +11,7 @@ from seqjax.config import default_config
 from seqjax.config_files import update_stacks
 from seqjax.studies.study import Study
 
-# Tokens in a sentence, end included; longer ones are dropped.
+# Largest number of tokens in a sentence, with EOS; longer ones are dropped.
 LONGEST = 100
 
 
@@ -50,14 +50,14 @@ def _protocol() -> ml_collections.ConfigDict:
         max_target_length=LONGEST,
     )
     config.tokenizer.update(kind="word", joint=False, lowercase=True, minimum_frequency=2)
-    # Out of reach, so that the frequency alone decides.
+    # Never reached, so that the frequency alone selects the words.
     config.tokenizer.vocabulary = 100_000
     config.model.share_embeddings = False
     config.model.tie_output = False
     config.loss.label_smoothing = 0.0
     config.optimizer.update(kind="adam", learning_rate=1e-3, beta2=0.999, epsilon=1e-8, clip=1.0)
     config.schedule.update(kind="constant", warmup="0")
-    # Tight shapes: compiled once, while less than a tenth of each batch is padding.
+    # Each shape is compiled once, and less than a tenth of a batch is padding.
     config.batching.update(kind="sentences", sentences=128, shapes=12, multiple=1)
     config.train.duration = "10 epochs"
     config.evaluation.update(every="1 epoch", translate=False, lowercase=True)
@@ -69,7 +69,7 @@ def _protocol() -> ml_collections.ConfigDict:
 def _lstm(config: ml_collections.ConfigDict) -> None:
     """A vector between two LSTMs (Sutskever et al., 2014)."""
     update_stacks(config, kind="lstm", layers=2, width=512, embedding_width=256, dropout=0.5)
-    # What README.md shows was measured before this field was there.
+    # The results in README.md were measured before this field existed.
     update_stacks(config, forget_bias=0.0)
     # The source is read from its end, as in the paper.
     config.model.encoder.direction = "backward"
@@ -98,7 +98,7 @@ def _convolutional(config: ml_collections.ConfigDict) -> None:
     """ConvS2S (Gehring et al., 2017)."""
     update_stacks(config, kind="convolutional", layers=10, width=512, embedding_width=256, kernel=3)
     update_stacks(config, positions="learned", max_positions=LONGEST, dropout=0.25)
-    # Twenty layers in twelve shapes would take longer to compile than a small budget to train.
+    # Otherwise compiling twenty layers in twelve shapes would take longer than a short training.
     update_stacks(config, scan_layers=True)
     config.model.decoder.attention = "dot"
     config.optimizer.clip = 0.1

@@ -39,8 +39,8 @@ def _protocol(split: str) -> ml_collections.ConfigDict:
         source="command",
         target="actions",
         train="train",
-        # SCAN has no validation split, and nothing may be chosen by its test: what is watched
-        # while training is how well the training split is known, and the last state is taken.
+        # SCAN has no validation split, and nothing may be selected on its test split. Validation
+        # during training uses the training split, and the last checkpoint is scored.
         validation="train",
         test="test",
         max_source_length=64,
@@ -66,7 +66,7 @@ def _protocol(split: str) -> ml_collections.ConfigDict:
 def _lstm(config: ml_collections.ConfigDict) -> None:
     """The network that was best over all splits in the paper: no attention."""
     update_stacks(config, kind="lstm", layers=2, width=200, dropout=0.5)
-    # What README.md shows was measured before this field was there.
+    # The results in README.md were measured before this field existed.
     update_stacks(config, forget_bias=0.0)
     config.model.encoder.direction = "forward"
     config.model.decoder.update(attention="none", bridge="last", readout="state")
