@@ -15,10 +15,10 @@ from seqjax.fields import flatten
 _LOG = logging.getLogger(__name__)
 
 # Codes of languages that are written without spaces between words: Chinese, Cantonese, Japanese,
-# Thai, Lao, Khmer, Burmese.
+# Thai, Lao, Khmer, Burmese; 'cn' and 'jp' are in use, too.
 _SPACELESS = (
     ("zh", "zho", "cmn", "yue", "ja", "jpn", "th", "tha", "lo", "lao", "km", "khm")
-    + ("my", "mya")
+    + ("my", "mya", "cn", "jp")
 )  # fmt: skip
 
 
@@ -80,6 +80,11 @@ DOUBTS = (
         "data.test",
         lambda c: c.data.test == c.data.train and not c.data.split_by,
         "is the training split, so its scores say nothing about other sentences",
+    ),
+    Doubt(
+        "data.test",
+        lambda c: c.data.test == c.data.validation and not c.data.split_by,
+        "is the validation split, by which a checkpoint is chosen, so its scores are too good",
     ),
     Doubt(
         "data.target",

@@ -37,6 +37,9 @@ def _config(changes):
         ({"data.validation": "train"}, ["data.validation"]),
         ({"data.test": "train"}, ["data.test"]),
         ({"data.validation": "train", "data.split_by": "line"}, []),
+        ({"data.test": "validation"}, ["data.test"]),
+        ({"data.test": "validation", "data.split_by": "line"}, []),
+        ({"data.target": "jp"}, ["evaluation.tokenize", "evaluation.metrics"]),
         ({"data.target": "en"}, ["data.target"]),
     ],
 )

@@ -156,6 +156,10 @@ class TabSeparated:
                 f"{self._lines.path}:1: no column {name!r}; expected one of {_listed(known)}, or"
                 " numbers from 0 for a file without column names"
             )
+        if known.count(name) > 1:
+            raise UserError(
+                f"{self._lines.path}:1: {known.count(name)} columns {name!r}; expected one"
+            )
         return known.index(name)
 
 
@@ -174,7 +178,7 @@ class JsonLines:
         place = f"{self._lines.path}:{index + 1}"
         try:
             record = json.loads(self._lines[index])
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{place}: not JSON ({error}); expected an object") from error
         return Pair(*(_field(record, field, place) for field in self._fields))
 

@@ -227,6 +227,19 @@ def test_tab_separated_without_rows(tmp_path):
     )
 
 
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    write(tmp_path / "train.tsv", "en\ten\tde\na\tb\tc\n")
+    data = config(tmp_path, "tsv", files="{split}.tsv")
+    assert "train.tsv:1: 2 columns 'en'; expected one" in error_of(TabSeparated, data, "train")
+
+
+def test_json_that_is_nested_too_deeply_is_a_mistake(tmp_path):
+    write(tmp_path / "train.jsonl", "[" * 100_000 + "\n")
+    data = config(tmp_path, "jsonl", files="{split}.jsonl")
+    message = error_of(JsonLines(data, "train").__getitem__, 0)
+    assert message.startswith(f"{tmp_path / 'train.jsonl'}:1: not JSON")
+
+
 def test_json_lines(tmp_path):
     write(
         tmp_path / "train.jsonl",
