@@ -6,7 +6,7 @@ change what their run needs. The command line overrides single fields:
 
 A duration (`train.duration`, `schedule.warmup`, `*.every`) is a string. A bare number or
 `'500 steps'` counts updates, `'2.5 epochs'` passes over the training corpus, `'4M tokens'` target
-tokens, `'30 minutes'` time, and `'10%'` is a share of the whole training. `'0'` means never.
+tokens, and `'10%'` is a share of the whole training. `'0'` means never.
 
 The comment before a field says what it means. What it accepts is in `seqjax.validation`.
 """
