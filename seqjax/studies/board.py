@@ -15,8 +15,12 @@ from seqjax.stages import say
 log = logging.getLogger(__name__)
 
 _LOG = "log.txt"
-# What each process begins with, and what a failed one ends with: the sweep's own lines say it, too.
-_DOUBLE = re.compile(r"seqjax [\w.+]+: (train|evaluate)\b|seqjax: error: ")
+# What the sweep's own lines say, too: how a process begins and fails; and the commands by which a
+# run would go on if the sweep did not see to that.
+_DOUBLE = re.compile(
+    r"seqjax [\w.+]+: (train|evaluate)\b|seqjax: error: |.*; (evaluate it|continue) with$"
+    r"|  python (launch\.py|-m seqjax) "
+)
 # Progress is shown of every trial: without it, a long stage would look like a halt.
 _PROGRESS = re.compile(r": .*( so far| left|done in .*)$")
 
