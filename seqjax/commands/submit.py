@@ -53,7 +53,7 @@ _ZONE = re.compile(r"[a-z]+-[a-z]+\d+-[a-z]", re.ASCII)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds `--on` and what can be told to the schedulers."""
+    """Adds `--on` and the options of the schedulers."""
     parser.add_argument(
         "--on",
         choices=_SCHEDULERS,

@@ -18,11 +18,11 @@ from typing import NamedTuple
 import seqjax
 from seqjax.stages import say
 
-# How seqjax and Python end the tale of a failure; JAX says more after that.
+# The last line of an error from seqjax or Python; JAX prints more after it.
 _ERROR = re.compile(r"seqjax: error: |[A-Za-z_][\w.]*(Error|Exception)\b")
-# How often a wait looks whether it is to end, in seconds.
+# Seconds between checks whether a wait is to end.
 _LOOK = 0.2
-# Names the process that launched this one.
+# The environment variable with the launcher's process id.
 _PARENT = "SEQJAX_PARENT"
 # From <linux/prctl.h>.
 _PR_SET_PDEATHSIG = 1
@@ -32,10 +32,10 @@ class Outcome(NamedTuple):
     """How a verb ended.
 
     Attributes:
-      code: its exit code, -n where signal n killed it.
+      code: its exit code, -n if signal n killed it.
       output: its standard output.
       complaint: the last line of its standard error that reports an error, or else the last one.
-      signal: number of the signal that the waiting process got meanwhile, 0 for none.
+      signal: number of the signal that this process received meanwhile, 0 for none.
     """
 
     code: int
@@ -47,20 +47,19 @@ class Outcome(NamedTuple):
 class Launcher:
     """Runs verbs, each in a process, from as many threads as want to.
 
-    While it is active, Ctrl-C, SIGTERM and a lost terminal are handed on to all of them, so that a
-    training saves before it leaves, and nothing new is launched. A process leaves, too, where an
-    exception ends the waiting, and on Linux where this process is killed.
+    While it is active, Ctrl-C, SIGTERM and SIGHUP are passed on to all of them, so that a training
+    saves before it exits, and no new process is started. The processes also end if an exception
+    ends the waiting and, on Linux, if this process is killed.
 
     Attributes:
       signal: number of the first signal that came, 0 for none.
     """
 
     def __init__(self, environments: Sequence[Mapping[str, str]] = ()):
-        """Sets what the processes have in their environment besides that of this one.
+        """Sets additional environment variables for the processes.
 
         Args:
-          environments: as many as processes run at a time, each of which has one to itself; none
-            where there is nothing to set.
+          environments: one for each process that runs at a time; empty if there is nothing to set.
         """
         self.signal = 0
         self._shared = not environments
@@ -68,7 +67,7 @@ class Launcher:
         for environment in environments:
             self._free.put(environment)
         self._received: list[int] = []
-        # For each process how many of the received signals it was sent.
+        # How many of the received signals each process was sent.
         self._sent: dict[subprocess.Popen, int] = {}
         # A signal may come while its own thread holds the lock.
         self._lock = threading.RLock()
@@ -151,9 +150,9 @@ class Launcher:
 
 
 def end_with_launcher() -> None:
-    """Lets this process get SIGTERM when the one that launched it is gone, where Linux does that.
+    """Sends this process SIGTERM when its launcher dies (Linux only).
 
-    A sweep that is killed cannot hand anything on, and whoever takes over its trial must not meet
+    A killed sweep cannot pass on a signal, and the worker that continues its trial must not find
     the old training in the same run directory.
     """
     launcher = os.environ.pop(_PARENT, "")
@@ -183,7 +182,7 @@ def _start(arguments: Sequence[str], output, environment: Mapping[str, str]) -> 
 
 
 class _Child:
-    """A process that is waited for until it ends, or until it is to end and has saved."""
+    """A process that is followed until it ends; on request it is ended, and saves first."""
 
     def __init__(self, process: subprocess.Popen, stop: threading.Event | None):
         self._process, self._stop = process, stop or threading.Event()

@@ -37,7 +37,7 @@ def sampler_of(rules: Rules, number: int) -> "optuna.samplers.BaseSampler":
 
 
 def pruner_of(rules: Rules) -> "optuna.pruners.BasePruner":
-    """Returns what ends trials that promise little."""
+    """Returns the pruner, which ends unpromising trials."""
     from optuna import pruners
 
     if rules.pruner == "median":

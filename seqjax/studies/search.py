@@ -1,4 +1,4 @@
-"""What a search is: a space of hyperparameters, and what is best in it."""
+"""Searches: the best trial in a space of hyperparameters."""
 
 import dataclasses
 import functools
@@ -42,8 +42,8 @@ class Search:
       direction: 'maximize' or 'minimize'; '' asks the metric.
       sampler: 'tpe' draws near what was good (Tree-structured Parzen Estimator: Bergstra et al.,
         2011), 'random' anywhere, 'grid' takes every combination of choices and integers.
-      pruner: ends trials that promise little: 'median', those worse than half of the others after
-        as many evaluations, 'hyperband' (Li et al., 2018), or 'none' of them.
+      pruner: ends unpromising trials: 'median' ends those worse than half of the others after as
+        many evaluations, 'hyperband' (Li et al., 2018), or 'none' of them.
       startup: trials before the sampler and the median begin to judge.
       seed: of what is drawn.
       splits: the splits that every trial is evaluated on when it is trained.
@@ -128,7 +128,7 @@ class Search:
         return self.base
 
     def points(self) -> list[Change]:
-        """Returns what the trials are where that is known before: not with 'tpe'."""
+        """Returns the points of all trials; none with 'tpe', which draws them one by one."""
         if self.sampler == "random":
             return sample(self.space, self.trials, self.seed)
         if self.sampler == "grid":
@@ -174,9 +174,9 @@ class Search:
 
         Args:
           path: the study's file.
-          name: that of the trial.
+          name: the name of the trial.
           point: the value of each field in the space.
-          overrides: those of the command line.
+          overrides: the overrides of the command line.
         """
         changes = [*((field, str(value)) for field, value in point.items()), *overrides]
         if self._tied:
@@ -200,7 +200,7 @@ class Search:
         return (max if self.higher else min)(values, default=None)
 
     def identity(self, overrides: Overrides) -> dict[str, Any]:
-        """Returns, as plain values, what may not change while the search goes on."""
+        """Returns, as plain values, what must stay the same when the search is continued."""
         names = ("objective", "higher", "sampler", "seed", "splits")
         search = {name: getattr(self, name) for name in names}
         if self.sampler != "tpe":

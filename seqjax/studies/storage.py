@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     import sqlalchemy
 
 _FILE = "study.db"
-# How long a first contact, and a lock that another process holds, are waited for, in seconds.
+# Seconds to wait for a first answer, and for a lock that another process holds.
 _CONNECT = 10
 _LOCKED = 60
-# How long to wait before a storage that was lost is tried again, in seconds.
+# Seconds between attempts to reach a storage that was lost.
 _AGAIN = 1.0
-# How often tables are set up that others may be setting up.
+# Attempts to create tables that other processes may be creating.
 _TRIES = 5
 _DRIVERS = {
     "postgresql": "pip install 'seqjax[postgresql]'",
@@ -34,16 +34,16 @@ _DRIVERS = {
 def open_storage(
     url: str, workdir: Path, beat: int, lost_after: int
 ) -> "optuna.storages.RDBStorage":
-    """Connects to a database and sets up Optuna's tables where they are missing.
+    """Connects to a database and creates Optuna's tables if they are missing.
 
     Args:
-      url: that of a database, as SQLAlchemy has it; '' is SQLite in a file of the folder.
+      url: a database URL of SQLAlchemy; '' is an SQLite file in the folder.
       workdir: the study's folder.
       beat: seconds between the heartbeats of a worker.
-      lost_after: seconds without that, after which it is taken for dead.
+      lost_after: seconds without a heartbeat after which a worker is considered dead.
 
     Raises:
-      UserError: the URL is none, its driver is not installed, or nobody answers.
+      UserError: the URL is invalid, its driver is not installed, or the server does not answer.
     """
     # Imported here: neither --help nor a mistake waits for it.
     import optuna
@@ -81,7 +81,7 @@ def open_storage(
 
 
 def _set_up(make: Callable[[], "optuna.storages.RDBStorage"]) -> "optuna.storages.RDBStorage":
-    """Returns a new storage, though others may set up the same tables at the same time."""
+    """Returns a new storage; other processes may create the same tables at the same time."""
     import sqlalchemy
 
     for _ in range(_TRIES - 1):
@@ -96,10 +96,10 @@ def _set_up(make: Callable[[], "optuna.storages.RDBStorage"]) -> "optuna.storage
 
 
 def _serialize(engine: "sqlalchemy.Engine") -> None:
-    """Lets each transaction of SQLite begin with the lock that it needs to write.
+    """Makes each transaction of SQLite begin with the write lock.
 
-    By itself it would take the lock only to write, after another worker may have changed what it
-    has read: two would be granted the same trial.
+    By default SQLite takes the lock at the first write, when another worker may already have
+    changed what was read: two workers could claim the same trial.
     """
     import sqlalchemy
 
@@ -111,15 +111,15 @@ def _serialize(engine: "sqlalchemy.Engine") -> None:
 
     sqlalchemy.event.listen(engine, "connect", connect)
     sqlalchemy.event.listen(engine, "begin", begin)
-    # The connections so far begin otherwise.
+    # Existing connections lack these settings.
     engine.dispose()
 
 
 def patient(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Lets a method be tried again while the storage is away, for `self.lost_after` seconds.
+    """Retries a method while the storage does not answer, for `self.lost_after` seconds.
 
-    The method may have done all of its work before the answer was lost. `self.url` is told;
-    `self.given_up()` tells whether to wait no longer.
+    The method must be safe to repeat: its work may have been done before the answer was lost. A
+    warning names `self.url`; `self.given_up()` ends the waiting early.
 
     Raises:
       Unavailable: the storage stayed away.
@@ -188,7 +188,7 @@ def _unreachable(url: str, error: Exception, kind: type[UserError] = UserError) 
 
 def _reason(error: Exception) -> str:
     """Returns the first line of what the database said."""
-    # Optuna puts an error of its own around SQLAlchemy's, which has that of the driver.
+    # Optuna wraps the error of SQLAlchemy, which wraps the error of the driver.
     cause = error.__cause__ if type(error).__name__ == "StorageInternalError" else error
     text = str(getattr(cause, "orig", None) or cause)
     return " ".join(next(iter(text.strip().splitlines()), type(cause).__name__).split())

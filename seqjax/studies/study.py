@@ -1,4 +1,4 @@
-"""What a study is: trials that are named by their file, and what all kinds of studies share."""
+"""Studies: named trials from a study file, and what all kinds of studies share."""
 
 import dataclasses
 import fnmatch
@@ -24,8 +24,8 @@ from seqjax.validation import METRICS, TRANSLATION_METRICS, validate_fields
 
 Overrides = Sequence[tuple[str, str]]
 
-# What is known of a trial that was trained and evaluated on a split. Times are without compiling;
-# those of the training without evaluating and saving, too, and over all its sessions.
+# Figures of a trial that was trained and evaluated on a split. Times exclude compiling; training
+# time also excludes evaluating and saving, and covers all sessions.
 COLUMNS = (
     "parameters",
     "updates",
@@ -42,9 +42,9 @@ COLUMNS = (
     "decoding_seconds",
     "output_tokens_per_second",
 )
-# A trial's name is that of its folder.
+# A trial's name is also the name of its folder.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-# These lie beside those folders; some file systems do not tell capitals apart.
+# Files beside these folders; some file systems ignore case.
 _FILES = ("results.csv", "results.md", "results.html", "study.json", "study.db")
 
 
@@ -53,11 +53,11 @@ class Job:
     """A trial as it is run.
 
     Attributes:
-      name: that of its folder.
-      given: what it is trained with: a config, or every field's value by its path.
-      source: what `--config` gets to make that config of,
-      options: with these behind it.
-      fields: those in which the trials of its study differ.
+      name: also the name of its folder.
+      given: its config, or the value of every field by its path.
+      source: the value of `--config` that makes this config,
+      options: together with these overrides.
+      fields: the values of the fields in which the trials of the study differ.
     """
 
     name: str
@@ -75,14 +75,14 @@ class Job:
 
     @functools.cached_property
     def config(self) -> ml_collections.ConfigDict:
-        """The config, made when it is first asked for."""
+        """The config, created on first use."""
         if isinstance(self.given, ml_collections.ConfigDict):
             return self.given
         return conform(self.given)
 
     @functools.cached_property
     def plain(self) -> Mapping[str, Any]:
-        """The config as JSON gives it back."""
+        """The config after a round trip through JSON."""
         return json.loads(json.dumps(nested(self.values)))
 
     @functools.cached_property
@@ -99,12 +99,12 @@ class AnyStudy(Protocol):
     """What a sweep needs to know of a study, whether it is a list of trials or a search.
 
     Attributes:
-      name: what its table is headed with, and its name in the storage.
+      name: the heading of its table, and its name in the storage.
       splits: the splits that every trial is evaluated on.
       columns: what the table shows, among `COLUMNS`.
       objective: the validation metric by which trials are compared.
       higher: whether its larger values are the better ones.
-      judge: the split that it is measured on, '' for its best value while training.
+      judge: the split on which it is measured, '' for its best value while training.
       grouping: fields whose values make groups of trials that are not compared with each other.
       names: the names of all trials in order.
     """
@@ -125,19 +125,19 @@ class AnyStudy(Protocol):
 
         Args:
           path: the study's file.
-          overrides: fields that every trial has otherwise than its config.
-          checked: the names of those to check, by default all.
+          overrides: fields that are changed in every trial.
+          checked: the names of the trials to check, by default all.
 
         Raises:
           UserError: an unknown field, or a value that some trial cannot have; it names the trial.
         """
 
     def value(self, trial: Trial) -> float | None:
-        """Returns a trial's value of the objective, None where there is none."""
+        """Returns a trial's value of the objective, None if it has none."""
 
 
 def check_report(study: AnyStudy) -> None:
-    """Raises UserError where a study has no split, or a column that nothing is known of."""
+    """Raises UserError if a study has no split, or an unknown column."""
     if not study.splits or isinstance(study.splits, str):
         raise UserError(f"study {study.name!r}: expected at least one trial and one split")
     for column in study.columns:
@@ -154,7 +154,7 @@ def chosen(study: AnyStudy, names: Iterable[str]) -> list[str]:
     A name may be a pattern: `*` stands for any characters, `?` for any one.
 
     Raises:
-      UserError: what fits no trial's name, with the known ones.
+      UserError: a name or pattern that matches no trial; the message lists the trials.
     """
     wanted: set[str] = set()
     for name in names:
@@ -236,7 +236,7 @@ class Study:
         return best_is_higher(self.objective)
 
     def _measured(self) -> list[str]:
-        """Returns the metrics that all trials have; those of tokens every evaluation measures."""
+        """Returns the metrics that all trials measure; those over tokens are always included."""
         found = (self._field(name, "evaluation.metrics") for name in self.trials)
         common = set.intersection(*map(set, found))
         return [name for name in METRICS if name not in TRANSLATION_METRICS or name in common]

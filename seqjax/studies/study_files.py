@@ -10,7 +10,7 @@ def load_study(path: str) -> Study | Search:
     """Returns what `get_study()` of a Python file returns.
 
     Raises:
-      UserError: no such file, no get_study, or a mistake in the file, told with its line.
+      UserError: no such file, no get_study, or an error in the file, with its line.
     """
     module = run_file(path, "--study")
     if not callable(getattr(module, "get_study", None)):

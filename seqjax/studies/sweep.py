@@ -30,7 +30,7 @@ from seqjax.studies.trial_queue import Claim, Offer, Standing, TrialQueue
 from seqjax.studies.trial_run import Launch, TrialRun
 from seqjax.training.saved import newest_checkpoint
 
-# How often what runs here is looked at, and how often the storage is asked for work, in seconds.
+# Seconds between looks at the running trials, and between requests for work.
 _LOOK = 0.5
 _ASK = 2.0
 # Seconds from which on the time left is shown.
@@ -57,9 +57,10 @@ class _Seat:
 
 
 class Sweep:
-    """A study in a folder: `TRIAL/` is the run of a trial, `results.md`, `.csv` and `.html` tell.
+    """A study in a folder: `TRIAL/` is the run of a trial, `results.*` compare all.
 
-    Any number of sweeps share a study by its storage, on one machine or many; see `TrialQueue`.
+    Any number of sweeps can share a study through its storage, on one or many machines; see
+    `TrialQueue`.
     `TrialRun` runs a single trial.
     """
 
@@ -76,22 +77,23 @@ class Sweep:
         vectorize: str = "off",
         names: Sequence[str] | None = None,
     ):
-        """Checks the configs of the trials that are to be run, as far as they are known.
+        """Checks the known configs of the trials to run.
 
         Args:
           study: what to run.
           path: its file, which each training reads by itself.
           workdir: the folder of the study.
-          overrides: fields that every trial has otherwise than its config.
+          overrides: fields that are changed in every trial.
           launch: runs a verb with its arguments and waits, as `processes.Launcher` does.
           workers: trials that run at a time here.
-          storage: URL of the database that workers share the study by; '' is a file in the folder.
-          lost_after: seconds without a sign of life, after which a worker is taken for dead.
+          storage: URL of the database through which workers share the study; '' is a file in the
+            folder.
+          lost_after: seconds without a heartbeat after which a worker is considered dead.
           vectorize: how many trials of a list are trained as one program, see `grouped`.
-          names: the trials that are to be run, by default all.
+          names: the trials to run, by default all.
 
         Raises:
-          UserError: some trial cannot have what the overrides say.
+          UserError: the overrides do not fit some trial.
         """
         self.study = study
         with stage("checking the trials"):
@@ -168,9 +170,9 @@ class Sweep:
         return self._tell_the_end(stopped_by)
 
     def _refuse(self, names: Sequence[str]) -> None:
-        """Raises UserError before any table changes, where nothing of a list could be run."""
+        """Raises UserError, before any table changes, if no trial of a list could be run."""
         if isinstance(self.study, Search):
-            return  # Its storage knows what it is.
+            return  # Its storage is checked instead.
         states = {trial.job.name: trial.state() for trial in self._known(names)}
         left = {name: state for name, state in states.items() if state != "done"}
         if left and all(state.startswith("refused: ") for state in left.values()):
@@ -234,7 +236,7 @@ class Sweep:
                 self._board.say(f"{self._place(name)}: {self._recorded(name).outcome} before")
 
     def _void(self) -> list[str]:
-        """Returns the trials whose results are gone; with a storage of many it has them."""
+        """Returns the trials whose results are gone; a shared storage has its own copy of them."""
         if self._storage or isinstance(self.study, Search):
             return []
         return [name for name in self.jobs if not self.trial(name).recorded().done]
@@ -255,8 +257,8 @@ class Sweep:
                     return stopped_by
                 if not told:
                     self._board.say(
-                        f"waiting for {len(waiting)} trials of other workers, each taken for dead"
-                        f" when it is silent for {self._lost_after} s"
+                        f"waiting for {len(waiting)} trials of other workers, each considered"
+                        f" dead after {self._lost_after} s without a heartbeat"
                     )
                     told = True
                 time.sleep(_LOOK)
@@ -285,7 +287,7 @@ class Sweep:
         return [name for name in self._names if self._standing(name).state in _OPEN]
 
     def _time_left(self) -> str:
-        """Says how long the other trials take if they take as long as those before, '' if short."""
+        """Estimates the time left from the time per trial so far; '' if short."""
         left = len(self._waiting())
         ended = self._waited_for - left
         seconds = (time.monotonic() - self._begun) * left / max(ended, 1)
@@ -328,7 +330,7 @@ class Sweep:
             self._keep_snapshot()
 
     def _join(self, first: str) -> list[_Seat]:
-        """Claims the others that are trained as one program with a trial, unless somebody has."""
+        """Claims the unclaimed trials that are trained as one program with a trial."""
         seats = []
         for name in self._together.get(first, ()):
             claim = self._queue.claim([name]) if name != first else None
@@ -346,7 +348,7 @@ class Sweep:
         return lambda line: self._board.said(folders, line)
 
     def _look(self, seat: _Seat) -> None:
-        """Tells the storage how a trial goes on; ends it where that says so."""
+        """Reports a trial's progress to the storage; ends the trial if it is pruned."""
         if seat.run.stop.is_set():
             return
         if time.monotonic() - seat.beat > self._queue.beat_seconds:
@@ -363,7 +365,7 @@ class Sweep:
             seat.run.stop.set()
 
     def _beat(self, seat: _Seat) -> None:
-        """Tells the storage that a trial lives; ends it where another worker has it."""
+        """Sends a heartbeat; ends the trial if another worker has taken it."""
         if seat.run.stop.is_set():
             return
         seat.beat = time.monotonic()
@@ -373,7 +375,7 @@ class Sweep:
             seat.run.stop.set()
 
     def _leave(self, seat: _Seat, stopped_by: int) -> int:
-        """Takes note of a trial that runs no more; returns the signal that ended it, or 0."""
+        """Records a trial that has stopped; returns the signal that ended it, or 0."""
         if stopped_by or (seat.run.stop.is_set() and not seat.pruned):
             # Another worker may continue it; if one does already, this changes nothing.
             self._queue.finish(seat.claim, {})
@@ -403,7 +405,7 @@ class Sweep:
         self._queue.finish(claim, dataclasses.asdict(trial), value, pruned, failure)
 
     def _look_up(self) -> None:
-        """Reads how all trials stand, and learns what was drawn for those of a search."""
+        """Reads the states of all trials, and the values that were drawn for a search."""
         self._standings = self._queue.standings()
         for name, standing in self._standings.items():
             if isinstance(self.study, Search) and len(standing.point) == len(self.study.space):

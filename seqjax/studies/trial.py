@@ -1,4 +1,4 @@
-"""What came of a trial, kept in its run directory for each config that it had."""
+"""The results of a trial, kept in its run directory for each of its configs."""
 
 import contextlib
 import dataclasses
@@ -20,14 +20,14 @@ Curve = Sequence[Sequence[float]]
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """What came of a trial.
+    """The results of a trial.
 
     Attributes:
       training: `updates` and `training_seconds`, and what it ran on.
       splits: what `evaluate` printed for each split.
-      failure: why there is nothing of that, '' where nothing failed.
+      failure: why it failed, '' if it did not.
       curves: what was measured while training, by the metric.
-      pruned: after how many updates it was ended, since it promised little; 0: it was not.
+      pruned: the number of updates after which it was pruned; 0 if it was not.
     """
 
     training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -43,7 +43,7 @@ class Trial:
 
     @property
     def outcome(self) -> str:
-        """Tells that in words."""
+        """The result in words."""
         if self.failure:
             return f"failed: {self.failure}"
         if self.pruned:
@@ -52,9 +52,9 @@ class Trial:
 
 
 def write_trial(folder: Path, config: Mapping[str, Any], trial: Trial) -> None:
-    """Keeps what came of a trial in its run directory, beside what came of it with other configs.
+    """Writes the results of a trial into its run directory; results of other configs stay there.
 
-    A split that was evaluated before with the same config stays known.
+    Results on other splits with the same config stay, too.
     """
     folder.mkdir(parents=True, exist_ok=True)
     before = read_trial(folder, config)
@@ -70,12 +70,12 @@ def write_trial(folder: Path, config: Mapping[str, Any], trial: Trial) -> None:
 
 
 def read_trial(folder: Path, config: Mapping[str, Any]) -> Trial:
-    """Returns what is known of a trial with this config; nothing, if it had others only."""
+    """Returns the results of a trial with this config; empty if there are none."""
     return read_record(folder, fingerprint(config))
 
 
 def read_record(folder: Path, identity: str) -> Trial:
-    """Returns what is known of a trial whose config has this fingerprint."""
+    """Returns the results of a trial whose config has this fingerprint."""
     try:
         return as_trial(_records(folder)[identity])
     except (LookupError, TypeError, AttributeError):
@@ -97,7 +97,7 @@ def _records(folder: Path) -> dict[str, Any]:
             return {fingerprint(records["config"]): records}
         return dict(records)
     except (FileNotFoundError, ValueError, TypeError):
-        # Where the records are damaged, the trial is evaluated again.
+        # If the records are damaged, the trial is evaluated again.
         return {}
 
 
@@ -111,9 +111,9 @@ def training_facts(folder: Path) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     for entry in read_metrics(folder):
         if "train/seconds" in entry:
-            # The run's own clock outlives a stop.
+            # The clock of a run continues after a stop.
             facts |= {"updates": entry["step"], "training_seconds": entry["train/seconds"]}
-    # Without a record of its sessions a run has its numbers still.
+    # A run without a record of its sessions still has its numbers.
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
         record = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
         facts["ran"] = sorted({_session(session) for session in record["sessions"]})

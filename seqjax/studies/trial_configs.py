@@ -58,7 +58,7 @@ class TrialConfigs(MutableMapping[str, ml_collections.ConfigDict]):
         return {**others, **self}
 
     def fields(self, name: str) -> dict[str, Any]:
-        """Returns what `flatten` returns of a config, without making it where that can be."""
+        """Returns what `flatten` returns of a config, without creating the config if possible."""
         if name in self._made or self._tied:
             return flatten(self[name])
         return self._fields | self._changes[name]

@@ -16,12 +16,12 @@ Show = Callable[[str], None]
 
 # Exit code of a training that goes on without some of its members, which it names.
 _SOME_DIVERGED = 1
-# So many are one program where nobody says how many: their states lie in memory side by side.
+# The largest group of --vectorize=auto: the states of all members are in memory at once.
 _MOST = 16
 
 
 def check_vectorize(vectorize: str, searched: bool) -> None:
-    """Raises UserError where `--vectorize` is none, or a search is to be grouped by a number."""
+    """Raises UserError if `--vectorize` is invalid, or a number for a search."""
     if vectorize not in ("auto", "off") and not (vectorize.isdecimal() and int(vectorize)):
         raise UserError(f"--vectorize={vectorize}: expected 'auto', 'off', or a number from 1")
     if searched and vectorize.isdecimal():
@@ -32,7 +32,7 @@ def check_vectorize(vectorize: str, searched: bool) -> None:
 
 
 def grouped(jobs: Mapping[str, Job], vectorize: str, workers: int = 1) -> list[list[str]]:
-    """Returns which trials are trained as one program, in order; of most each is alone.
+    """Returns the groups of trials that are trained as one program, in order; most have one.
 
     Args:
       jobs: trials that are in the same state, by name.
@@ -55,7 +55,7 @@ def grouped(jobs: Mapping[str, Job], vectorize: str, workers: int = 1) -> list[l
 def groups_of(trials: Sequence[TrialRun], vectorize: str, workers: int) -> list[list[str]]:
     """Returns which of the trials that are to be run are `grouped`.
 
-    One program is at one step: what is further than others would have to go back to them.
+    The members of a program are at the same step, so trials at different steps are not grouped.
     """
     alike: dict[tuple[str, int], dict[str, Job]] = {}
     for trial in trials:
@@ -77,7 +77,7 @@ def hint(trials: Sequence[TrialRun]) -> str:
 
 
 class TrialGroup:
-    """Runs trials together; where that fails each by itself, so that a failure is a trial's own.
+    """Runs trials together; if that fails, runs each alone, so that a failure concerns one trial.
 
     Attributes:
       runs: the trials, which are stopped together.
@@ -134,7 +134,7 @@ class TrialGroup:
         return ["train", f"--config={path}", names, "--members=auto", workdir, *first.job.options]
 
     def _without(self, runs: Sequence[TrialRun], failures: Mapping[str, str]) -> list[TrialRun]:
-        """Takes note of those that failed in training; returns the others."""
+        """Records the trials whose training failed; returns the others."""
         for run in runs:
             if run.job.name in failures:
                 run.record(Trial(failure=failures[run.job.name]))

@@ -1,10 +1,9 @@
 """Which worker runs which trial: the queue of a study, kept in Optuna's storage.
 
-A trial of a study is one of Optuna's for every attempt at it; the first of them that waits, runs or
-is finished decides. Whoever turns it from waiting to running has claimed it, which the storage
-grants once. A worker tells now and then that it lives; when it does not, others fail its trial,
-and a new attempt waits for whoever comes. So any number of workers share a study, and none of them
-is needed.
+Each attempt at a trial is a trial of Optuna; the first attempt that is waiting, running or finished
+counts. A worker claims an attempt by changing its state from waiting to running, which the storage
+allows only once. Workers send heartbeats; if they stop, another worker fails the attempt and queues
+a new one. Any number of workers can share a study, and each of them may die.
 """
 
 import contextlib
@@ -24,12 +23,11 @@ from seqjax.studies.storage import open_storage, patient, shown
 if TYPE_CHECKING:
     import optuna
 
-# Workers in a row that may die of a trial, none of which got it further, before it is taken for the
-# reason.
+# A trial fails after this many workers in a row have died while running it without progress.
 _DEATHS = 3
-# The beats in the time after which a worker is taken for dead.
+# Heartbeats within the time after which a silent worker is considered dead.
 _BEATS = 4
-# Where a trial of Optuna holds what it is to us.
+# User attributes of a trial of Optuna.
 _NAME, _CONFIG, _WORKER = "trial", "config", "worker"
 _RECORD, _FAILURE, _RELEASED = "record", "failure", "released"
 _FURTHER = "went_further"
@@ -38,16 +36,16 @@ _INSTEAD, _ADDED, _WITHDRAWN = "instead_of", "added_by", "withdrawn"
 _DURATION = "train.duration"
 _LONGER = "a search cannot be trained longer, but it can get more trials by Search(trials=...);"
 _LONGER += " for longer trials "
-# Where a study of Optuna does.
+# A user attribute of a study of Optuna.
 _IDENTITY = "seqjax"
 
 
 class Offer(NamedTuple):
-    """A trial that is to be run.
+    """A trial to run.
 
     Attributes:
-      config: fingerprint of what it is, where that is not the study's.
-      point: the values of the fields, {} where a sampler draws them.
+      config: fingerprint of its config, '' if the study determines it.
+      point: the values of the fields, {} if a sampler draws them.
     """
 
     config: str = ""
@@ -55,12 +53,12 @@ class Offer(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """How a trial stands in the storage.
+    """The state of a trial in the storage.
 
     Attributes:
-      state: 'waiting', 'running', 'complete', 'pruned' or 'failed'; '' where it is unknown.
-      point: the values of its fields, as far as they are known.
-      record: what came of it, as its worker kept it.
+      state: 'waiting', 'running', 'complete', 'pruned' or 'failed'; '' if unknown.
+      point: the known values of its fields.
+      record: its results, as its worker kept them.
       failure: why it failed.
     """
 
@@ -103,14 +101,14 @@ class TrialQueue:
         lost_after: int,
         given_up: Callable[[], bool] = lambda: False,
     ):
-        """Connects, and makes the study where it is missing.
+        """Connects, and creates the study if it is missing.
 
         Args:
           url: the database; '' is a file in the folder.
           workdir: the study's folder.
           study: its name.
           rules: how it is searched.
-          lost_after: seconds without a sign of life, after which a worker is taken for dead.
+          lost_after: seconds without a heartbeat after which a worker is considered dead.
           given_up: whether to wait no longer for a storage that went away.
 
         Raises:
@@ -138,10 +136,10 @@ class TrialQueue:
 
     @patient
     def identify(self, identity: Mapping[str, Any]) -> None:
-        """Refuses to go on where the storage has another study of the name.
+        """Refuses to go on if the storage has a different study with this name.
 
         Args:
-          identity: plain values; those in the section 'config' may come and go, as fields do.
+          identity: plain values; fields in the section 'config' may be added and removed.
 
         Raises:
           UserError: it has, with the first difference.
@@ -150,7 +148,7 @@ class TrialQueue:
         saved = self._study.user_attrs.get(_IDENTITY)
         if saved is None:
             if self._study.get_trials(deepcopy=False):
-                # Another worker has just begun: it tells what the study is before its trials.
+                # Another worker has just begun: it writes the identity before any trial.
                 saved = self._study.user_attrs.get(_IDENTITY)
             else:
                 saved = identity
@@ -228,9 +226,9 @@ class TrialQueue:
 
     @patient
     def beat(self, claim: Claim, further: bool = False) -> bool:
-        """Tells that the trial's worker lives; returns whether the trial is still its own.
+        """Sends a heartbeat; returns whether the trial still belongs to this worker.
 
-        Once it has got `further` than the attempts before, its death is not held against the trial.
+        If a worker dies after it got `further` than earlier attempts, the trial is not to blame.
         """
         import optuna
 
@@ -247,7 +245,7 @@ class TrialQueue:
         import optuna
 
         new = values[claim.reported :]
-        # Where another worker has taken it for dead, the next beat tells.
+        # If another worker has taken the trial, the next heartbeat shows it.
         with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
             for value in new:
                 claim.trial.report(value, step=claim.reported + 1)
@@ -264,7 +262,7 @@ class TrialQueue:
         pruned: bool = False,
         failure: str = "",
     ) -> None:
-        """Keeps what came of a trial, and its value of the objective.
+        """Stores the results of a trial, and its value of the objective.
 
         It is complete with a value, pruned, or failed for a reason; without any of these it is
         released: somebody else may go on with it.
@@ -362,7 +360,7 @@ class TrialQueue:
 
         running = optuna.trial.TrialState.RUNNING
         trial_id = self._trial_id(number)
-        # Told before: a worker that dies right after its claim must be missed, too.
+        # Sent before the claim: a worker that dies right after it must be missed, too.
         self._rdb.record_heartbeat(trial_id)
         try:
             return self._rdb.set_trial_state_values(trial_id, state=running)
@@ -413,7 +411,7 @@ def _decisive(attempts: Sequence["optuna.trial.FrozenTrial"]) -> "optuna.trial.F
 
 
 def _failure(attempts: Sequence["optuna.trial.FrozenTrial"]) -> str:
-    """Returns why the last attempt at a trial failed; '' where another one is due."""
+    """Returns why the last attempt at a trial failed; '' if another one is due."""
     if not attempts or attempts[-1].state.name != "FAIL":
         return ""
     if attempts[-1].user_attrs.get(_FAILURE):

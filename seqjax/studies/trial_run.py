@@ -1,4 +1,4 @@
-"""A trial in its run directory: processes train and evaluate it, and what came of it is kept."""
+"""One trial in its run directory: it is trained and evaluated in processes, and recorded."""
 
 import dataclasses
 import json
@@ -19,9 +19,9 @@ from seqjax.studies.trial import Trial, read_curves, read_record, training_facts
 from seqjax.training.saved import has_checkpoint
 from seqjax.validation import validate_fields
 
-# Fields that may differ from the config that a run was begun with: its parameters stay the same.
+# Fields that may change after a run was begun: they do not affect its parameters.
 _AFTER_TRAINING = ("decode.", "evaluation.", "data.test", "reporting.")
-# A longer training goes on from where a shorter one has come to.
+# A longer training continues a shorter one.
 _DURATION = "train.duration"
 
 
@@ -48,7 +48,7 @@ class TrialRun:
       folder: its run directory.
       phase: what is being done, 'train' or 'evaluate SPLIT', '' for nothing.
       stop: when it is set, the process that runs is ended and nothing is recorded.
-      unwritten: what came of it, if its folder could not be written; None otherwise.
+      unwritten: its results, if its folder could not be written; None otherwise.
     """
 
     def __init__(self, job: Job, workdir: Path, study: AnyStudy, path: str):
@@ -86,7 +86,7 @@ class TrialRun:
             if outcome.code:
                 failure = reason(command[0], outcome)
             elif split is None:
-                # A training reads the file by itself, perhaps long after the sweep did.
+                # A training reads the file again, perhaps long after the sweep did.
                 failure = self._change()
             else:
                 found[split] = json.loads(outcome.output)
@@ -95,12 +95,12 @@ class TrialRun:
         return 0
 
     def record_evaluated(self, splits: Mapping[str, Any]) -> None:
-        """Keeps what `evaluate` printed for each split of a trial that others trained."""
+        """Records what `evaluate` printed for each split of a trial that was trained in a group."""
         failure = self._change()
         self.record(Trial(failure=failure) if failure else self._ended(splits=splits))
 
     def record_pruned(self) -> None:
-        """Keeps what is known of the trial, which has been ended since it promised little."""
+        """Records the trial, which was pruned."""
         trial = self._ended()
         # It may have been evaluated before anything else was reported.
         steps = [step for curve in trial.curves.values() for step, _ in curve]
@@ -108,11 +108,11 @@ class TrialRun:
         self.record(dataclasses.replace(trial, pruned=max(last, 1)))
 
     def record(self, trial: Trial) -> None:
-        """Keeps what came of the trial; prints its numbers if its folder cannot be written.
+        """Records the results of the trial; prints them if its folder cannot be written.
 
         Raises:
-          OSError: it cannot be written now, but perhaps later: a full disk stops the sweep, which
-            then evaluates the trial again.
+          OSError: the folder cannot be written now, but may be later, as on a full disk. The sweep
+            stops; the next one evaluates the trial again.
         """
         try:
             write_trial(self.folder, self.job.plain, trial)
@@ -144,17 +144,17 @@ class TrialRun:
         return Trial(training_facts(self.folder), splits or {}, curves=finite)
 
     def _refusal(self) -> str:
-        """Says why the trial cannot go on in its run directory, '' where it can."""
+        """Says why the trial cannot go on in its run directory, '' if it can."""
         if not has_checkpoint(self.folder):
             return ""
         return self._difference("choose another --workdir", _AFTER_TRAINING)
 
     def _change(self) -> str:
-        """Says what was changed in the study's file before the training read it, '' for nothing."""
+        """Says what was changed in the study's file before the training read it; '' if none."""
         return self._difference(f"{self._path} was changed while the sweep ran")
 
     def _difference(self, advice: str, but: tuple[str, ...] = ()) -> str:
-        """Says which field the run has otherwise than the trial, '' where none."""
+        """Says which field differs between the run and the trial, '' if none does."""
         try:
             saved = flatten(load(self.folder / "config.json", missing="default"))
         except UserError as error:
@@ -184,7 +184,7 @@ def _is_longer(duration: str, other: str) -> bool:
 
 
 def _mistake(values: Mapping[str, Any]) -> str:
-    """Says which values of a search do not fit together, '' where all do."""
+    """Says which values of a search do not fit together, '' if all do."""
     try:
         validate_fields(values)
     except UserError as error:
