@@ -18,8 +18,8 @@ _LOG = "log.txt"
 # What the sweep's own lines say, too: how a process begins and fails; and the commands by which a
 # run would go on if the sweep did not see to that.
 _DOUBLE = re.compile(
-    r"seqjax [\w.+]+: (train|evaluate)\b|seqjax: error: |.*; (evaluate it|continue) with$"
-    r"|  python (launch\.py|-m seqjax) "
+    r"seqjax [\w.+]+: (train|evaluate)\b|seqjax: error: |.*; (what comes next:|continue with)$"
+    r"|  (.*(launch\.py|-m seqjax) |tensorboard )"
 )
 # Progress is shown of every trial: without it, a long stage would look like a halt.
 _PROGRESS = re.compile(r": .*( so far| left|done in .*)$")

@@ -23,7 +23,8 @@ def test_elsewhere_events_and_what_is_said_are_lines(tmp_path, capsys):
 def test_a_line_that_another_trial_has_printed_is_not_shown_again(tmp_path, capsys):
     a, b = [tmp_path / "a"], [tmp_path / "b"]
     said = ["seqjax 0.1.0: train s.py in runs/a", "corpus: pairs 500", "reading x: 5 s so far"]
-    said += ["complete at step 9; evaluate it with", "  python launch.py evaluate --workdir=runs/a"]
+    said += ["complete at step 9; what comes next:", "  tensorboard --logdir=runs/a"]
+    said += ["  echo 'one' | python launch.py predict --workdir=runs/a"]
     said += ["seqjax: error: none"]
     with Board(False, "loss") as board:
         for folders in (a, a, b):

@@ -34,7 +34,7 @@ def _error(function, *arguments):
 def test_a_study_is_read_from_its_file(tmp_path):
     study = load_study(_write(tmp_path, _FILE))
     assert (study.name, list(study.trials)) == ("depth", ["shallow", "deep-6"])
-    assert study.splits == ("validation", "test")
+    assert study.splits == ("validation",)
 
 
 def test_a_trial_is_a_config_that_every_verb_can_take(tmp_path):
