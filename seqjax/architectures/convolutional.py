@@ -149,8 +149,8 @@ class ConvolutionalDecoder(_Stack):
         """Returns logits [B, T, V]; the logits at t depend only on targets up to t."""
         embedded_BxTxE = self.drop(self._place(self.embedding(targets_BxT)), deterministic)
         x_BxTxD = self.enter(embedded_BxTxE)
-        told = (embedded_BxTxE, self._scaled(memory), deterministic)
-        x_BxTxD = through(self.block, x_BxTxD, *told, loop=self.scan_layers)
+        arguments = (embedded_BxTxE, self._scaled(memory), deterministic)
+        x_BxTxD = through(self.block, x_BxTxD, *arguments, loop=self.scan_layers)
         return self.output(self.drop(self.leave(x_BxTxD), deterministic))
 
     def start(self, memory: Memory, hypotheses: int, max_length: int) -> Carry:

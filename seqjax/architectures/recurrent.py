@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.architectures.contract import Carry, Memory, remember
-from seqjax.layers.attention import ATTENTIONS, Prepared, tell
+from seqjax.layers.attention import ATTENTIONS, Prepared, sow_weights
 from seqjax.layers.cudnn_lstm import run_cudnn
 from seqjax.layers.dense import Dense
 from seqjax.layers.dropout import Dropout
@@ -158,7 +158,7 @@ class RecurrentDecoder(_Stack):
         run = self._walk if self._depends_on_itself else self._run
         found = run(inputs_BxTxI, states, prepared, deterministic)
         if self.attention != "none":
-            tell(self, found["weights"])
+            sow_weights(self, found["weights"])
         if "attentional" not in found:
             found["attentional"] = self._combine(self.drop, found, deterministic)
         return self.output(self._read_out(found, embedded_BxTxE, memory.summary))

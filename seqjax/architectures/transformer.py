@@ -114,8 +114,8 @@ class TransformerDecoder(_Stack):
         mask = self._in_window(causal_mask(length), steps, steps)
         relation = self.relative(steps, steps)
         read, memory_mask = (memory.states, memory.values), memory.mask[:, None, None]
-        told = (read, mask, memory_mask, deterministic, relation)
-        x_BxTxD = through(self.block, x_BxTxD, *told, loop=self.scan_layers)
+        arguments = (read, mask, memory_mask, deterministic, relation)
+        x_BxTxD = through(self.block, x_BxTxD, *arguments, loop=self.scan_layers)
         return self.output(self.normalize(x_BxTxD))
 
     def start(self, memory: Memory, hypotheses: int, max_length: int) -> Carry:

@@ -21,7 +21,7 @@ from seqjax.layers.multi_head_attention import MultiHeadAttention
 SOURCE_ATTENTION = "source_attention"
 
 
-def tell(module: nn.Module, weights_BxHxTxS: jax.Array) -> None:
+def sow_weights(module: nn.Module, weights_BxHxTxS: jax.Array) -> None:
     """Stores a layer's weights on the source for `source_attention`, if they are collected."""
     if not module.is_initializing():
         module.sow(SOURCE_ATTENTION, "weights", weights_BxHxTxS)

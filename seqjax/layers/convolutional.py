@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from seqjax.layers.attention import ATTENTIONS, Prepared, tell
+from seqjax.layers.attention import ATTENTIONS, Prepared, sow_weights
 from seqjax.layers.dropout import Dropout
 from seqjax.layers.weight_normalization import NormalizedDense
 
@@ -190,7 +190,7 @@ class ConvolutionalDecoderLayer(nn.Module):
             return hidden_BxTxD
         query_BxTxE = average(self.query(hidden_BxTxD), embedded_BxTxE)
         context, weights_BxHxTxS = self.source(query_BxTxE, memory)
-        tell(self, weights_BxHxTxS)
+        sow_weights(self, weights_BxHxTxS)
         scale_Bx1x1 = jnp.sqrt(jnp.sum(memory.mask, axis=1, dtype=jnp.float32))[:, None, None]
         context = (context * scale_Bx1x1).astype(self.dtype)
         return average(hidden_BxTxD, self.context(context))

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from seqjax.layers.attention import tell
+from seqjax.layers.attention import sow_weights
 from seqjax.layers.dropout import Dropout
 from seqjax.layers.feed_forward import FeedForward
 from seqjax.layers.multi_head_attention import MultiHeadAttention
@@ -179,7 +179,7 @@ class TransformerDecoderLayer(_Layer):
         def cross(y):
             query = self.cross.project_query(y)
             found, weights = self.cross.read(query, *projected, memory_mask, deterministic)
-            tell(self, weights)
+            sow_weights(self, weights)
             return found
 
         if projected is not None:

@@ -1,1 +1,1 @@
-"""Devices, meshes and where arrays live."""
+"""Devices, meshes, shardings and processes."""

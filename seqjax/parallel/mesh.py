@@ -78,7 +78,7 @@ def is_nvidia(device: jax.Device) -> bool:
 
 
 def row_parts(mesh: Mesh) -> int:
-    """Returns the number of parts that the rows of a batch are divided into, a divisor of it."""
+    """Returns the number of parts of a batch, which must divide its number of rows."""
     return math.prod(mesh.shape[axis] for axis in _ROWS)
 
 

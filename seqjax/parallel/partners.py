@@ -1,8 +1,8 @@
-"""What becomes of a process when another one of the same program vanishes.
+"""Errors when another process of the same program vanishes.
 
-Either an operation that all take part in fails, or JAX notices, at once or when the other has sent
-no heartbeat for 100 seconds, and ends this process: a thread below Python writes a stack trace and
-calls abort. Both become an error in one line, with an exit code that says to try again.
+Either a collective operation fails, or JAX notices, at once or after 100 seconds without a
+heartbeat, and aborts this process: a native thread writes a stack trace and calls abort. Both are
+reported in one line, with the exit code for 'try again'.
 """
 
 import contextlib
@@ -16,26 +16,26 @@ from collections.abc import Callable, Iterator
 
 from seqjax.errors import Unavailable
 
-# What an operation among processes says that fails for want of one of them.
+# Messages of collective operations that fail because a process is missing.
 _FAILED = re.compile(
     r"Gloo|NCCL|Connection (closed|reset|refused)|Broken pipe|Socket closed|heartbeat"
     r"|coordination service|Barrier|UNAVAILABLE|DEADLINE_EXCEEDED",
     re.IGNORECASE,
 )
-# How a message of XLA begins, and one about other processes.
+# Beginnings of XLA messages, and of those about other processes.
 _BEGINS = re.compile(rb"[IWEF]\d{4} \d\d:")
 _ABOUT_OTHERS = re.compile(
     rb"[IWEF]\d{4} \S+\s+\d+ (coordination_service|preemption_sync|client\.h)"
 )
 _ENDS = b"the JAX distributed service detected fatal errors"
-# Seconds in which the last message of a process that aborts has been read.
+# Seconds to read the last messages of a process that aborts.
 _MOMENT = 2.0
 
 _HANDLER = ctypes.CFUNCTYPE(None, ctypes.c_int)
 
 
 def lost(error: BaseException) -> BaseException:
-    """Returns an error as `Unavailable` if it comes from another process that is gone."""
+    """Returns an error as `Unavailable` if another process caused it by vanishing."""
     import jax
 
     cause: BaseException | None = error
@@ -54,21 +54,21 @@ def _message(reason: str) -> str:
 
 
 class Partners:
-    """While active, this process ends in one line when JAX gives up on another one.
+    """While active, reports an abort by JAX because of another process in one line.
 
-    Standard error of the libraries below Python is read by a thread, which passes everything on
-    but what JAX writes about other processes.
+    A thread reads the standard error of native libraries and passes on everything except messages
+    of JAX about other processes.
     """
 
-    def __init__(self, tell: Callable[[BaseException], int]):
-        self._tell = tell
+    def __init__(self, report: Callable[[BaseException], int]):
+        self._report = report
         self._code: int | None = None
         self._given_up = threading.Event()
         self._handler = _HANDLER(self._aborted)
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """Watches for the time of a block."""
+        """Is active for the time of a block."""
         try:
             own = os.dup(2)
         except OSError:
@@ -92,19 +92,19 @@ class Partners:
             ours, sys.stderr = sys.stderr, before
             ours.close()
 
-    def tell(self, error: BaseException) -> int:
-        """Reports an error; returns the exit code, which an abort while leaving does not change."""
-        self._code = self._tell(error)
+    def report(self, error: BaseException) -> int:
+        """Reports an error; returns its exit code, which a later abort does not change."""
+        self._code = self._report(error)
         return self._code
 
     def _aborted(self, _number: int) -> None:
-        """Handles SIGABRT, in whatever thread called abort."""
+        """Handles SIGABRT, in the thread that called abort."""
         if self._code is None:
             if not self._given_up.wait(_MOMENT):
-                # Something else is wrong, and says so: the abort goes on.
+                # The abort has another cause, which is reported elsewhere, and continues.
                 _set_handler(signal.SIGABRT, None)
                 return
-            self._code = self._tell(Unavailable(_message("JAX has given it up")))
+            self._code = self._report(Unavailable(_message("JAX has given it up")))
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(self._code)
@@ -123,7 +123,7 @@ class Partners:
 
 
 def _set_handler(number: int, handler: int | None) -> int | None:
-    """Sets a signal's handler below Python, which need not wait for Python; returns the old one."""
+    """Sets a native signal handler, which needs no interpreter; returns the previous one."""
     libc = ctypes.CDLL(None)
     libc.signal.restype = ctypes.c_void_p
     libc.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]

@@ -1,4 +1,4 @@
-"""The platform that JAX is to run on, checked before any work."""
+"""The platform of JAX, checked before any work."""
 
 import importlib.util
 import mmap
@@ -8,15 +8,15 @@ from pathlib import Path
 
 from seqjax.errors import Unavailable, UserError
 
-# What the messages of runtimes say of a device that another process holds.
+# Parts of runtime messages about a device that another process holds.
 _HELD = ("already in use", "RESOURCE_EXHAUSTED", "out of memory")
 
 
 def require_platform() -> None:
-    """Makes JAX find its devices.
+    """Initializes the devices of JAX.
 
     Raises:
-      UserError: the environment names a platform, a flag or a value that JAX does not have here.
+      UserError: the environment names a platform, a flag or a value that this JAX does not have.
       Unavailable: another process holds the device.
     """
     check_flags(os.environ.get("XLA_FLAGS", ""))
@@ -32,16 +32,16 @@ def require_platform() -> None:
         if not platforms:
             raise UserError(f"JAX cannot start: {reason}") from error
         raise UserError(
-            f"JAX_PLATFORMS={platforms}: expected a platform that is here, such as cpu"
+            f"JAX_PLATFORMS={platforms}: expected an available platform, such as cpu"
             f"{f': {reason}' if reason else ', since JAX finds none of these'}"
         ) from error
 
 
 def check_flags(flags: str) -> None:
-    """Checks `XLA_FLAGS`, of which XLA aborts the process if it does not know one.
+    """Checks `XLA_FLAGS`, since XLA aborts the process at an unknown flag.
 
     Raises:
-      UserError: a flag whose name no library of JAX holds, or a file of flags that is not there.
+      UserError: no library of JAX has the name of a flag, or the file of flags does not exist.
     """
     names = [flag.partition("=")[0] for flag in flags.split()]
     if names and not names[0].startswith("--"):
@@ -59,7 +59,7 @@ def check_flags(flags: str) -> None:
 
 
 def _libraries() -> Iterator[Path]:
-    """Yields the libraries that may define flags, the likeliest first."""
+    """Yields the libraries that may define flags, the most likely first."""
     for package in ("jaxlib", "jax_plugins"):
         spec = importlib.util.find_spec(package)
         for folder in (spec.submodule_search_locations or []) if spec else []:

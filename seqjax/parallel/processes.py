@@ -58,13 +58,13 @@ class Processes(NamedTuple):
 
 
 @contextmanager
-def joined(processes: Processes, tell: Callable[[BaseException], int]) -> Iterator[None]:
+def joined(processes: Processes, report: Callable[[BaseException], int]) -> Iterator[None]:
     """Joins the other processes for the time of a block; each sees the devices of all.
 
     Args:
       processes: how the others are found.
-      tell: reports an error and returns its exit code. An error common to all processes is reported
-        by each. A process that fails alone exits without waiting for the others.
+      report: prints an error and returns its exit code. Each process prints an error common to all.
+        A process that fails alone exits without waiting for the others.
 
     Raises:
       UserError: no cluster is found.
@@ -76,18 +76,18 @@ def joined(processes: Processes, tell: Callable[[BaseException], int]) -> Iterat
         return
     import jax
 
-    partners = Partners(tell)
+    partners = Partners(report)
     with partners.watched(), _own_standard_output():
         _join(processes)
         try:
             yield
             jax.distributed.shutdown()
         except BaseException as error:
-            told = lost(error)
-            code = partners.tell(told)
+            reported = lost(error)
+            code = partners.report(reported)
             sys.stdout.flush()
             sys.stderr.flush()
-            if told is error:
+            if reported is error:
                 _part()
             os._exit(code)
 

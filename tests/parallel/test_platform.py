@@ -48,5 +48,5 @@ def test_a_platform_that_is_not_here_is_a_mistake(platforms):
         [sys.executable, "-c", script], cwd=_ROOT, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    start = f"JAX_PLATFORMS={platforms}: expected a platform that is here, such as cpu"
+    start = f"JAX_PLATFORMS={platforms}: expected an available platform, such as cpu"
     assert done.stdout.startswith(start) and done.stdout.count("\n") == 1
