@@ -131,6 +131,20 @@ def test_a_missing_corpus_is_reported_once_before_any_trial(sweep, tmp_path):
     assert not sweep.workdir.exists()
 
 
+def test_a_mistake_of_all_trials_is_reported_once_before_any(sweep):
+    for fields, message in (
+        (
+            {"data.validation": "gone", "evaluation.every": 1},
+            "split 'gone': expected one of train,",
+        ),
+        ({"model.encoder.heads": 3}, "trial 'bad': model.encoder.heads = 3: expected a divisor"),
+    ):
+        code, out, error = sweep(fields=fields)
+        assert (code, out, sweep.launched) == (2, "", [])
+        assert message in error and error.count("\n") == 1
+        assert not sweep.workdir.exists()
+
+
 def test_a_storage_that_is_refused_leaves_no_folder(sweep):
     assert sweep("--storage=sqlite:////nowhere/study.db")[0] == 2
     assert not sweep.workdir.exists()
