@@ -325,7 +325,9 @@ def _schedule() -> ml_collections.ConfigDict:
 def _train() -> ml_collections.ConfigDict:
     """How long training takes."""
     train = Section()
-    # Length of training: a duration, but not a share.
+    # Length of training: a duration, but not a share. A time such as '3 minutes' is converted to
+    # steps once, when the training begins, by timing a few updates: it counts updates only, without
+    # compiling, evaluating and saving, and the run then has this number of steps for good.
     train.duration = "2000 steps"
     # Stop early by this validation metric: 'loss', 'perplexity', 'accuracy', or one of
     # evaluation.metrics. '' trains to the end.

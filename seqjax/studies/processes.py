@@ -24,6 +24,8 @@ _ERROR = re.compile(r"seqjax: error: |[A-Za-z_][\w.]*(Error|Exception)\b")
 _LOOK = 0.2
 # The environment variable with the launcher's process id.
 _PARENT = "SEQJAX_PARENT"
+# A lost terminal, and what schedulers send before a time limit.
+_AS_SIGTERM = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 # From <linux/prctl.h>.
 _PR_SET_PDEATHSIG = 1
 
@@ -47,12 +49,9 @@ class Outcome(NamedTuple):
 class Launcher:
     """Runs verbs, each in a process, from as many threads as want to.
 
-    While it is active, Ctrl-C, SIGTERM and SIGHUP are passed on to all of them, so that a training
-    saves before it exits, and no new process is started. The processes also end if an exception
-    ends the waiting and, on Linux, if this process is killed.
-
-    Attributes:
-      signal: number of the first signal that came, 0 for none.
+    While it is active, Ctrl-C, SIGTERM, SIGHUP and the warnings of schedulers are passed on to all
+    of them, so that a training saves before it exits, and no new process is started. The processes
+    also end if an exception ends the waiting and, on Linux, if this process is killed.
     """
 
     def __init__(self, environments: Sequence[Mapping[str, str]] = ()):
@@ -76,9 +75,9 @@ class Launcher:
     def __enter__(self) -> "Launcher":
         # Python delivers signals to the main thread only.
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            for number in (signal.SIGINT, signal.SIGTERM, *_AS_SIGTERM):
                 # nohup has hangups ignored, here and in the process.
-                if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                if number not in _AS_SIGTERM or signal.getsignal(number) != signal.SIG_IGN:
                     self._previous[number] = signal.signal(number, self._receive)
         return self
 
@@ -138,8 +137,8 @@ class Launcher:
     def _receive(self, number: int, _frame: object) -> None:
         with self._lock:
             self.signal = self.signal or number
-            # A training saves on SIGTERM; of a hangup it would die.
-            self._received.append(signal.SIGTERM if number == signal.SIGHUP else number)
+            # Every verb leaves cleanly on SIGTERM; of the others only a training does.
+            self._received.append(signal.SIGTERM if number in _AS_SIGTERM else number)
             for process in self._sent:
                 self._deliver(process)
 

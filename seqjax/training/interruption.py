@@ -1,7 +1,8 @@
 """Signals that end a training, turned into a request.
 
 The loop answers it between two steps, an evaluation between two batches. SIGINT is Ctrl-C, SIGTERM
-what schedulers send, SIGHUP that the terminal is gone.
+what schedulers send, SIGHUP that the terminal is gone; SIGUSR1, SIGUSR2 and SIGXCPU are how
+schedulers warn before a time limit (`sbatch --signal=USR1@120`).
 """
 
 import contextlib
@@ -13,6 +14,9 @@ import threading
 import jax
 
 from seqjax.parallel.processes import all_leave
+
+# What schedulers send before a time limit.
+_WARNINGS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 
 
 class Interrupted(Exception):
@@ -47,6 +51,8 @@ class Interruption:
             numbers.append(signal.SIGTERM)
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
             numbers.append(signal.SIGHUP)
+        # Somebody else's handler stays.
+        numbers += [n for n in _WARNINGS if signal.getsignal(n) == signal.SIG_DFL]
         # Asked now: a terminal that is gone is none any more.
         self._terminals = [number for number in _output_files() if os.isatty(number)]
         # Python delivers signals to the main thread only; elsewhere there is nothing to catch.

@@ -6,6 +6,7 @@ from typing import Any
 
 import ml_collections
 
+from seqjax.duration import parse_duration
 from seqjax.errors import UserError
 from seqjax.fields import differing, flatten
 
@@ -46,6 +47,11 @@ def refusal(fields: Mapping[str, Any]) -> str:
     for axis in ("parallel.fsdp", "parallel.model"):
         if fields[axis] != 1:
             return f"{axis} = {fields[axis]}: expected 1, since a device holds whole trials"
+    if parse_duration(fields["train.duration"])[1] == "seconds":
+        return (
+            f"train.duration = {fields['train.duration']!r}: expected steps, epochs or tokens,"
+            " since a time is measured for one training alone"
+        )
     if fields["checkpoint.keep_latest"] < 2:
         return (
             "checkpoint.keep_latest = 1: expected at least 2, so that a kill between the saves of"

@@ -14,12 +14,17 @@ from seqjax.data.loader import SubwordSampling
 from seqjax.data.tokenizer import Tokenizers, load_tokenizers, train_tokenizers
 from seqjax.data.tokens import TokenizedCorpus, tokenize
 from seqjax.duration import parse_duration
+from seqjax.errors import UserError
 from seqjax.evaluation.limits import warn_of_limits
 from seqjax.parallel.mesh import row_parts
 from seqjax.tasks.text_to_text import TextToText
 from seqjax.training.devices import mesh_of
-from seqjax.training.durations import Durations, check_units, durations_of
+from seqjax.training.durations import Durations, durations_of
+from seqjax.training.pace import steps_within
 from seqjax.training.saved import has_checkpoint, saved_clock
+
+# Of updates that are timed before it is known how many there will be.
+_PROVISIONAL = Durations(total=1000, warmup=100, evaluate=0, save=0, report=0)
 
 
 class Prepared(NamedTuple):
@@ -49,7 +54,11 @@ def prepare(
       devices: those there are, by default all of JAX.
     """
     mesh = mesh_of(config, devices)
-    check_units(config)
+    if devices is not None and parse_duration(config.train.duration)[1] == "seconds":
+        raise UserError(
+            f"train.duration = {config.train.duration!r}: expected steps, epochs or tokens for"
+            " devices that are not here, since a time is measured"
+        )
     corpus = open_corpus(config.data, "train")
     if parse_duration(config.evaluation.every)[0]:
         # Told before any work if it is not there.
@@ -72,8 +81,15 @@ def prepare(
     lengths = tokenized.source_lengths, tokenized.target_lengths
     warn_of_limits(task, *lengths, "the training split")
     clock = saved_clock(workdir) if workdir else {}
-    durations = durations_of(config, plan.steps_per_epoch, plan.tokens_per_epoch, clock)
-    return Prepared(corpus, tokenizers, tokenized, sampling, plan, mesh, task, durations)
+    prepared = Prepared(corpus, tokenizers, tokenized, sampling, plan, mesh, task, _PROVISIONAL)
+    durations = durations_of(
+        config,
+        plan.steps_per_epoch,
+        plan.tokens_per_epoch,
+        clock,
+        steps_within=lambda seconds: steps_within(seconds, config, prepared),
+    )
+    return prepared._replace(durations=durations)
 
 
 def _tokenizers(config, corpus, workdir) -> Tokenizers:

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +14,12 @@ from seqjax.data.batching import Shape
 from seqjax.data.loader import Batch
 from seqjax.parallel.mesh import distribute, own_rows, replicated
 from seqjax.parallel.sharding import parameter_shardings, placed, shardings_like
-from seqjax.training.preparation import Prepared
 from seqjax.training.recipe import Recipe
 from seqjax.training.state import TrainState
 from seqjax.training.step import Sums, divided
+
+if TYPE_CHECKING:
+    from seqjax.training.preparation import Prepared
 
 
 class Update:
@@ -28,7 +30,7 @@ class Update:
       step: the compiled update, `divided`.
     """
 
-    def __init__(self, config: ml_collections.ConfigDict, prepared: Prepared):
+    def __init__(self, config: ml_collections.ConfigDict, prepared: "Prepared"):
         recipe = Recipe.of(config, prepared.task, prepared.durations)
         self.rates = [recipe.rate]
         self._mesh, self._fresh = prepared.mesh, recipe.fresh

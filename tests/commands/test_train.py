@@ -1,6 +1,7 @@
 import argparse
 import importlib.util
 import io
+import re
 import shlex
 import shutil
 import signal
@@ -441,3 +442,16 @@ def test_a_cadence_in_time_is_refused_before_any_work(field, train):
     assert code == 2 and error.count("\n") == 1
     assert error.startswith(f"seqjax: error: {field} = '3 minutes': expected a duration such as")
     assert not train.workdir.exists()
+
+
+def test_a_time_is_converted_to_steps_once(train):
+    fields = {"train.duration": "0.2 s", "schedule.kind": "cosine", "evaluation.every": "0"}
+    code, error = train(fields)
+    assert code == 0
+    measured = re.search(
+        r"^train.duration = '0.2 s': ([\d,]+) steps of .* ms, as measured", error, re.M
+    )
+    assert f"complete at step {measured[1].replace(',', '')}; " in error
+    code, error = train(fields)
+    assert code == 0
+    assert "as measured" not in error and "nothing to do" in error

@@ -11,7 +11,7 @@ from seqjax.training.interruption import Interrupted, Interruption
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU"])
 def test_a_signal_is_answered_between_two_steps(name):
     number = signal.Signals[name]
     before = signal.getsignal(number)

@@ -1,0 +1,60 @@
+"""How many updates fit into a time: measured once, before a run begins."""
+
+import math
+import time
+from typing import TYPE_CHECKING
+
+import jax
+import ml_collections
+import numpy as np
+
+from seqjax.duration import MOST_STEPS
+from seqjax.parallel.processes import from_first
+from seqjax.stages import say, stage
+from seqjax.training.update import Update, abstract_batch
+
+if TYPE_CHECKING:
+    from seqjax.training.preparation import Prepared
+
+_UPDATES = 3
+
+
+def steps_within(seconds: float, config: ml_collections.ConfigDict, prepared: "Prepared") -> int:
+    """Returns how many updates of a run take `seconds` on these devices, at least 1.
+
+    A few updates of the largest batch are timed. The others are taken to need their share of its
+    work, by the floating point operations of their products. Evaluating, saving and compiling are
+    not counted. With several processes all return what the first one measured.
+    """
+    plan = prepared.plan
+    update = Update(config, prepared)
+    state = update.abstract_state()
+    active = np.ones(1, bool)
+    work = [update.flops(state, active, abstract_batch(shape)) for shape in plan.shapes]
+    average = np.average(work, weights=plan.steps_per_shape)
+    largest = work[plan.shapes.index(plan.largest)]
+    with stage("measuring how long an update takes"):
+        each = _seconds(update, prepared) * average / largest
+    steps = int(from_first(str(math.floor(seconds / each)).encode()))
+    steps = min(max(1, steps), MOST_STEPS)
+    say(
+        f"train.duration = {config.train.duration!r}: {steps:,} steps of {1e3 * each:.3g} ms,"
+        " as measured now"
+    )
+    return steps
+
+
+def _seconds(update: Update, prepared: "Prepared") -> float:
+    """Returns the least time of an update of the largest batch."""
+    shape = prepared.plan.largest
+    batch = {name: np.ones(of.shape, of.dtype) for name, of in abstract_batch(shape).items()}
+    part = update.part(shape.rows)
+    placed = update.place({name: rows[part] for name, rows in batch.items()}, shape.rows)
+    state, least = update.fresh_state(), math.inf
+    # The first one is slower.
+    for _ in range(1 + _UPDATES):
+        started = time.perf_counter()
+        state, _ = update.step(state, placed)
+        jax.block_until_ready(state)
+        least = min(least, time.perf_counter() - started)
+    return least
