@@ -18,6 +18,7 @@ from seqjax.errors import UserError
 from seqjax.fields import flatten
 from seqjax.files import check_run_path, expanded, in_bucket, path_option, replace_file
 from seqjax.parallel.catalog import find_devices
+from seqjax.stages import say
 from seqjax.studies.search import Search
 from seqjax.studies.study_files import load_study
 from seqjax.studies.trial_group import check_vectorize
@@ -166,10 +167,10 @@ def run(arguments: argparse.Namespace, overrides: Sequence[tuple[str, str]]) -> 
 def _submit(submission: Submission) -> int:
     if shutil.which(submission.program) is None:
         otherwise = f", or here: {submission.otherwise}" if submission.otherwise else ""
-        print(
+        say(
             f"{submission.program} is not installed here: run where it is:"
             f" {submission.command}{otherwise}",
-            file=sys.stderr,
+            always=True,
         )
         return 0
     return subprocess.run(["bash", "-c", submission.command]).returncode

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from seqjax.errors import Unavailable, UserError
 from seqjax.parallel.partners import Partners, lost
-from seqjax.stages import silence
+from seqjax.stages import say, silence
 
 _Made = TypeVar("_Made")
 
@@ -129,11 +129,10 @@ def _join(processes: Processes) -> None:
 
     given = {}
     if processes.count != "auto":
-        print(
+        say(
             f"process {processes.number} of {processes.count}: waiting for the others at"
             f" {processes.coordinator}",
-            file=sys.stderr,
-            flush=True,
+            always=True,
         )
         _check_coordinator(processes)
         given = {

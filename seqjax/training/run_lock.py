@@ -4,7 +4,6 @@ import contextlib
 import errno
 import os
 import platform
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TextIO
 
 from seqjax.errors import UserError
 from seqjax.files import in_bucket
+from seqjax.stages import say
 
 _FILE = ".lock"
 # What locking says where another process has the lock.
@@ -83,9 +83,12 @@ def _wait(path: Path, patience: float) -> TextIO:
         holder = file.read().strip() or "another process"
         file.close()
         if time.monotonic() > deadline:
-            raise UserError(f"{workdir}: {holder} trains there: stop it, or choose a new --workdir")
+            raise UserError(
+                f"{workdir}: expected no other training, but {holder} trains there; stop it, or"
+                " choose a new --workdir"
+            )
         if not told:
-            print(f"{workdir}: waiting until {holder} has left it", file=sys.stderr, flush=True)
+            say(f"{workdir}: waiting until {holder} has left it", always=True)
         told = True
         time.sleep(_PAUSE)
 

@@ -16,7 +16,10 @@ def test_a_folder_is_held_by_one_process_and_told_by_whom(tmp_path, hold, capsys
         pass
     assert time.monotonic() - start >= 1.0
     who = f"process {holder.pid} on {platform.node()}"
-    assert str(error.value) == f"{tmp_path}: {who} trains there: stop it, or choose a new --workdir"
+    assert str(error.value) == (
+        f"{tmp_path}: expected no other training, but {who} trains there; stop it, or choose a new"
+        " --workdir"
+    )
     assert capsys.readouterr().err == f"{tmp_path}: waiting until {who} has left it\n"
 
 
