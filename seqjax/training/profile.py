@@ -1,5 +1,6 @@
 """A trace of some updates, which TensorBoard and Perfetto open."""
 
+import logging
 import re
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from seqjax.errors import UserError
 from seqjax.files import in_bucket
 from seqjax.parallel.processes import is_first
 from seqjax.stages import say, stage
+
+log = logging.getLogger(__name__)
 
 
 class Profile:
@@ -46,19 +49,32 @@ class Profile:
             )
 
     def start(self) -> None:
-        """Begins the trace."""
-        if is_first():
+        """Begins the trace; without a folder for it the training goes on untraced."""
+        if not is_first():
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             jax.profiler.start_trace(self.folder)
-            self._running = True
+        except (OSError, RuntimeError) as error:
+            self._warn(error)
+            return
+        self._running = True
 
     def stop(self) -> None:
         """Writes the trace, if one has begun, and prints how to open it."""
         if not self._running:
             return
         self._running = False
-        with stage("writing the profile"):
-            jax.profiler.stop_trace()
+        try:
+            with stage("writing the profile"):
+                jax.profiler.stop_trace()
+        except (OSError, RuntimeError) as error:
+            self._warn(error)
+            return
         say(
             f"profile: {self.folder}; open it with 'tensorboard --logdir={self.folder}' (needs the"
             " package xprof), or its .trace.json.gz in Perfetto"
         )
+
+    def _warn(self, error: Exception) -> None:
+        log.warning("%s: not written (%s); training continues", self.folder, error)

@@ -105,10 +105,16 @@ class Run:
             return None
         state, clock = restored
         now, before = self.clock, self.clock | clock
-        if (before["plan"], before["corpus"]) != (now["plan"], now["corpus"]):
+        if before["corpus"] != now["corpus"]:
             raise UserError(
-                f"the run in {self.workdir} had other batches: the corpus has changed; continue"
+                f"{self.workdir}: expected the batches of the run: the corpus has changed; continue"
                 " with the same, or choose a new --workdir"
+            )
+        if before["plan"] != now["plan"]:
+            raise UserError(
+                f"{self.workdir}: expected the batches of the run: this version divides lengths"
+                " into other batch shapes, so the run cannot be continued exactly; choose a new"
+                " --workdir"
             )
         self._warn_of_another_rate(before["schedule"], int(state.step))
         if before["watched"] != now["watched"] or self._measures_otherwise(before["measured"]):
@@ -180,9 +186,11 @@ class Run:
     def close(self) -> None:
         """Waits until all is written."""
         with stage(f"{self._prefix}saving the last checkpoint"):
-            if self._writer:
-                self._writer.close()
-            self.checkpoints.close()
+            try:
+                if self._writer:
+                    self._writer.close()
+            finally:
+                self.checkpoints.close()
 
     @property
     def unrecorded(self) -> bool:

@@ -23,6 +23,7 @@ from seqjax.reporting.web_page import Figure, figure, titled, write_page
 from seqjax.stages import write_seconds
 from seqjax.training.overview import describe_model
 from seqjax.training.run_lock import is_locked
+from seqjax.training.saved import newest_checkpoint, saved_clock
 from seqjax.validation import METRICS
 
 PAGE = "report.html"
@@ -54,6 +55,8 @@ class RunReport:
       metrics: the lines of `metrics.jsonl`.
       sessions: the starts of the training, as `environment.json` has them.
       evaluations: those in `evaluations/`, oldest first.
+      saved: the step of the newest checkpoint, 0 if there is none.
+      clock: what that checkpoint has counted.
     """
 
     folder: Path
@@ -62,6 +65,8 @@ class RunReport:
     metrics: Sequence[Mapping[str, Any]]
     sessions: Sequence[Mapping[str, Any]]
     evaluations: Sequence[Mapping[str, Any]]
+    saved: int = 0
+    clock: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def changed(self) -> dict[str, tuple[Any, Any]]:
@@ -102,6 +107,8 @@ def read_run(folder: Path) -> RunReport:
         list(read_metrics(folder)),
         _sessions(folder),
         read_evaluations(folder),
+        newest_checkpoint(folder),
+        saved_clock(folder),
     )
 
 
@@ -164,14 +171,21 @@ def summary(run: RunReport) -> list[str]:
 
 def _state(run: RunReport) -> str:
     steps = [entry["step"] for entry in run.metrics]
-    last = max(steps, default=0)
+    # A run need not report anything; what it saves has its step all the same.
+    last = max([run.saved, *steps])
     amount, unit = parse_duration(run.config["train.duration"])
-    done = last if unit == "steps" else run.last(f"{_TRAIN}{_UNITS.get(unit, unit)}")
+    name = _UNITS.get(unit, unit)
+    done = last if unit == "steps" else run.last(f"{_TRAIN}{name}") or run.clock.get(name)
     share = min((done or 0) / amount, 1.0) if amount else 0.0
+    early = run.config["train.stop_metric"] and (
+        run.clock.get("worse", 0) >= run.config["train.patience"]
+    )
     if run.running:
         state = "running"
+    elif share >= 0.9999:
+        state = "complete"
     else:
-        state = "complete" if share >= 0.9999 else "stopped" if last else "begun"
+        state = "stopped early" if early else "stopped" if last else "begun"
     written = run.config["train.duration"]
     of = f" of {amount:,.0f}" if unit == "steps" else f"; train.duration is {written}"
     percent = "" if state == "complete" else f", {100 * share:.0f} %"

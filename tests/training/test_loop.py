@@ -80,7 +80,7 @@ def whole(configured, tmp_path_factory):
 def test_a_run_does_not_go_on_with_other_batches(whole, configured, tmp_path):
     shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
     config, prepared = configured({"batching.sentences": 8})
-    with pytest.raises(UserError, match="had other batches: the corpus has changed"):
+    with pytest.raises(UserError, match="expected the batches of the run: this version divides"):
         Training.of_one(config, prepared, tmp_path)
 
 
@@ -89,7 +89,7 @@ def test_a_run_does_not_go_on_with_other_words_of_the_same_lengths(whole, config
     config, prepared = configured()
     ids = prepared.tokenized
     other = TokenizedCorpus(ids.sources, ids.targets, ids.indices, ids.report, "other")
-    with pytest.raises(UserError, match="had other batches: the corpus has changed"):
+    with pytest.raises(UserError, match="expected the batches of the run: the corpus has changed"):
         Training.of_one(config, prepared._replace(tokenized=other), tmp_path)
 
 

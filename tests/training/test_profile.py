@@ -35,6 +35,15 @@ def test_the_trace_holds_the_updates_that_were_asked_for(training, tmp_path, cap
     assert f"tensorboard --logdir={tmp_path}/profile" in capfd.readouterr().err
 
 
+def test_a_profile_that_cannot_be_written_costs_no_training(training, tmp_path, caplog):
+    (tmp_path / "profile").write_text("")
+    profiled = training(tmp_path)
+    profiled.profile = Profile("3:4", tmp_path)
+    assert profiled.run() == "complete"
+    (warning,) = (r.message for r in caplog.records if r.name.startswith("seqjax"))
+    assert warning.startswith(f"{tmp_path}/profile: not written (") and "File exists" in warning
+
+
 @pytest.mark.parametrize("text", ["4:3", "0:3", "3", "a:b", "3:", "3:4:5", "-1:2", "3:99999999999"])
 def test_a_range_is_two_updates_in_order(text):
     with pytest.raises(UserError, match=f"^--profile={text}: expected FIRST:LAST"):

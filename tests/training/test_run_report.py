@@ -126,6 +126,25 @@ def test_how_far_a_run_is(tmp_path, duration, entry, state):
     assert summary(read_run(tmp_path))[0].partition(" ")[2].strip() == state
 
 
+@pytest.mark.parametrize(
+    ("duration", "clock", "state"),
+    [
+        ("200 steps", {"worse": 0}, "complete, step 200 of 200"),
+        ("20k tokens", {"tokens": 5000.0}, "stopped, step 200; train.duration is 20k tokens, 25 %"),
+        ("400 steps", {"worse": 2}, "stopped, step 200 of 400, 50 %"),
+        ("400 steps", {"worse": 3}, "stopped early, step 200 of 400, 50 %"),
+    ],
+)
+def test_a_run_without_reports_is_known_by_its_newest_checkpoint(tmp_path, duration, clock, state):
+    config = default_config()
+    config.train.duration, config.train.stop_metric, config.train.patience = duration, "loss", 3
+    save(config, tmp_path / "config.json")
+    file = tmp_path / "checkpoints" / "200" / "clock" / "metadata"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(clock))
+    assert summary(read_run(tmp_path))[0].partition(" ")[2].strip() == state
+
+
 def test_long_curves_are_thinned_and_keep_their_end(run):
     lines = [{"step": step, "train/loss": 1.0} for step in range(1, 9001)]
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
