@@ -61,7 +61,7 @@ def zipped(*parts: Sequence[Change]) -> list[Change]:
     """
     lengths = sorted({len(part) for part in parts})
     if len(lengths) > 1:
-        raise UserError(f"zipped: expected lists of one length, not of {lengths}")
+        raise UserError(f"zipped: lengths = {lengths}: expected lists of one length")
     return [_merged(combination) for combination in zip(*parts, strict=True)]
 
 
@@ -132,7 +132,7 @@ def _merged(combination: Sequence[Change]) -> Change:
     for change in combination:
         for field in change:
             if field in merged:
-                raise UserError(f"{field}: is changed twice in one trial; use chain for lists")
+                raise UserError(f"{field}: expected one change in a trial; use chain for lists")
         merged |= change
     return merged
 
@@ -148,8 +148,8 @@ def _names(found: Sequence[Change]) -> list[str]:
         first = numbers.setdefault(tuple(fields.values()), number)
         if first != number:
             raise UserError(
-                f"trials: changes {first} and {number} make the same config; expected each of them"
-                " once"
+                f"trials: changes {first} and {number}: expected different configs, but both make"
+                " the same"
             )
     names: dict[str, str] = {}
     for fields in found:

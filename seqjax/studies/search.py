@@ -88,9 +88,11 @@ class Search:
     def _check_grid(self) -> None:
         for field, domain in self.space.items():
             if not domain.points():
-                raise UserError(f"{field}: {domain} has no end; a grid needs choice or integers")
+                raise UserError(f"{field} = {domain}: expected choice or integers for a grid")
         if self.trials > self._size():
-            raise UserError(f"trials = {self.trials}: the grid has {self._size()} points")
+            raise UserError(
+                f"trials = {self.trials}: expected at most {self._size()}, the points of the grid"
+            )
 
     def _size(self) -> int:
         return math.prod(len(domain.points()) for domain in self.space.values())
@@ -124,7 +126,7 @@ class Search:
           UserError: there is a name.
         """
         if name:
-            raise UserError(f"no variant {name!r}: a search has none, its trials are overrides")
+            raise UserError(f"variant = {name!r}: expected none, since the trials are overrides")
         return self.base
 
     def points(self) -> list[Change]:
@@ -146,7 +148,7 @@ class Search:
         apply_overrides(default_config(), overrides)
         for field, text in overrides:
             if field in self.space:
-                raise UserError(f"--config.{field}={text}: this field is searched")
+                raise UserError(f"--config.{field}={text}: expected a field that is not searched")
         config = settled(self.base, overrides)
         if parse_duration(config.evaluation.every)[0] == 0:
             raise UserError(

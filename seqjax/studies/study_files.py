@@ -14,7 +14,7 @@ def load_study(path: str) -> Study | Search:
     """
     module = run_file(path, "--study")
     if not callable(getattr(module, "get_study", None)):
-        raise UserError(f"{path}: has no function get_study()")
+        raise UserError(f"{path}: expected a function get_study()")
     with mistakes_in(path), siblings_of(path):
         study = module.get_study()
         if not isinstance(study, Study | Search):

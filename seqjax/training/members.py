@@ -72,11 +72,11 @@ def check_members(configs: Sequence[ml_collections.ConfigDict]) -> None:
     for path in differing(configs):
         if path not in NUMBERS:
             raise UserError(
-                f"{path} differs among the trials: those that are trained together may differ in"
-                f" {', '.join(NUMBERS)}"
+                f"trained together: {path}: expected one value, since trials of one program may"
+                f" differ only in {', '.join(NUMBERS)}"
             )
     if "seed" in differing(configs) and configs[0].batching.seed == -1:
         raise UserError(
-            "seed differs among the trials, and with it their batches: to train them together give"
-            " them the same ones by batching.seed, 0 or more"
+            "trained together: batching.seed = -1: expected 0 or more, so that trials whose seed"
+            " differs have the same batches"
         )

@@ -67,8 +67,8 @@ def test_a_sample_is_a_function_of_its_seed_and_grows_at_its_end():
         (sweep, (_SEED, [0.5]), "seed = 0.5: expected a whole number"),
         (sweep, ("model.encoder.kind", ["gruu"]), "did you mean 'gru'?"),
         (sweep, (_SEED, []), "sweep('seed'): expected at least one value"),
-        (product, (sweep(_SEED, [1]), sweep(_SEED, [2])), "seed: is changed twice in one trial"),
-        (zipped, (sweep(_SEED, [1]), sweep(_LAYERS, [2, 3])), "of one length, not of [1, 2]"),
+        (product, (sweep(_SEED, [1]), sweep(_SEED, [2])), "seed: expected one change in a trial"),
+        (zipped, (sweep(_SEED, [1]), sweep(_LAYERS, [2, 3])), "zipped: lengths = [1, 2]: expected"),
         (sample, ({_SEED: choice(1)}, 0), "sample: count = 0: expected at least 1"),
         (sample, ({"sed": choice(1)}, 1), "sed: the config has no such field"),
     ],
@@ -131,7 +131,7 @@ def test_values_that_are_added_to_a_study_give_no_trial_another_name():
 
 
 def test_what_makes_no_trials_is_told():
-    same = "trials: changes 1 and 3 make the same config; expected each of them once"
+    same = "trials: changes 1 and 3: expected different configs, but both make the same"
     assert _error(trials, default_config(), sweep(_SEED, [0, 1, 0])) == same
     assert _error(trials, default_config(), []) == "trials: expected at least one change"
     assert "did you mean 'seed'?" in _error(trials, default_config(), [{"sed": 1}])

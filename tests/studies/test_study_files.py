@@ -51,7 +51,7 @@ def test_a_trial_is_a_config_that_every_verb_can_take(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("x = 1\n", "study.py: has no function get_study()"),
+        ("x = 1\n", "study.py: expected a function get_study()"),
         ("def get_study(): return 3\n", "study.py: get_study() returns int, expected a Study or"),
         ("def get_study():\n    return nothing\n", "study.py:2: NameError: "),
         (_FILE.replace("**{}", "columns=('bleuu',)"), "study.py: column 'bleuu': expected one of"),

@@ -67,8 +67,8 @@ def test_finds_where_configs_differ(variants):
 @pytest.mark.parametrize(
     "field, value, told",
     [
-        ("model.encoder.layers", "3", "^model.encoder.layers differs among the trials: .* seed, "),
-        ("batching.seed", "-1", "^seed differs among the trials, and with it their batches"),
+        ("model.encoder.layers", "3", "^trained together: .*layers: expected one value, .* seed, "),
+        ("batching.seed", "-1", "^trained together: batching.seed = -1: expected 0 or more"),
         (
             "parallel.model",
             "2",
