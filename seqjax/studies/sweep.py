@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import itertools
+import logging
 import math
 import signal
 import time
@@ -14,15 +15,16 @@ from typing import Any
 from seqjax.errors import UserError
 from seqjax.files import in_bucket, run_path, size
 from seqjax.reporting.metrics_log import FILE as METRICS
-from seqjax.stages import stage, write_seconds
-from seqjax.studies.board import Board, Line
+from seqjax.stages import stage
+from seqjax.studies.board import Board
 from seqjax.studies.page import PAGE, write_study_page
-from seqjax.studies.results import Result, as_result, best, format_value
+from seqjax.studies.results import Result, as_result
 from seqjax.studies.sampling import Rules
 from seqjax.studies.search import Search
 from seqjax.studies.snapshot import Snapshot, take_snapshot, write_snapshot
 from seqjax.studies.space import domain_of
 from seqjax.studies.study import AnyStudy, Overrides
+from seqjax.studies.sweep_lines import drawn, ending, last_lines, running, time_left
 from seqjax.studies.tables import write_tables
 from seqjax.studies.trial import Trial, as_trial
 from seqjax.studies.trial_group import TrialGroup, groups_of, hint
@@ -30,11 +32,11 @@ from seqjax.studies.trial_queue import Claim, Offer, Standing, TrialQueue
 from seqjax.studies.trial_run import Launch, TrialRun
 from seqjax.training.saved import newest_checkpoint
 
+log = logging.getLogger(__name__)
+
 # Seconds between looks at the running trials, and between requests for work.
 _LOOK = 0.5
 _ASK = 2.0
-# Seconds from which on the time left is shown.
-_LONG = 5.0
 _OPEN = ("waiting", "running")
 _NOTHING = Standing()
 
@@ -107,6 +109,7 @@ class Sweep:
         self._names: Sequence[str] = study.names
         self._seats: dict[concurrent.futures.Future, list[_Seat]] = {}
         self._unwritten: dict[str, Trial] = {}
+        self._warned = False
 
     def trial(self, name: str) -> TrialRun:
         """Returns a trial whose config is known."""
@@ -166,8 +169,9 @@ class Sweep:
             except BaseException:
                 self._release()
                 raise
+        code = self._tell_the_end(stopped_by)
         self.write()
-        return self._tell_the_end(stopped_by)
+        return code
 
     def _refuse(self, names: Sequence[str]) -> None:
         """Raises UserError, before any table changes, if no trial of a list could be run."""
@@ -198,6 +202,23 @@ class Sweep:
         snapshot = self._keep_snapshot()
         write_study_page(self._workdir / PAGE, self._workdir, snapshot)
         write_tables(self._workdir, snapshot)
+
+    def _try_to_write(self, write: Callable[[], object]) -> None:
+        """Writes while trials run; what cannot be written then is written, or raised, at the end.
+
+        The error may be of the disk or of the plots; neither must end the trials.
+        """
+        try:
+            write()
+        except Exception as error:
+            if not self._warned:
+                log.warning(
+                    "%s: results not written (%s: %s); the trials continue",
+                    self._workdir,
+                    type(error).__name__,
+                    error,
+                )
+            self._warned = True
 
     def _keep_snapshot(self) -> Snapshot:
         """Writes `study.json`, and returns what it holds."""
@@ -244,13 +265,18 @@ class Sweep:
     def _work(self, threads: concurrent.futures.ThreadPoolExecutor) -> int:
         """Runs trials until none is left; returns the number of the signal that ended it, or 0."""
         asked, stopped_by, told = -math.inf, 0, False
+        begun = ended = False
         self._begun, self._waited_for = time.monotonic(), len(self._waiting())
         while True:
             stopped_by = stopped_by or self._launch.signal
             if not stopped_by and len(self._seats) < self._workers:
                 if time.monotonic() - asked > _ASK:
-                    self._take_seats(threads)
+                    begun = self._take_seats(threads)
                     asked = time.monotonic()
+            if begun or ended:
+                # Once for what has ended and what has begun since: it reads every trial.
+                self._try_to_write(self.write if ended else self._keep_snapshot)
+                begun = ended = False
             if not self._seats:
                 waiting = self._waiting()
                 if stopped_by or not waiting:
@@ -269,7 +295,7 @@ class Sweep:
                 for seat in self._seats[future]:
                     stopped_by = self._leave(seat, future.result()) or stopped_by
                 del self._seats[future]
-                asked = -math.inf
+                asked, ended = -math.inf, True
             for seat in itertools.chain(*self._seats.values()):
                 self._look(seat)
             self._show()
@@ -286,17 +312,9 @@ class Sweep:
         """Returns the trials that wait or run, here or elsewhere."""
         return [name for name in self._names if self._standing(name).state in _OPEN]
 
-    def _time_left(self) -> str:
-        """Estimates the time left from the time per trial so far; '' if short."""
-        left = len(self._waiting())
-        ended = self._waited_for - left
-        seconds = (time.monotonic() - self._begun) * left / max(ended, 1)
-        trials = "1 trial" if left == 1 else f"{left} trials"
-        return f"; {trials} left, about {write_seconds(seconds)}" if seconds > _LONG else ""
-
-    def _take_seats(self, threads: concurrent.futures.ThreadPoolExecutor) -> None:
-        """Claims as many trials as can run here."""
-        before = list(self._seats)
+    def _take_seats(self, threads: concurrent.futures.ThreadPoolExecutor) -> bool:
+        """Claims as many trials as can run here; returns whether one has begun."""
+        before = len(self._seats)
         seats = list(itertools.chain(*self._seats.values()))
         # After a laptop's sleep the heartbeats of the trials here are long overdue.
         for seat in seats:
@@ -316,7 +334,9 @@ class Sweep:
                 continue
             if state.startswith("to "):
                 again = ", tried again" if claim.attempt else ""
-                self._board.say(f"{place}: {state.removeprefix('to ')}{again}{self._told(claim)}")
+                self._board.say(
+                    f"{place}: {state.removeprefix('to ')}{again}{drawn(self.study, claim.point)}"
+                )
             seats = [self._seat(claim, run, place), *self._join(claim.name)]
             if len(seats) > 1:
                 group = TrialGroup([seat.run for seat in seats], self.study.splits)
@@ -325,9 +345,7 @@ class Sweep:
                 future = threads.submit(run.run, self._launch, self._said([run]))
             self._seats[future] = seats
         self._look_up()
-        if len(self._seats) > len(before):
-            # `report` finds what runs by it.
-            self._keep_snapshot()
+        return len(self._seats) > before
 
     def _join(self, first: str) -> list[_Seat]:
         """Claims the unclaimed trials that are trained as one program with a trial."""
@@ -389,10 +407,9 @@ class Sweep:
         if seat.run.unwritten:
             self._unwritten[seat.claim.name] = seat.run.unwritten
         self._look_up()
-        self.write()
         if not stopped_by and (seat.pruned or not seat.run.stop.is_set()):
-            ending = self._ending(seat.run.recorded())
-            self._board.say(f"{seat.place}: {ending}{self._time_left()}")
+            ended = ending(self.study, seat.run.recorded())
+            self._board.say(f"{seat.place}: {ended}{self._time_left()}")
         return stopped_by
 
     def _finish(self, claim: Claim, trial: Trial) -> None:
@@ -431,30 +448,15 @@ class Sweep:
     def _place(self, name: str) -> str:
         return f"[{self._names.index(name) + 1}/{len(self._names)}] {name}"
 
-    def _told(self, claim: Claim) -> str:
-        """Returns the values that were drawn for a trial."""
-        if not isinstance(self.study, Search):
-            return ""
-        values = (f"{field}={format_value('', value)}" for field, value in claim.point.items())
-        return " " + " ".join(values)
-
-    def _ending(self, trial: Trial) -> str:
-        value = self.study.value(trial)
-        if not isinstance(self.study, Search) or value is None:
-            return trial.outcome
-        objective = self.study.objective
-        return f"{trial.outcome}, best {objective} {format_value(objective, value)}"
+    def _time_left(self) -> str:
+        left = len(self._waiting())
+        return time_left(time.monotonic() - self._begun, self._waited_for - left, left)
 
     def _show(self) -> None:
-        objective, lines = self.study.objective, []
-        for seat in itertools.chain(*self._seats.values()):
-            values = [value for _, value in seat.curves.get(objective, ())]
-            best_value = (max if self.study.higher else min)(values, default=None)
-            shown = (values[-1] if values else None, best_value)
-            numbers = [format_value(objective, value) for value in shown]
-            evaluated = next(iter(seat.curves.values()), [])
-            step = str(evaluated[-1][0]) if evaluated else ""
-            lines.append(Line(seat.claim.name, seat.run.phase, step, *numbers))
+        lines = [
+            running(self.study, seat.claim.name, seat.run.phase, seat.curves)
+            for seat in itertools.chain(*self._seats.values())
+        ]
         states = [self._standing(name).state for name in self._names]
         counts = (f"{states.count(state)} {state}" for state in sorted(set(states)))
         self._board.show(f"{self.study.name}: {', '.join(counts)}", lines)
@@ -463,13 +465,9 @@ class Sweep:
         if stopped_by:
             self._board.say(f"{signal.Signals(stopped_by).name}: continue with the same command")
             return 128 + stopped_by
-        failed = [name for name in self._names if self._standing(name).state == "failed"]
-        found = best(self.study.higher, self.results())
-        if isinstance(self.study, Search) and found:
-            value = format_value(self.study.objective, found.value)
-            self._board.say(f"best: {found.name} with {self.study.objective} {value}")
-        if failed:
-            self._board.say(f"{len(failed)} of {len(self._names)} trials failed")
+        failed = [self._standing(name).state for name in self._names].count("failed")
+        for line in last_lines(self.study, self.results(), failed, len(self._names)):
+            self._board.say(line)
         return 1 if failed else 0
 
 

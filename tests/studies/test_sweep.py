@@ -280,6 +280,28 @@ def test_a_full_disk_prints_the_results_and_stops_the_sweep_which_goes_on_later(
     assert [row["outcome"] for row in _rows(tmp_path)] == ["done", "done"]
 
 
+def test_tables_that_cannot_be_written_end_no_trial(sweep, fake, monkeypatch, caplog):
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("seqjax.studies.snapshot.replace_file", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        sweep().run(["a", "b"])
+    assert passes(caught.value)
+    assert [name for verb, name, _ in fake.launched if verb == "evaluate"] == ["a", "b"]
+    (warning,) = (r.message for r in caplog.records if r.name == "seqjax.studies.sweep")
+    assert "results not written (OSError: " in warning
+
+
+def test_the_trials_are_looked_through_once_for_each(sweep, fake, monkeypatch):
+    made, looks = sweep(), []
+    results = made.results
+    monkeypatch.setattr(made, "results", lambda: looks.append(0) or results())
+    assert made.run(["a", "b"]) == 0
+    # The first begins; it ends and the second begins; that ends; the end, printed and written.
+    assert len(looks) == 5
+
+
 def test_a_failure_stands_in_the_table_and_the_others_run(sweep, fake, tmp_path, capsys):
     fake.answers["train", "a"] = Outcome(2, "", "seqjax: error: out of | luck")
     assert sweep().run(["a", "b"]) == 1
