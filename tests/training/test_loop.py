@@ -1,3 +1,4 @@
+import errno
 import math
 import shutil
 import signal
@@ -389,3 +390,19 @@ def test_a_training_goes_on_without_a_folder_for_its_events(configured, tmp_path
     assert Watched.of_one(config, prepared, tmp_path).run() == "complete"
     (warning,) = (r.message for r in caplog.records if r.name.startswith("seqjax"))
     assert "File exists" in warning
+
+
+def test_checkpoints_are_closed_though_the_metrics_cannot_be(configured, tmp_path, monkeypatch):
+    (run,) = Training.of_one(*configured(), tmp_path).runs
+    checkpoints, closed = run.checkpoints, []
+
+    class Full:
+        def close(self):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    close = checkpoints.close
+    monkeypatch.setattr(run, "_writer", Full())
+    monkeypatch.setattr(checkpoints, "close", lambda: closed.append(close()))
+    with pytest.raises(OSError, match="No space left"):
+        run.close()
+    assert closed == [None]
