@@ -33,11 +33,11 @@ class LineInput:
         if stream is None or stream.closed:
             raise UserError(f"{name} is closed: expected one sentence a line")
         self._name = name
-        self._blocks: queue.Queue[bytes | OSError] = queue.Queue(_WAITING)
+        self._blocks: queue.Queue[bytes | Exception] = queue.Queue(_WAITING)
         self._lines: deque[bytes] = deque()
         self._begun: list[bytes] = []
         self._ended = False
-        self._error: OSError | None = None
+        self._error: Exception | None = None
         self._taken = 0
         # A daemon: it may be waiting for input that never comes when the program leaves.
         threading.Thread(target=self._read, args=(stream,), daemon=True, name=name).start()
@@ -51,7 +51,7 @@ class LineInput:
 
         Raises:
           UserError: a line is not UTF-8.
-          OSError: the stream cannot be read.
+          Exception: what reading the stream raised, once all lines before it are taken.
         """
         if not self._lines:
             self._wait(time.monotonic() + patience)
@@ -72,7 +72,7 @@ class LineInput:
                 block = self._blocks.get(timeout=max(0.0, until - time.monotonic()))
             except queue.Empty:
                 break
-            if isinstance(block, OSError):
+            if isinstance(block, Exception):
                 self._error, block = block, b""
             self._ended = not block
             first, *others = block.split(b"\n")
@@ -90,8 +90,8 @@ class LineInput:
         try:
             text = line.decode("utf-8-sig" if self._taken == 1 else "utf-8")
         except UnicodeDecodeError as error:
-            where = f"{self._name}, line {self._taken}"
-            raise UserError(f"{where}: not UTF-8 ({error.reason})") from error
+            where = f"{self._name}:{self._taken}"
+            raise UserError(f"{where}: expected UTF-8 ({error.reason})") from error
         return text.removesuffix("\r")
 
     def _read(self, stream: TextIO) -> None:
@@ -102,7 +102,7 @@ class LineInput:
                 self._blocks.put(block)
                 if not block:
                     return
-        except OSError as error:
+        except Exception as error:  # Without it, `take` would wait for ever.
             self._blocks.put(error)
 
 
