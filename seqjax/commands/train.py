@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import ml_collections
 
-from seqjax.commands.next_steps import command, next_steps
+from seqjax.commands.next_steps import next_steps
 from seqjax.errors import UserError
 from seqjax.fields import save
 from seqjax.files import in_bucket, run_path
+from seqjax.invocation import command_line
 from seqjax.parallel.processes import is_first
 from seqjax.reporting.settings import summarize_changes
 from seqjax.reporting.weights_and_biases import require_key, require_wandb
@@ -247,7 +248,7 @@ def _finish(
     if reason in signal.Signals.__members__:
         where = "" if arguments.processes == "1" else " in each process"
         say(f"{reason}: saved step {step}; continue{where} with")
-        say(f"  {command('train', workdir, *_to_continue(arguments))}")
+        say(f"  {command_line(['train', workdir, *_to_continue(arguments)])}")
         return 128 + signal.Signals[reason]
     before = "nothing to do, " if step == first else ""
     say(f"{before}{reason} at step {step}; what comes next:")

@@ -9,13 +9,20 @@ import contextlib
 import hashlib
 import importlib
 import os
+import re
 import sys
 from collections.abc import Iterable
 from typing import Any
 
 import ml_collections
 
-from seqjax.data.line_files import AlignedTexts, JsonLines, PatternLines, TabSeparated
+from seqjax.data.line_files import (
+    AlignedTexts,
+    JsonLines,
+    PatternLines,
+    TabSeparated,
+    require_files,
+)
 from seqjax.data.pair import Corpus, Pair
 from seqjax.data.selection import SPLITS, Selected, divided, filtered
 from seqjax.errors import UserError, did_you_mean
@@ -64,6 +71,23 @@ def look_for(data: ml_collections.ConfigDict, splits: Iterable[str]) -> None:
     """
     for split in splits:
         _split(data, split)
+
+
+def has_split(data: ml_collections.ConfigDict, split: str) -> bool:
+    """Returns whether a corpus seems to have a split, by the names of its files; reads none."""
+    named = {"train": data.train, "validation": data.validation, "test": data.test}
+    name = named.get(split, split)
+    try:
+        if data.corpus in _FILES and data.split_by:
+            role = split if split in SPLITS else {n: s for s, n in named.items()}[split]
+            return role == "train" or data[f"{role}_share"] > 0
+        if data.corpus in _FILES:
+            require_files(data, name)
+        elif data.corpus.startswith("tfds:"):
+            return re.split(r"[\[+]", name)[0] in _prepared_builder(data).info.splits
+    except Exception:  # Libraries of buckets and of data sets raise what they like.
+        return False
+    return True
 
 
 def _split(data: ml_collections.ConfigDict, split: str) -> Corpus:

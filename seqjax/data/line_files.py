@@ -235,6 +235,12 @@ def _field(record: object, field: str, place: str) -> str:
     return value
 
 
+def require_files(data: ml_collections.ConfigDict, split: str) -> None:
+    """Raises UserError if a file of a split does not exist; reads none."""
+    for language in (data.source, data.target):
+        _path(data, split=split, language=language)
+
+
 def _path(data: ml_collections.ConfigDict, **fills: str) -> pathlib.Path:
     try:
         name = data.files.format(**fills)

@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -136,11 +137,38 @@ def test_what_comes_next_fits_the_run():
     config = default_config()
     config.reporting.tensorboard = False
     config.model.decoder.attention = "none"
+    config.data.corpus = "synthetic:translation"
     assert next_steps("my runs/", config, "it's", "a,b") == [
         "python launch.py evaluate '--workdir=my runs/' --split=test --together=a,b",
         """echo 'it'"'"'s' | python launch.py predict '--workdir=my runs/a'""",
         "python launch.py report 'my runs/a'",
     ]
+
+
+@pytest.mark.parametrize("sentence", ["-n", "-e a", "a\\nb", "two\nlines", "it's", "--", "%s"])
+def test_a_sentence_is_printed_as_it_is(sentence):
+    command = next_steps("run", default_config(), sentence)[1]
+    said = command.partition(" | ")[0]
+    for shell in ("sh", "bash"):
+        found = subprocess.run([shell, "-c", said], capture_output=True, text=True, check=True)
+        assert found.stdout == sentence.replace("\n", " ") + "\n"
+
+
+def test_a_split_that_the_corpus_lacks_is_not_offered(tmp_path):
+    config = default_config()
+    config.data.update(corpus="text", directory=str(tmp_path), files="{split}.{language}")
+
+    def offered():
+        return next_steps("run", config, "a")[0].rpartition("--split=")[2]
+
+    assert offered() == "validation"
+    for language in (config.data.source, config.data.target):
+        (tmp_path / f"{config.data.test}.{language}").write_text("a\n")
+    assert offered() == "test"
+    config.data.update(split_by="line", files="all.{language}", test_share=0.1)
+    assert offered() == "test"
+    config.data.test_share = 0.0
+    assert offered() == "validation"
 
 
 def test_ctrl_c_saves_and_tells_how_to_continue(train, finished, monkeypatch, saved, reported):
