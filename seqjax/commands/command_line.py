@@ -17,13 +17,13 @@ import importlib.metadata
 import logging
 import os
 import platform
-import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from absl import logging as absl_logging
 from ml_collections import ConfigDict
@@ -31,15 +31,13 @@ from ml_collections import ConfigDict
 import seqjax
 from seqjax.commands.announcement import announced
 from seqjax.commands.needs import check_needs
-from seqjax.commands.standard_streams import open_standard_streams
+from seqjax.commands.option_parser import Parser
+from seqjax.commands.standard_streams import named_output, open_standard_streams
 from seqjax.commands.trials import run_folder
-from seqjax.config import default_config
 from seqjax.config_files import load_config_file, load_run_config
 from seqjax.doubts import warn_of_doubts
 from seqjax.errors import Unavailable, UserError, did_you_mean, passes
-from seqjax.fields import flatten
-from seqjax.files import path_option
-from seqjax.hints import hint
+from seqjax.files import in_bucket, path_option
 from seqjax.overrides import split_overrides
 from seqjax.parallel.host_memory import restart_with_own_allocator
 from seqjax.parallel.platform import check_flags, require_platform
@@ -83,31 +81,6 @@ _SCORING = ("train", "evaluate")
 _SEVERAL = ("together", "ensemble")
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are reported as all mistakes are: one line, exit code 2."""
-
-    def parse_args(self, args: Sequence[str]) -> argparse.Namespace:
-        arguments, unknown = self.parse_known_args(args)
-        if unknown:
-            self.error(f"unrecognized arguments: {' '.join(unknown)}{self._meant(unknown[0])}")
-        return arguments
-
-    def _meant(self, argument: str) -> str:
-        """Returns a hint at an option, or at the field that an option of this name would set."""
-        option = argument.partition("=")[0]
-        options = [name for action in self._actions for name in action.option_strings]
-        known = flatten(default_config())
-        name = option.lstrip("-")
-        if name in known:
-            return f"; did you mean --config.{name}?"
-        return did_you_mean(option, options) or re.sub(
-            r"'(\S+)'", r"--config.\1", hint(name, known)
-        )
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message} (see {self.prog} --help)")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb and returns the exit code: 0 done, 2 a mistake, which is printed in one line.
 
@@ -128,7 +101,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with _warnings_in_one_line():
             code = _run(list(argv), announced if own_process else _unannounced)
-        sys.stdout.flush()
+        with named_output():
+            sys.stdout.flush()
         return code
     except (UserError, KeyboardInterrupt, OSError) as error:
         return _report(error)
@@ -199,6 +173,10 @@ def _run(argv: list[str], announce: Callable[..., AbstractContextManager]) -> in
     arguments.overrides = overrides
     if VERBS[name].needs_workdir and not arguments.workdir:
         raise UserError("--workdir=: expected the run's folder")
+    if arguments.workdir and not in_bucket(arguments.workdir):
+        path = Path(arguments.workdir)
+        if any(folder.is_file() for folder in (path, *path.parents)):
+            raise UserError(f"--workdir={path}: expected a folder")
     with announce(name, arguments):
         return _work(name, module, arguments, overrides)
 
@@ -290,7 +268,7 @@ def _overview() -> str:
 
 
 def _verb_parser(name: str, description: str) -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog=f"seqjax {name}",
         description=description,
         epilog="--config.FIELD=VALUE sets a field of the config: --config.model.encoder.layers=4."

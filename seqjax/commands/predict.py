@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import ml_collections
 
+from seqjax.commands.standard_streams import named_output
 from seqjax.errors import UserError, told
 from seqjax.files import in_bucket, path_option, run_path
 from seqjax.line_input import LineInput
@@ -118,7 +119,9 @@ def _print(lines: Sequence[str], outputs: "Sequence[list[Translation]]", n_best:
     """Writes the outputs of some lines; they have left this process when it returns."""
     pairs = zip(lines, outputs, strict=True)
     written = (_as_json(*pair) if n_best else one_line(pair[1][0].text) for pair in pairs)
-    print("".join(f"{line}\n" for line in written), end="", flush=True)
+    text = "".join(f"{line}\n" for line in written)
+    with named_output():
+        print(text, end="", flush=True)
 
 
 def _check(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> None:

@@ -1,8 +1,10 @@
 """Standard input, output and error, which a daemon or a scheduler may have closed."""
 
+import contextlib
 import fcntl
 import os
 import sys
+from collections.abc import Iterator
 
 
 def open_standard_streams() -> None:
@@ -23,6 +25,16 @@ def open_standard_streams() -> None:
         if getattr(sys, name) is None:
             mode = "w" if number else "r"
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))
+
+
+@contextlib.contextmanager
+def named_output() -> Iterator[None]:
+    """Names standard output in an error of what is printed to it inside."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = "standard output"
+        raise
 
 
 def _is_usable(number: int) -> bool:

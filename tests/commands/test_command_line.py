@@ -134,7 +134,7 @@ def test_a_trained_run_can_be_overridden_but_stays_as_it_is(trained_verb, workdi
         (["show", "--seed=3"], "unrecognized arguments: --seed=3; did you mean --config.seed?"),
         (["show", "--epochs", "3"], "--epochs 3; did you mean --config.train.duration?"),
         (["show", "--output-dir=a"], "--output-dir=a; the run's folder is --workdir=DIR"),
-        (["show", "--config"], "argument --config: expected one argument"),
+        (["show", "--config"], "error: --config: expected a value\n"),
         (["show", f"--config={_DEMO}", "--config.seed=x"], "seed = 'x': expected a whole number"),
         (["show", f"--config={_DEMO}", "--config.sed=1"], "did you mean 'seed'?"),
         (
@@ -151,7 +151,7 @@ def test_mistakes_are_one_line_and_exit_code_2(verb, capsys, argv, message):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["show"], "the following arguments are required: --workdir"),
+        (["show"], "error: --workdir: expected a value, since it is required\n"),
         (["show", "--workdir=none"], "--workdir=none: has no config.json, expected a trained run"),
         (["show", "--workdir="], "--workdir=: expected the run's folder"),
         (["show", "--workdir=a", f"--config={_DEMO}"], "unrecognized arguments: --config="),
@@ -164,7 +164,35 @@ def test_a_verb_on_a_run_needs_one(trained_verb, capsys, argv, message):
 def test_what_the_system_refuses_is_one_line(capsys, tmp_path):
     (tmp_path / "file").write_text("")
     error = _fails(capsys, "train", f"--config={_DEMO}", f"--workdir={tmp_path / 'file'}")
-    assert error == f"seqjax: error: {tmp_path / 'file'}: File exists\n"
+    assert error == f"seqjax: error: --workdir={tmp_path / 'file'}: expected a folder\n"
+    error = _fails(capsys, "evaluate", f"--workdir={tmp_path / 'file' / 'run'}")
+    assert error == f"seqjax: error: --workdir={tmp_path / 'file' / 'run'}: expected a folder\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["predict", "--workdir=a", "--n_best=x"], "--n_best=x: expected a whole number"),
+        (["predict", "--workdir=a", "--n_best=it's"], "--n_best=it's: expected a whole number"),
+        (["predict", "--workdir=a", "--process=1.5"], "--process=1.5: expected a whole number"),
+        (["train", "--workdir=a", "--members=x"], "--members=x: expected loop, batch or auto"),
+        (["evaluate", "--workdir=a", "--split"], "--split: expected a value"),
+        (["explain", "--json=3"], "--json=3: expected no value"),
+        (["predict", "--help=x"], "--help=x: expected no value"),
+    ],
+)
+def test_what_argparse_refuses_is_said_as_all_mistakes_are(argv, message, capsys):
+    assert _fails(capsys, *argv) == f"seqjax: error: {message}\n"
+
+
+def test_a_full_disk_under_standard_output_is_named(verb, capsys, monkeypatch):
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    with monkeypatch.context() as patch:
+        full = open("/dev/full", "w")
+        patch.setattr(sys, "stdout", full)
+        assert main(["show", f"--config={_DEMO}"]) == 75
+    assert capsys.readouterr().err == ("seqjax: error: standard output: No space left on device\n")
 
 
 @pytest.mark.parametrize(

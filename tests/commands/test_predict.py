@@ -128,7 +128,7 @@ def test_n_best_is_json_with_scores_in_order(predict, alone):
 @pytest.mark.parametrize(
     ("data", "options", "message"),
     [
-        (b"A lamp.\n\xff\xfe\n", [], "standard input, line 2: not UTF-8 (invalid start byte)"),
+        (b"A lamp.\n\xff\xfe\n", [], "standard input:2: expected UTF-8 (invalid start byte)"),
         (b"", ["--n_best=4"], "--n_best=4: expected at most decode.beam_size = 3; --config.decode"),
         (b"", ["--n_best=0"], "--n_best=0: expected 1 or more"),
         (b"", ["--attention="], "--attention=: expected a local folder"),
@@ -229,7 +229,7 @@ def test_of_several_processes_none_waits_for_a_line_that_is_wrong(trained):
         assert process.wait(120) == 2
         assert process.stdout.read() == b""
         lines = [line for line in error.splitlines() if line.startswith("seqjax: ")]
-        assert lines == ["seqjax: error: standard input, line 2: not UTF-8 (invalid start byte)"]
+        assert lines == ["seqjax: error: standard input:2: expected UTF-8 (invalid start byte)"]
         assert "Traceback" not in error
 
 
