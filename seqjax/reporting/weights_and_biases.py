@@ -57,26 +57,23 @@ class WandbRun:
         """Begins or continues the run.
 
         Raises:
-          UserError: there is no valid API key.
+          Exception: what W&B raises if it rejects the API key, or for any other reason.
         """
         import wandb
 
         id_file = workdir / "wandb_id.txt"
         if not id_file.exists():
             id_file.write_text(uuid.uuid4().hex[:8] + "\n")
-        try:
-            self._run = wandb.init(
-                project=project,
-                id=id_file.read_text().strip(),
-                resume="allow",
-                name=absolute(workdir).name,
-                dir=None if in_bucket(workdir) else str(workdir),
-                config=dict(run_config),
-                # A resumed run may differ in fields such as the duration.
-                allow_val_change=True,
-            )
-        except (wandb.errors.UsageError, wandb.errors.AuthenticationError) as error:
-            raise UserError(f"reporting.wandb_project = {project!r}: {error}") from error
+        self._run = wandb.init(
+            project=project,
+            id=id_file.read_text().strip(),
+            resume="allow",
+            name=absolute(workdir).name,
+            dir=None if in_bucket(workdir) else str(workdir),
+            config=dict(run_config),
+            # A resumed run may differ in fields such as the duration.
+            allow_val_change=True,
+        )
         # W&B's own counter cannot go back to the step of a checkpoint; ours is one more metric.
         self._run.define_metric("step")
         self._run.define_metric("*", step_metric="step")

@@ -15,7 +15,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from seqjax.errors import UserError, told
+from seqjax.errors import told
 from seqjax.fields import flatten
 from seqjax.files import GrowingFile, as_path, rewrite_file
 from seqjax.parallel.processes import is_first
@@ -62,7 +62,7 @@ class MetricWriter:
           unwritten: lines that an earlier session could not write.
 
         Raises:
-          UserError: W&B is asked for and not installed, or has no API key.
+          UserError: W&B is asked for and not installed.
         """
         self.failure: Exception | None = None
         self._unwritten: list[str] = []
@@ -151,8 +151,6 @@ class MetricWriter:
     def _open(self, name: str, make: Callable[[], "EventFile | WandbRun"]) -> None:
         try:
             self._extras[name] = make()
-        except UserError:
-            raise
         except Exception as error:
             _warn(name, error)
 

@@ -274,6 +274,21 @@ def test_only_scalars_are_metrics(tmp_path, value):
     assert read_lines(tmp_path) == []
 
 
+def test_a_key_that_wandb_rejects_costs_no_training(tmp_path, monkeypatch, caplog):
+    def reject(*_):
+        raise RuntimeError("API key is rejected")
+
+    monkeypatch.setattr("seqjax.reporting.writers.require_wandb", lambda project: None)
+    monkeypatch.setattr("seqjax.reporting.writers.WandbRun", reject)
+    with open_writer(tmp_path, wandb_project="p", tensorboard=False) as writer:
+        writer.write(1, {"loss": 2.0})
+    assert caplog.messages == [
+        "Weights & Biases: API key is rejected; training continues without it, metrics.jsonl has"
+        " every metric"
+    ]
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1, "loss": 2.0}\n'
+
+
 def test_wandb_must_be_installed(tmp_path):
     if importlib.util.find_spec("wandb"):
         pytest.skip("wandb is installed")
