@@ -1,5 +1,6 @@
 """The effective config of a run, with what differs from the defaults."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
@@ -10,10 +11,12 @@ from seqjax.fields import default_fields, flatten
 _LENGTH = 160
 
 
-def changes(config: ml_collections.ConfigDict) -> dict[str, Any]:
-    """Returns the fields that differ from the defaults, with their values."""
+def changes(fields: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Returns the fields that differ from the defaults: path -> (value, default)."""
     default = default_fields()
-    return {path: value for path, value in flatten(config).items() if value != default[path]}
+    return {
+        path: (value, default[path]) for path, value in fields.items() if value != default[path]
+    }
 
 
 def write_fields(config: ml_collections.ConfigDict) -> str:
@@ -29,7 +32,7 @@ def write_fields(config: ml_collections.ConfigDict) -> str:
 
 def summarize_changes(config: ml_collections.ConfigDict) -> str:
     """Says in one line which fields differ from the defaults, as many as fit."""
-    changed = [f"{path}={value}" for path, value in changes(config).items()]
+    changed = [f"{path}={value}" for path, (value, _) in changes(flatten(config)).items()]
     if not changed:
         return "config: the defaults"
     shown = [changed[0]]

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seqjax.config import default_config
 from seqjax.duration import parse_duration
 from seqjax.errors import UserError
 from seqjax.evaluation.metrics import best_is_higher
@@ -19,6 +18,7 @@ from seqjax.fields import flatten, load, nested
 from seqjax.reporting.digits import number
 from seqjax.reporting.evaluations import read_evaluations
 from seqjax.reporting.metrics_log import read_metrics
+from seqjax.reporting.settings import changes
 from seqjax.reporting.web_page import Figure, figure, titled, write_page
 from seqjax.stages import write_seconds
 from seqjax.training.overview import describe_model
@@ -71,12 +71,7 @@ class RunReport:
     @property
     def changed(self) -> dict[str, tuple[Any, Any]]:
         """The fields that differ from the defaults: value and default."""
-        defaults = flatten(default_config())
-        return {
-            field: (value, defaults[field])
-            for field, value in sorted(self.config.items())
-            if value != defaults[field]
-        }
+        return dict(sorted(changes(self.config).items()))
 
     def curve(self, name: str) -> list[tuple[int, float]]:
         """Returns (updates, value) of a metric such as 'validation/loss'."""
