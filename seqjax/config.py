@@ -122,7 +122,8 @@ def _tokenizer() -> ml_collections.ConfigDict:
     # evaluation.lowercase.
     tokenizer.lowercase = False
     # Unicode normalization of both sides: 'none', 'NFC' (a composed and a decomposed accent are the
-    # same text) or 'NFKC' (so are ligatures and full-width forms).
+    # same text) or 'NFKC' (so are ligatures and full-width forms). References are
+    # normalized before they are scored; sacreBLEU on their file may find another BLEU.
     tokenizer.normalization = "none"
     # Subword regularization: probability of BPE-dropout (Provilkov et al., 2020), or smoothing of
     # unigram sampling (Kudo, 2018); 0 is off.

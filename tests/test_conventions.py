@@ -18,6 +18,8 @@ from seqjax.architectures.contract import Carry
 from seqjax.config import default_config
 from seqjax.data.subword_sampling import BpeDropout
 from seqjax.data.symbols import BOS, EOS, PAD, UNK
+from seqjax.data.text_form import TextForm
+from seqjax.evaluation.evaluator import text_metrics
 from seqjax.evaluation.metrics import translation_metrics
 from seqjax.fields import flatten
 from seqjax.layers.embedding import Embedding
@@ -289,6 +291,17 @@ def test_entities():
     pair = "He said &quot; a b c d &quot; .", 'He said " a b c d " .'
     assert scores(*pair, "bleu", "chrf", "ter") == pytest.approx([100, 39.7275, 22.2222], abs=1e-3)
     assert scores(*pair, "bleu", tokenize="intl") == pytest.approx([23.9011], abs=1e-3)
+
+
+def test_normalized_references():
+    evaluation = default_config().evaluation
+    evaluation.metrics = ("bleu", "error_rate")
+    pair = ["the first of five"], ["the ﬁrst of ﬁve"]
+    found = {
+        name: text_metrics(*pair, TextForm(normalization=name), evaluation)["error_rate"]
+        for name in ("none", "NFC", "NFKC")
+    }
+    assert found == {"none": 50.0, "NFC": 50.0, "NFKC": 0.0}
 
 
 def test_bleu_of_short_texts():

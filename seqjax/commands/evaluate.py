@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import ml_collections
 
-from seqjax.errors import UserError
+from seqjax.commands.standard_streams import named_output
+from seqjax.data.corpus import has_split
+from seqjax.errors import Unavailable, UserError
 from seqjax.evaluation.metrics import best_is_higher
 from seqjax.fields import flatten, load
 from seqjax.files import run_path
@@ -88,7 +90,6 @@ def run_together(
     arguments: argparse.Namespace, configs: Mapping[str, ml_collections.ConfigDict]
 ) -> int:
     """Evaluates several runs one by one; prints what `run` prints of each, by its name."""
-    from seqjax.evaluation.evaluator import Evaluator
     from seqjax.training.trained import load_trained, tokenizer_files
 
     evaluators: dict[Any, Evaluator] = {}
@@ -99,8 +100,10 @@ def run_together(
             trained = load_trained(folder, config)
             known = program(config), *sorted(tokenizer_files(folder).items())
             if known not in evaluators:
-                evaluators[known] = Evaluator(trained.task, trained.mesh, arguments.split)
-            facts[name] = _evaluate(arguments, folder, config, trained, evaluators[known])
+                evaluators[known] = _evaluator(trained, arguments.split)
+            result, found = _evaluate(arguments, folder, config, trained, evaluators[known])
+            facts[name] = rounded(found)
+            _keep(folder, config, trained, result, found)
     finally:
         # What was found before a failure is not lost with it.
         if facts:
@@ -114,16 +117,34 @@ def _run_one(
     trained: "Trained",
     members: Sequence[str] = (),
 ) -> int:
+    evaluator = _evaluator(trained, arguments.split)
+    workdir = arguments.workdir
+    result, facts = _evaluate(arguments, workdir, config, trained, evaluator, members)
+    try:
+        _print(rounded(facts))
+    finally:
+        _keep(workdir, config, trained, result, facts)
+    return 0
+
+
+def _evaluator(trained: "Trained", split: str) -> "Evaluator":
     from seqjax.evaluation.evaluator import Evaluator
 
-    evaluator = Evaluator(trained.task, trained.mesh, arguments.split)
-    _print(_evaluate(arguments, arguments.workdir, config, trained, evaluator, members))
-    return 0
+    try:
+        return Evaluator(trained.task, trained.mesh, split)
+    except UserError as error:
+        if isinstance(error, Unavailable) or has_split(trained.task.config.data, split):
+            raise
+        reason, unnamed = str(error), f"split {split!r}: "
+        if reason.startswith(unnamed):
+            raise UserError(f"--split={split}: {reason.removeprefix(unnamed)}") from error
+        raise UserError(f"--split={split}: expected a split of the corpus; {reason}") from error
 
 
 def _print(facts: Mapping[str, Any]) -> None:
     if is_first():
-        print(json.dumps(facts, indent=2, ensure_ascii=False), flush=True)
+        with named_output():
+            print(json.dumps(facts, indent=2, ensure_ascii=False), flush=True)
 
 
 def _evaluate(
@@ -133,8 +154,8 @@ def _evaluate(
     trained: "Trained",
     evaluator: "Evaluator",
     members: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Evaluates; keeps the evaluation and its hypotheses; returns the facts to print."""
+) -> "tuple[Evaluation, dict[str, Any]]":
+    """Evaluates; returns the result and the facts to print, with all digits."""
     from seqjax.training.state import parameter_count
 
     result = evaluator(trained.params)
@@ -151,12 +172,15 @@ def _evaluate(
         "decoding_seconds": round(result.decoding_seconds, 3),
         **result.metrics,
     }
+    form = trained.task.tokenizers.target.form
+    if form.normalization != "none":
+        # The references were, too: sacreBLEU on their file may find other scores.
+        facts["normalization"] = form.normalization
     if members:
         facts["ensemble"] = list(members)
     if is_first():
         _show(result, arguments.show)
-        _keep(workdir, config, trained, result, facts)
-    return rounded(facts)
+    return result, facts
 
 
 def _keep(
@@ -167,7 +191,10 @@ def _keep(
     facts: Mapping[str, Any],
 ) -> None:
     """Writes the hypotheses and the evaluation; a folder that cannot be written is a warning."""
-    changes = _changes(config, workdir)
+    if not is_first():
+        return
+    # An ensemble has the settings of its first member.
+    changes = _changes(config, os.path.join(workdir, *facts.get("ensemble", ())[:1]))
     # Ensembles in one folder are told apart by their members.
     digest = hashlib.sha256(",".join(facts.get("ensemble", ())).encode()).hexdigest()[:8]
     parts = [facts["split"], digest if "ensemble" in facts else "", label(changes)]
@@ -223,14 +250,18 @@ def _compare_average(
     if record["split"] == "validation" and not changes and config.evaluation.limit == -1:
         alone = dict(trained.validation)
     kept = json.loads(json.dumps(record["settings"])) | {"decode.average": 1}
+    members = record["result"].get("ensemble")
     for other in read_evaluations(workdir):
-        settings = {**other.get("settings", {}), "decode.checkpoint": kept["decode.checkpoint"]}
+        settings, result = other.get("settings"), other["result"]
         same = all(other.get(name) == record[name] for name in ("split", "step", "corpus"))
-        if same and settings == kept:
-            alone = other["result"]
-    if metric not in alone:
+        # The file may have been written by anything.
+        same = same and isinstance(settings, dict) and isinstance(result.get(metric), int | float)
+        if same and result.get("ensemble") == members:
+            if settings | {"decode.checkpoint": kept["decode.checkpoint"]} == kept:
+                alone = result
+    value, before = record["result"][metric], alone.get(metric)
+    if not isinstance(before, int | float):
         return
-    value, before = record["result"][metric], alone[metric]
     if (value < before) if best_is_higher(metric) else (value > before):
         log.warning(
             "decode.average = %d makes %s worse on %s: %.5g, where the checkpoint of step %d alone"
@@ -254,8 +285,6 @@ _UNSCORED = ("data.cache", "decode.tokens", "decode.shapes")
 def _changes(config: ml_collections.ConfigDict, workdir: str) -> dict[str, Any]:
     """Returns the fields that differ from the run's config and may change the result."""
     path = run_path(workdir) / "config.json"
-    if not path.is_file():  # An ensemble's folder is no run.
-        return {}
     _, here = differences([flatten(load(path, missing="default")), flatten(config)])
     return {f: v for f, v in here.items() if f.startswith(_SCORED) and f not in _UNSCORED}
 

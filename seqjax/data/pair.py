@@ -1,5 +1,8 @@
 """A sentence and its translation, and a corpus of them."""
 
+import hashlib
+import json
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 
@@ -8,6 +11,11 @@ class Pair(NamedTuple):
 
     source: str
     target: str
+
+
+def digest(texts: Sequence[str] | Sequence[Sequence[str]]) -> str:
+    """Returns 16 hexadecimal digits that are equal if all texts are, and their borders."""
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:16]
 
 
 class Corpus(Protocol):

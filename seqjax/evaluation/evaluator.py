@@ -1,7 +1,5 @@
 """Evaluation of a whole split: every example once, in loss and in text."""
 
-import hashlib
-import json
 import logging
 import math
 import time
@@ -11,10 +9,13 @@ from typing import NamedTuple
 import jax
 import numpy as np
 from jax.sharding import Mesh
+from ml_collections import ConfigDict
 
 from seqjax.data.batching import evaluation_plan
 from seqjax.data.corpus import open_corpus
 from seqjax.data.loader import assemble
+from seqjax.data.pair import digest
+from seqjax.data.text_form import TextForm
 from seqjax.data.tokens import encode, tokenize
 from seqjax.evaluation.limits import warn_of_limits
 from seqjax.evaluation.metrics import translation_metrics
@@ -74,7 +75,7 @@ class Evaluator:
         self.sources = [pair.source for pair in pairs]
         self.references = [pair.target for pair in pairs]
         # Equal if what is scored is.
-        self.digest = _digest([self.sources, self.references])
+        self.digest = digest([self.sources, self.references])
         lengths = [
             side[: self.count]
             for side in (self.tokenized.source_lengths, self.tokenized.target_lengths)
@@ -126,16 +127,8 @@ class Evaluator:
         seconds = time.perf_counter() - started
         hypotheses = [translation.text for translation in best]
         metrics["at_limit"] = 100.0 * sum(found.at_limit for found in best) / len(best)
-        evaluation = self.task.config.evaluation
-        # Outputs are in the tokenizer's normalization form: what looks the same is the same.
-        normalized = self.task.tokenizers.target.form.normalized
-        metrics |= translation_metrics(
-            hypotheses,
-            [normalized(reference) for reference in self.references],
-            evaluation.metrics,
-            evaluation.lowercase,
-            evaluation.tokenize,
-        )
+        form = self.task.tokenizers.target.form
+        metrics |= text_metrics(hypotheses, self.references, form, self.task.config.evaluation)
         tokens = sum(translation.length for translation in best)
         return Evaluation(metrics, self.sources, self.references, hypotheses, tokens, seconds)
 
@@ -179,8 +172,17 @@ class Evaluator:
         }
 
 
-def _digest(texts: list[list[str]]) -> str:
-    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:16]
+def text_metrics(
+    hypotheses: list[str], references: list[str], form: TextForm, evaluation: ConfigDict
+) -> dict[str, float | str]:
+    """Scores outputs against references in the tokenizer's normalization form, as outputs are."""
+    return translation_metrics(
+        hypotheses,
+        [form.normalized(reference) for reference in references],
+        evaluation.metrics,
+        evaluation.lowercase,
+        evaluation.tokenize,
+    )
 
 
 def _add(sums: dict[str, float], found: dict[str, jax.Array]) -> None:

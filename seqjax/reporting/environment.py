@@ -23,7 +23,6 @@ from seqjax.files import as_path, replace_file
 from seqjax.parallel.processes import is_first
 
 _PACKAGES = (
-    "seqjax",
     "jax",
     "jaxlib",
     "flax",
@@ -41,8 +40,8 @@ def record_environment(
     """Adds this session, and facts of its own, to `environment.json` of the run directory.
 
     The file is an object with one list, `sessions`. Each start of the run appends an entry, so that
-    every machine that took part is named. A package that is not installed (seqjax itself, run from
-    a checkout) has version null; so has the commit if there is no git.
+    every machine that took part is named. A package that is not installed has version null; the
+    commit is null if there is no git.
 
     `dirty` says whether tracked files of seqjax's checkout have changed. `files` are the Python
     files of the user that took part, a config or a study and what it imported, each with `path`,
@@ -84,7 +83,7 @@ def _session() -> dict[str, Any]:
         "files": own_files(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "packages": {"seqjax": seqjax.__version__} | {name: _version(name) for name in _PACKAGES},
         "devices": [
             {"platform": name, "kind": kind, "count": count}
             for (name, kind), count in kinds.items()

@@ -4,32 +4,32 @@ Each file has the name of the hypotheses in `predictions/`, and holds one object
 
     {
       "date": "2026-11-30T22:17:34+00:00",     UTC, when the evaluation ended
-      "seqjax": "0.1.0",                       version, null in a checkout that is not installed
+      "seqjax": "0.1.0",                       version
       "split": "test",
       "step": 500,                             of the newest checkpoint that was used
       "checkpoints": {"runs/demo": [250, 500]},  run directory -> steps, averaged if several
       "changes": {"decode.beam_size": 5},      fields that differ from the run's config.json
       "settings": {"decode.beam_size": 5, ...},  every field of `decode` and `evaluation`
-      "corpus": {"examples": 1000, "sources": "9f...", "references": "c0..."},  SHA-256 of lines
+      "corpus": {"examples": 1000, "sources": "9f...", "references": "c0..."},  digests
       "predictions": "predictions/test-beam_size-5-500.txt",  '' if they could not be written
       "samples": [{"source": "...", "reference": "...", "output": "..."}, ...],  the first five
       "result": {...}                          what `evaluate` prints, with all digits
     }
 
 An ensemble's evaluation lies in the folder that holds its members; it has one entry in
-`checkpoints` for each member, no `changes`, and the settings of its first member.
+`checkpoints` for each member. Its `changes` and `settings` are those of its first member.
 
 Nothing here imports JAX: a process that only lists evaluations reads them, too.
 """
 
-import hashlib
-import importlib.metadata
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import seqjax
+from seqjax.data.pair import digest
 from seqjax.files import as_path, write_side_file
 
 _FOLDER = "evaluations"
@@ -42,7 +42,7 @@ def write_evaluation(workdir: str | Path, stem: str, record: Mapping[str, Any]) 
     """
     path = as_path(workdir) / _FOLDER / f"{stem}.json"
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    content = {"date": now, "seqjax": _version(), **record}
+    content = {"date": now, "seqjax": seqjax.__version__, **record}
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     return path if write_side_file(path, text) else None
 
@@ -50,37 +50,27 @@ def write_evaluation(workdir: str | Path, stem: str, record: Mapping[str, Any]) 
 def read_evaluations(workdir: str | Path) -> list[dict[str, Any]]:
     """Returns the evaluations kept in a run directory, oldest first; damaged files are left out."""
     found = []
-    for path in (as_path(workdir) / _FOLDER).glob("*.json"):
+    try:
+        paths = list((as_path(workdir) / _FOLDER).glob("*.json"))
+    except Exception:  # The libraries of buckets do not always raise an OSError.
+        return []
+    for path in paths:
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except Exception:
             continue
         if isinstance(record, dict) and isinstance(record.get("result"), dict):
             found.append(record)
     return sorted(found, key=lambda record: str(record.get("date")))
 
 
-def _version() -> str | None:
-    try:
-        return importlib.metadata.version("seqjax")
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 def corpus_facts(sources: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
     """Returns the number of examples and a digest of each side."""
     return {
         "examples": len(sources),
-        "sources": _digest(sources),
-        "references": _digest(references),
+        "sources": digest(sources),
+        "references": digest(references),
     }
-
-
-def _digest(texts: Iterable[str]) -> str:
-    found = hashlib.sha256()
-    for text in texts:
-        found.update(text.encode("utf-8", "surrogatepass") + b"\n")
-    return found.hexdigest()
 
 
 def rounded(facts: Mapping[str, Any]) -> dict[str, Any]:

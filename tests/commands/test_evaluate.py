@@ -1,4 +1,4 @@
-import hashlib
+import errno
 import json
 import math
 import shutil
@@ -9,9 +9,11 @@ import pytest
 import sacrebleu
 
 from seqjax.commands.command_line import main
+from seqjax.data.text_form import TextForm
 from seqjax.data.tokenizer import load_tokenizers
 from seqjax.fields import flatten, load
-from seqjax.reporting.evaluations import read_evaluations
+from seqjax.reporting.evaluations import corpus_facts, read_evaluations
+from seqjax.training import trained as trained_module
 
 
 @pytest.fixture
@@ -91,8 +93,14 @@ def test_an_average_says_what_it_is_of_and_whether_it_is_worse(evaluate, trained
     kept = next((trained / "evaluations").glob("other-*150*150.json"))
     record = json.loads(kept.read_text())
     kept.write_text(json.dumps(record | {"result": record["result"] | {"loss": 0.123456}}))
+    # Others are not as they should be, and do not count.
+    changes = {"settings": None}, {"settings": {}}, {"result": {}}, {"result": {"loss": "0.1"}}
+    for number, change in enumerate(changes):
+        other = json.dumps(record | {"date": "2999-01-01"} | change)
+        (kept.parent / f"other-damaged-{number}.json").write_text(other)
     code, out, error = evaluate(*latest, "--config.decode.average=2")
-    kept.unlink()
+    for path in [kept, *kept.parent.glob("other-damaged-*")]:
+        path.unlink()
     found, lines = json.loads(out), error.splitlines()
     assert code == 0 and found["averaged"] == 2
     values = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
@@ -164,12 +172,8 @@ def test_an_evaluation_is_kept_with_all_that_it_depends_on(evaluate, trained):
     settings = {k: tuple(v) if isinstance(v, list) else v for k, v in record["settings"].items()}
     assert settings == expected | {"decode.beam_size": 2}
     corpus = Path(config["data.directory"])
-    digests = [hashlib.sha256((corpus / f"other.{side}").read_bytes()) for side in ("en", "de")]
-    assert record["corpus"] == {
-        "examples": 8,
-        "sources": digests[0].hexdigest(),
-        "references": digests[1].hexdigest(),
-    }
+    sides = [(corpus / f"other.{side}").read_text().splitlines() for side in ("en", "de")]
+    assert record["corpus"] == corpus_facts(*sides)
     assert record["predictions"] == f"predictions/other-beam_size-2-{step}.txt"
     lines = {
         "source": (corpus / "other.en").read_text().splitlines(),
@@ -201,6 +205,25 @@ def test_a_folder_that_cannot_be_written_costs_no_numbers(folder, evaluate, trai
     assert lines[1].endswith(": not written (File exists)")
     record = read_evaluations(tmp_path)
     assert [entry["predictions"] for entry in record] == ([""] if folder == "predictions" else [])
+
+
+def test_numbers_are_printed_before_anything_is_kept(evaluate, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("seqjax.commands.evaluate.write_evaluation", fail)
+    # References are in the form of the outputs, and that is said.
+    load = trained_module.load_trained
+
+    def normalizing(*given):
+        found = load(*given)
+        found.task.tokenizers.target.form = TextForm(normalization="NFKC")
+        return found
+
+    monkeypatch.setattr(trained_module, "load_trained", normalizing)
+    code, out, _ = evaluate("--split=other")
+    assert code == 75
+    assert (json.loads(out)["examples"], json.loads(out)["normalization"]) == (8, "NFKC")
 
 
 @pytest.fixture
@@ -243,12 +266,18 @@ def test_runs_are_scored_as_one_model(evaluate, several):
     assert code == 0 and found["ensemble"] == ["a", "b"] and found["step"] == 150
     # The logarithm is concave: a mean probability is better than the mean of the losses.
     assert found["loss"] < sum(losses) / 2 and found["loss"] not in losses
-    (path,) = (several / "predictions").glob("other-????????-150.txt")
-    (kept,) = (several / "evaluations").glob("other-????????-150.json")
+    (path,) = (several / "predictions").glob("other-????????-checkpoint-latest-150.txt")
+    (kept,) = (several / "evaluations").glob("other-????????-checkpoint-latest-150.json")
     assert error == f"hypotheses: {path}\nevaluation: {kept}\n"
     record = json.loads(kept.read_text())
     assert record["checkpoints"] == {str(several / "a"): [150], str(several / "b"): [75]}
-    assert record["result"]["ensemble"] == ["a", "b"] and record["changes"] == {}
+    assert record["result"]["ensemble"] == ["a", "b"]
+    assert record["changes"] == {"decode.checkpoint": "latest"}
+    # Another search does not replace it.
+    assert (
+        evaluate(*_LATEST, "--ensemble=a,b", "--config.decode.beam_size=2", workdir=several)[0] == 0
+    )
+    assert len(read_evaluations(several)) == 2 and json.loads(kept.read_text()) == record
 
 
 def test_an_ensemble_is_on_the_devices_of_its_first_member(evaluate, several):
@@ -291,7 +320,7 @@ def test_an_ensemble_shares_tokenizers(evaluate, several):
         (["--config.tokenizer.kind=byte"], "tokenizer.kind = 'byte': expected '"),
         (["--config.decode.checkpoint=77"], "decode.checkpoint = 77: expected 'best'"),
         (["--config.decode.average=9"], "decode.average = 9: expected at most "),
-        (["--split=tset"], "tset"),
+        (["--split=tset"], "error: --split=tset: expected a split of the corpus; "),
         (["--show=-1"], "--show=-1: expected 0 or more"),
         (
             ["--config.decode.max_length_ratio=0", "--config.decode.max_length_extra=0"],

@@ -23,7 +23,18 @@ def test_a_run_that_was_never_evaluated_has_none(folder):
 def test_digests_tell_texts_and_their_borders_apart():
     one, other = corpus_facts(["a", "b"], ["c"]), corpus_facts(["ab"], ["c"])
     assert (one["examples"], other["examples"]) == (2, 1)
+    assert corpus_facts(["a\nb"], [])["sources"] != one["sources"]
     assert one["sources"] != other["sources"] and one["references"] == other["references"]
+
+
+def test_a_folder_that_cannot_be_listed_has_none(folder, monkeypatch):
+    """The library of a bucket raises what it likes."""
+
+    def glob(*_):
+        raise RuntimeError("no credentials")
+
+    monkeypatch.setattr(type(folder), "glob", glob)
+    assert read_evaluations(folder) == []
 
 
 def test_five_digits_count():
