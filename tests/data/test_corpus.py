@@ -114,7 +114,7 @@ import pathlib
 import sys
 import tensorflow_datasets as tfds
 from seqjax.config import default_config
-from seqjax.data.corpus import open_corpus
+from seqjax.data.corpus import has_split, open_corpus
 from seqjax.errors import UserError
 
 class TinyTranslate(tfds.core.GeneratorBasedBuilder):
@@ -159,6 +159,7 @@ def error(**fields):
 assert "data.source = 'fr': expected one of de, en" in error(source="fr")
 assert "split 'valid': expected one of train, test" in error(train="valid")
 assert "nosuch" in error(corpus="tfds:nosuch/de-en")
+assert [has_split(data, name) for name in ("test", "train[:50%]", "other")] == [True, True, False]
 assert "tensorflow" not in sys.modules
 """
 
