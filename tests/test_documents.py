@@ -1,0 +1,246 @@
+"""README.md and docs/ keep their word: each command there is run, and prints what is shown.
+
+A document shows a command as a reader types it, and below it what it prints:
+
+    ```console
+    $ python launch.py explain --config=configs/demo.py
+    ...
+    ```
+
+A line `...` stands for any lines, `...` in a line for any text. The word after `console` says what
+a reader may find otherwise:
+
+    console             the output is printed exactly so, on any machine
+    console figures     the numbers differ between machines, the words do not
+    console sample      the output differs between machines; the command ends well
+    console elsewhere   the command needs what a test does not have: an accelerator, a scheduler,
+                        a corpus, the network, or much time
+
+Blocks marked `python` are run too, those of a document as one script.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+_ROOT = Path(__file__).parents[1]
+_DOCUMENTS = [_ROOT / "README.md", *sorted((_ROOT / "docs").glob("*.md"))]
+# What is in the checkout of a reader.
+_CHECKOUT = ("seqjax", "configs", "experiments", "launch.py", "Makefile", "pyproject.toml")
+_BLOCK = re.compile(
+    r"^```(?P<kind>console|python)(?P<word>[ a-z]*)\n(?P<body>.*?)^```$", re.M | re.S
+)
+_NUMBER = r"\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?"
+_WORDS = ("", "figures", "sample", "elsewhere")
+
+
+class _Command(NamedTuple):
+    """A command of a document, and the output that is shown.
+
+    Attributes:
+      line: number of its line in the document, from 1.
+      text: what is typed, several lines where lines are continued.
+      output: what is shown below it.
+      word: how the output is compared; see above.
+    """
+
+    line: int
+    text: str
+    output: str
+    word: str
+
+
+def _commands(document: Path) -> list[_Command]:
+    """Returns the commands of a document, in order."""
+    found = []
+    text = document.read_text()
+    for block in _BLOCK.finditer(text):
+        word = block["word"].strip()
+        assert word in _WORDS, f"{document}: ```console {word}: expected one of {_WORDS}"
+        if block["kind"] != "console":
+            continue
+        line = text.count("\n", 0, block.start("body")) + 1
+        parts = re.split(r"^\$ ", block["body"], flags=re.M)
+        assert not parts[0].strip(), f"{document}:{line}: expected a command, '$ ...'"
+        line += parts[0].count("\n")
+        for part in parts[1:]:
+            typed, output = _typed(part)
+            found.append(_Command(line, typed, output, word))
+            line += part.count("\n")
+    return found
+
+
+def _typed(part: str) -> tuple[str, str]:
+    """Splits a command from its output: it goes on after a backslash, or to the END of `<<END`."""
+    lines = part.splitlines(keepends=True)
+    count = 1
+    if heredoc := re.search(r"<<\s*'?(\w+)'?", lines[0]):
+        count = lines.index(f"{heredoc[1]}\n") + 1
+    else:
+        while lines[count - 1].endswith("\\\n"):
+            count += 1
+    return "".join(lines[:count]).rstrip("\n"), "".join(lines[count:])
+
+
+def _script(document: Path) -> str:
+    """Returns the Python blocks of a document as one script."""
+    found = _BLOCK.finditer(document.read_text())
+    return "\n".join(block["body"] for block in found if block["kind"] == "python")
+
+
+def _agrees(shown: str, printed: str, word: str) -> bool:
+    """Returns whether what a command printed is what a document shows."""
+    if word in ("sample", "elsewhere") or not shown.strip():
+        return True
+    parts = [re.escape(line) for line in _tidy(shown)]
+    pattern = "".join("(?:.*\n)*?" if part == r"\.\.\." else f"{part}\n" for part in parts)
+    pattern = pattern.replace(r"\.\.\.", ".*")
+    if word == "figures":
+        # Columns are as wide as their numbers.
+        pattern = re.sub(_NUMBER.replace(r"\.", r"\\\."), lambda _: _NUMBER, pattern)
+        pattern = re.sub(r"(?:\\ )+", lambda _: " +", pattern)
+    return re.fullmatch(pattern, "".join(f"{line}\n" for line in _tidy(printed))) is not None
+
+
+def _tidy(text: str) -> list[str]:
+    return [line.rstrip() for line in text.strip("\n").split("\n")]
+
+
+@pytest.mark.parametrize("document", _DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document):
+    text = document.read_text()
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
+        assert "://" in target or (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("document", _DOCUMENTS, ids=lambda path: path.name)
+def test_files_that_are_named_are_there(document):
+    for name in re.findall(
+        r"`((?:seqjax|configs|experiments|tests|docs)/[\w/.]*\.\w+)", document.read_text()
+    ):
+        assert (_ROOT / name).exists(), name
+
+
+def test_the_first_page_is_short():
+    assert len((_ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A checkout of a reader, in which everything is installed."""
+    folder = tmp_path_factory.mktemp("reader") / "seqjax"
+    folder.mkdir()
+    ignored = shutil.ignore_patterns("__pycache__")
+    for name in _CHECKOUT:
+        source = _ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=ignored)
+        else:
+            shutil.copy(source, folder / name)
+    # `make` finds an environment that is as new as it must be.
+    binaries = folder / ".venv" / "bin"
+    binaries.mkdir(parents=True)
+    (binaries / "python").symlink_to(sys.executable)
+    for name in ("installed", "installed-dev"):
+        (folder / ".venv" / name).touch()
+    shutil.copy(_ROOT / "constraints.txt", folder)
+    os.utime(folder / "constraints.txt", (0, 0))
+    os.utime(folder / "pyproject.toml", (0, 0))
+    return folder
+
+
+@pytest.mark.slow
+def test_every_command_does_what_is_shown(checkout):
+    environment = os.environ | {
+        "PATH": f"{_shims(checkout)}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(checkout),
+        "HOME": str(checkout.parent),
+        "COLUMNS": "100",
+        # As users run it.
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "0",
+        "XLA_FLAGS": "",
+    }
+    wrong = []
+    for document in _DOCUMENTS:
+        for command in _commands(document):
+            if command.word == "elsewhere":
+                continue
+            done = subprocess.run(
+                ["bash", "-c", command.text],
+                cwd=checkout,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=900,
+            )
+            expected = 2 if "seqjax: error: " in command.output else 0
+            agrees = _agrees(command.output, done.stdout, command.word)
+            if done.returncode != expected or not agrees:
+                place = f"{document.name}:{command.line}"
+                wrong.append(
+                    f"{place}: $ {command.text}\n[{done.returncode}] {done.stdout[-3000:]}"
+                )
+        if text := _script(document):
+            done = subprocess.run(
+                [sys.executable, "-c", text],
+                cwd=checkout,
+                env=environment,
+                capture_output=True,
+                text=True,
+            )
+            if done.returncode:
+                wrong.append(f"{document.name}: python\n{done.stderr[-3000:]}")
+    assert not wrong, "\n\n".join(wrong)
+
+
+def _shims(checkout: Path) -> Path:
+    """Returns a folder with the `python` and the `seqjax` of a reader."""
+    folder = checkout.parent / "bin"
+    folder.mkdir(exist_ok=True)
+    for name, words in (("python", ""), ("seqjax", " -m seqjax")):
+        shim = folder / name
+        shim.write_text(f'#!/bin/sh\nexec "{sys.executable}"{words} "$@"\n')
+        shim.chmod(0o755)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "word", "same"),
+    [
+        ("a\nb", "a\nb\n", "", True),
+        ("a\nb", "a\nc\n", "", False),
+        ("a", "a\nb\n", "", False),
+        ("a\n...", "a\nb\nc\n", "", True),
+        ("...\nc", "a\nb\nc\n", "", True),
+        ("a ... d", "a b c d", "", True),
+        ("a ... d", "a b c", "", False),
+        ("step 10  loss 1.25", "step 10  loss 2.5", "", False),
+        ("step 10  loss 1.25", "step 10   loss 2,222.5", "figures", True),
+        ("step 10  loss 1.25", "step 10  lost 1.25", "figures", False),
+        ("in 3 s", "in 3 min", "figures", False),
+        ("a", "b", "sample", True),
+    ],
+)
+def test_output_is_compared_as_the_block_says(shown, printed, word, same):
+    assert _agrees(shown, printed, word) == same
+
+
+def test_commands_are_found_with_their_output(tmp_path):
+    document = tmp_path / "d.md"
+    document.write_text(
+        "Text.\n\n```console\n$ one \\\n  two\nout\n$ three <<'END'\nin\nEND\nmore\nand\n```\n"
+        "```console figures\n$ four\n```\n"
+    )
+    assert _commands(document) == [
+        (4, "one \\\n  two", "out\n", ""),
+        (7, "three <<'END'\nin\nEND", "more\nand\n", ""),
+        (14, "four", "", "figures"),
+    ]
