@@ -24,8 +24,9 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import pytest
 
@@ -168,37 +169,52 @@ def test_every_command_does_what_is_shown(checkout):
     }
     wrong = []
     for document in _DOCUMENTS:
+        behind = []
         for command in _commands(document):
             if command.word == "elsewhere":
                 continue
-            done = subprocess.run(
-                ["bash", "-c", command.text],
-                cwd=checkout,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=900,
-            )
+            if command.text.endswith("&"):
+                behind.append(_run(["bash", "-c", command.text[:-1]], checkout, environment))
+                continue
+            code, printed = _ended(_run(["bash", "-c", command.text], checkout, environment))
             expected = 2 if "seqjax: error: " in command.output else 0
-            agrees = _agrees(command.output, done.stdout, command.word)
-            if done.returncode != expected or not agrees:
+            if code != expected or not _agrees(command.output, printed, command.word):
                 place = f"{document.name}:{command.line}"
-                wrong.append(
-                    f"{place}: $ {command.text}\n[{done.returncode}] {done.stdout[-3000:]}"
-                )
+                wrong.append(f"{place}: $ {command.text}\n[{code}] {printed[-3000:]}")
+            for code, printed in map(_ended, behind):
+                if code:
+                    wrong.append(f"{document.name}: in the background\n[{code}] {printed[-3000:]}")
+            behind = []
         if text := _script(document):
-            done = subprocess.run(
-                [sys.executable, "-c", text],
-                cwd=checkout,
-                env=environment,
-                capture_output=True,
-                text=True,
-            )
-            if done.returncode:
-                wrong.append(f"{document.name}: python\n{done.stderr[-3000:]}")
+            code, printed = _ended(_run([sys.executable, "-c", text], checkout, environment))
+            if code:
+                wrong.append(f"{document.name}: python\n{printed[-3000:]}")
     assert not wrong, "\n\n".join(wrong)
+
+
+def _run(
+    command: list[str], folder: Path, environment: dict[str, str]
+) -> tuple[subprocess.Popen, IO[str]]:
+    """Starts a command, with its output in a file that does not keep it waiting."""
+    output = tempfile.TemporaryFile("w+")
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+    )
+    return process, output
+
+
+def _ended(started: tuple[subprocess.Popen, IO[str]]) -> tuple[int, str]:
+    """Returns the exit code of a command and what it has printed."""
+    process, output = started
+    code = process.wait(timeout=900)
+    with output:
+        output.seek(0)
+        return code, output.read()
 
 
 def _shims(checkout: Path) -> Path:
