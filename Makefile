@@ -1,8 +1,9 @@
-# make install set up .venv with seqjax in it, and nothing else
-# make demo    train configs/demo.py, score the test split and show ten translations
-# make test    check the style of the project's files and run every test
-# make format  bring the code into the house style
-# make clean   remove .venv and caches; what is under runs/ stays
+# make install    set up .venv with seqjax in it, and nothing else
+# make demo       train configs/demo.py, score the test split and show ten translations
+# make test       check the style of the project's files and run every test
+# make documents  run every command of README.md and docs/, which trains models for minutes
+# make format     bring the code into the house style
+# make clean      remove .venv and caches; what is under runs/ stays
 #
 # `make demo` and `make test` set up .venv by themselves. PYTHON=python3.13 chooses the
 # interpreter of a new .venv (`make clean` first to change it).
@@ -27,7 +28,7 @@ CREATE := $(PYTHON) -m venv --upgrade-deps .venv
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
 endif
 
-.PHONY: help install demo test format clean
+.PHONY: help install demo test documents format clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -41,7 +42,10 @@ demo: .venv/installed
 test: .venv/installed-dev
 	$(BIN)/ruff check $(OURS)
 	$(BIN)/ruff format --check $(OURS)
-	$(BIN)/python -m pytest -m "" -n $(WORKERS) --dist=worksteal
+	$(BIN)/python -m pytest -m "not minutes" -n $(WORKERS) --dist=worksteal
+
+documents: .venv/installed-dev
+	$(BIN)/python -m pytest -m "" tests/test_documents.py
 
 format: .venv/installed-dev
 	$(BIN)/ruff check --fix .

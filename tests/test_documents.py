@@ -158,19 +158,35 @@ def checkout(tmp_path_factory):
     return folder
 
 
-@pytest.mark.slow
-def test_every_command_does_what_is_shown(checkout):
+# The first need seconds for each command, the others train models as a reader does.
+_QUICK = ("DATA.md", "ARCHITECTURES.md", "LAUNCH.md")
+_TOUR = ("README.md", "TOUR.md", "PYTHON.md")
+
+
+def test_every_document_with_commands_is_run():
+    found = {path.name for path in _DOCUMENTS if _commands(path) or _script(path)}
+    assert found == {*_QUICK, *_TOUR}
+
+
+@pytest.mark.parametrize(
+    ("names", "optimizations"),
+    [
+        pytest.param(_QUICK, "off", marks=pytest.mark.slow, id="quick"),
+        pytest.param(_TOUR, "on", marks=pytest.mark.minutes, id="tour"),
+    ],
+)
+def test_every_command_does_what_is_shown(names, optimizations, checkout):
     environment = os.environ | {
         "PATH": f"{_shims(checkout)}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(checkout),
         "HOME": str(checkout.parent),
         "COLUMNS": "100",
-        # As users run it.
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "0",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1" if optimizations == "off" else "0",
         "XLA_FLAGS": "",
     }
     wrong = []
-    for document in _DOCUMENTS:
+    by_name = {path.name: path for path in _DOCUMENTS}
+    for document in map(by_name.get, names):
         behind = []
         for command in _commands(document):
             if command.word == "elsewhere":
