@@ -116,7 +116,9 @@ def test_the_gradient_is_per_target_token_of_the_whole_batch(make, loss_of):
     gradient = jax.tree.map(lambda g: np.asarray(g) / tokens, gradient)
     state, sums = steps(state, place(batch))
     assert float(sums["tokens"]) == tokens
-    assert float(sums["loss"]) == pytest.approx(float(loss), rel=1e-5)
+    assert float(sums["objective"]) == pytest.approx(float(loss), rel=1e-5)
+    # Without label smoothing.
+    assert 0 < float(sums["loss"]) != pytest.approx(float(loss), rel=1e-5)
     norm = sum((g**2).sum() for g in jax.tree.leaves(gradient)) ** 0.5
     assert float(sums["gradient_norm"]) == pytest.approx(norm, rel=1e-4)
     share = RATE * min(1.0, 1.0 / norm)  # optimizer.clip is 1
@@ -129,7 +131,7 @@ def test_empty_rows_and_a_batch_of_nothing_else_add_nothing(make, loss_of):
     before = jax.tree.map(np.array, state.params)
     nothing = {name: np.zeros_like(value) for name, value in make_batch(0).items()}
     state, sums = steps(state, place(nothing))
-    zeros = {"loss": 0.0, "tokens": 0.0, "gradient_norm": 0.0}
+    zeros = {"loss": 0.0, "objective": 0.0, "tokens": 0.0, "gradient_norm": 0.0}
     assert {name: float(value) for name, value in sums.items()} == zeros
     assert_same_params(state.params, before)
 
@@ -162,7 +164,7 @@ def test_masks_differ_from_update_to_update_and_from_part_to_part(make, loss_of)
     parts = [float(loss_of[DROPOUT](start, batch, key)[0]) for key in keys]
     _, sums = steps(state, place(twice))
     assert abs(parts[0] - parts[1]) > 0.1
-    assert float(sums["loss"]) == pytest.approx(sum(parts), rel=1e-4)
+    assert float(sums["objective"]) == pytest.approx(sum(parts), rel=1e-4)
 
 
 def test_the_old_state_is_given_up(make):
