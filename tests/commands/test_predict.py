@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import seqjax
 from seqjax.commands.command_line import main
 
 _ROOT = Path(__file__).parents[2]
@@ -246,7 +247,8 @@ def test_as_a_filter_in_a_plain_locale(trained, alone):
         stderr=subprocess.PIPE,
     )
     out, error = process.communicate(_bytes(_LINES))
-    assert (process.returncode, _without_limits(error.decode())) == (0, "")
+    start = f"seqjax {seqjax.__version__}: predict in {trained}\n"
+    assert (process.returncode, _without_limits(error.decode())) == (0, start)
     assert out.decode("utf-8").split("\n")[:-1] == alone
 
     process = subprocess.Popen(
@@ -254,7 +256,7 @@ def test_as_a_filter_in_a_plain_locale(trained, alone):
     )
     process.stdout.close()
     _, error = process.communicate(_bytes(_LINES))
-    assert (process.returncode, error) == (141, b"")
+    assert (process.returncode, error.decode()) == (141, start)
 
 
 def test_attention_is_drawn_for_every_line_that_is_not_empty(predict, alone, tmp_path):

@@ -141,7 +141,7 @@ def test_a_member_that_stops_early_waits_for_the_others(variants, tiny, saved, r
     # m0 is not to become better, m1 may always.
     fields = {"evaluation.every": 4, "train.stop_metric": "loss", "train.patience": 1}
     path = Path(variants)
-    rates = 'config.optimizer.learning_rate = {"m0": 5.0, "m1": 0.1}[variant]'
+    rates = 'config.optimizer.learning_rate = {"m0": 50.0, "m1": 0.1}[variant]'
     path.write_text(path.read_text().replace("return config", f"{rates}\n    return config"))
     folder = tmp_path / "together"
     command = ["train", f"--config={variants}", "--together=m0,m1", f"--workdir={folder}"]
