@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
     from seqjax.training.preparation import prepare
 
     if arguments.members:
-        raise UserError("--members goes with --together")
+        raise UserError(f"--members={arguments.members}: expected --together with it")
     _require_wandb(config.reporting.wandb_project)
     workdir = run_path(arguments.workdir)
     profile = _profile(arguments.profile, workdir)

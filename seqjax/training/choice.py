@@ -1,19 +1,16 @@
 """How the members of a population are computed: measured, where nobody says."""
 
 import math
-import time
 from collections.abc import Sequence
 
 import jax
 import ml_collections
-import numpy as np
 
 from seqjax.data.batching import Shape
+from seqjax.training.pace import seconds_of_update
 from seqjax.training.population import WAYS, Population
 from seqjax.training.preparation import Prepared
-from seqjax.training.update import abstract_batch
 
-_UPDATES = 3
 # A loop computes what single runs compute, to the bit: a batch has to be worth more than a moment's
 # luck with the clock.
 _WORTH = 1.5
@@ -45,23 +42,8 @@ def faster_population(
 def _seconds(population: Population, count: int, shape: Shape) -> float:
     """Returns the least seconds of an update of all members, infinity where memory ends."""
     try:
-        return _measured(population, count, shape)
+        return seconds_of_update(population, count, shape)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         return math.inf
-
-
-def _measured(population: Population, count: int, shape: Shape) -> float:
-    batch = {name: np.ones(of.shape, of.dtype) for name, of in abstract_batch(shape).items()}
-    active = np.ones(count, bool)
-    state, least = population.fresh_state(), math.inf
-    placed = population.place(batch, shape.rows)
-    population.compile(state, active, placed)
-    # The first one is slower.
-    for _ in range(1 + _UPDATES):
-        started = time.perf_counter()
-        state, _ = population.advance(state, active, placed)
-        jax.block_until_ready(state)
-        least = min(least, time.perf_counter() - started)
-    return least

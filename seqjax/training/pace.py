@@ -8,12 +8,14 @@ import jax
 import ml_collections
 import numpy as np
 
+from seqjax.data.batching import Shape
 from seqjax.duration import MOST_STEPS
 from seqjax.parallel.processes import from_first
 from seqjax.stages import say, stage
 from seqjax.training.update import Update, abstract_batch
 
 if TYPE_CHECKING:
+    from seqjax.training.population import Population
     from seqjax.training.preparation import Prepared
 
 _UPDATES = 3
@@ -34,7 +36,7 @@ def steps_within(seconds: float, config: ml_collections.ConfigDict, prepared: "P
     average = np.average(work, weights=plan.steps_per_shape)
     largest = work[plan.shapes.index(plan.largest)]
     with stage("measuring how long an update takes"):
-        each = _seconds(update, prepared) * average / largest
+        each = seconds_of_update(update, 1, plan.largest) * average / largest
     steps = int(from_first(str(math.floor(seconds / each)).encode()))
     steps = min(max(1, steps), MOST_STEPS)
     say(
@@ -44,17 +46,18 @@ def steps_within(seconds: float, config: ml_collections.ConfigDict, prepared: "P
     return steps
 
 
-def _seconds(update: Update, prepared: "Prepared") -> float:
-    """Returns the least time of an update of the largest batch."""
-    shape = prepared.plan.largest
-    batch = {name: np.ones(of.shape, of.dtype) for name, of in abstract_batch(shape).items()}
+def seconds_of_update(update: "Update | Population", count: int, shape: Shape) -> float:
+    """Returns the least seconds that a compiled update of `count` runs on one batch takes."""
     part = update.part(shape.rows)
-    placed = update.place({name: rows[part] for name, rows in batch.items()}, shape.rows)
+    batch = {name: np.ones(of.shape, of.dtype)[part] for name, of in abstract_batch(shape).items()}
+    active = np.ones(count, bool)
+    placed = update.place(batch, shape.rows)
     state, least = update.fresh_state(), math.inf
+    update.compile(state, active, placed)
     # The first one is slower.
     for _ in range(1 + _UPDATES):
         started = time.perf_counter()
-        state, _ = update.step(state, placed)
+        state, _ = update.advance(state, active, placed)
         jax.block_until_ready(state)
         least = min(least, time.perf_counter() - started)
     return least

@@ -225,7 +225,7 @@ def test_chooses_the_faster_way_once(variants, tiny, tmp_path, capsys):
             ["--together=m0,m1", "--config=X", "--processes=2"],
             "--together: expected no --processes, since it trains in one process",
         ),
-        (["--config=X:m0", "--members=loop"], "--members goes with --together"),
+        (["--config=X:m0", "--members=loop"], "--members=loop: expected --together with it"),
     ],
 )
 def test_tells_what_goes_together(given, told, variants, tmp_path, capsys):
