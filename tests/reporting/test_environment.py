@@ -57,11 +57,12 @@ def test_config_files_and_what_they_import_are_named_by_digest(checkout):
     (checkout / "beside_mine.py").write_text("SEED = 3\n")
     git(checkout, "add", "beside_mine.py")
     assert load_config_file(str(checkout / "mine.py")).seed == 3
-    found = {Path(file["path"]).name: file for file in own_files()}
+    # Other tests of this process have loaded files of the same names from elsewhere.
+    found = {file["path"]: file for file in own_files()}
     for name, tracked in (("mine.py", False), ("beside_mine.py", True)):
         path = checkout / name
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        assert found[name] == {"path": str(path), "sha256": digest, "tracked": tracked}
+        assert found[str(path)] == {"path": str(path), "sha256": digest, "tracked": tracked}
     assert not {"numpy", "jax", "seqjax"} & {Path(f["path"]).parent.name for f in own_files()}
 
 
