@@ -1,1 +1,1 @@
-"""Greedy and beam search with any decoder."""
+"""Greedy search, beam search and sampling with any decoder."""

@@ -42,17 +42,28 @@ def best_continuations(
       float32 and int32 [B, K, C], best first, ties in order of tokens.
     """
     tokens_BxKxM, logits_BxKxM = _preselect(logits_BxKxV, count)
-    is_end = tokens_BxKxM == EOS
     last_Bx1x1 = (time + 1 >= limits_B)[:, None, None]
-    is_word = (tokens_BxKxM != PAD) & (tokens_BxKxM != BOS) & ~is_end
-    if not unknown:
-        is_word &= tokens_BxKxM != UNK
-    allowed = (is_word & ~last_Bx1x1) | (is_end & ((time >= min_length) | last_Bx1x1))
+    allowed = allowed_tokens(tokens_BxKxM, time, last_Bx1x1, min_length, unknown)
     logits_BxKxM = jnp.where(allowed, jnp.maximum(logits_BxKxM, LOWEST), 2 * LOWEST)
     best, places = jax.lax.top_k(logits_BxKxM, min(count, tokens_BxKxM.shape[-1]))
     tokens = jnp.take_along_axis(tokens_BxKxM, places, axis=-1)
     # Only the survivors are normalized: the log probabilities of all tokens are never stored.
     return best - jax.nn.logsumexp(logits_BxKxV, axis=-1, keepdims=True), tokens
+
+
+def allowed_tokens(
+    tokens: jax.Array,
+    time: jax.Array,
+    last: jax.Array | bool,
+    min_length: int | jax.Array,
+    unknown: bool,
+) -> jax.Array:
+    """Returns which tokens may stand at position `time`; where `last` is true only EOS may."""
+    is_end = tokens == EOS
+    is_word = (tokens != PAD) & (tokens != BOS) & ~is_end
+    if not unknown:
+        is_word &= tokens != UNK
+    return (is_word & ~last) | (is_end & ((time >= min_length) | last))
 
 
 def _preselect(logits_BxKxV, count):

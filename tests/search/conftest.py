@@ -37,11 +37,14 @@ class HistoryModel:
         logits = carry.fixed[rows, carry.position, hidden_BxK]
         return carry.replace(moving={"hidden": hidden_BxK}, position=carry.position + 1), logits
 
-    def log_probabilities(self, sentence: int, past: tuple[int, ...]) -> np.ndarray:
+    def next_logits(self, sentence: int, past: tuple[int, ...]) -> np.ndarray:
         hidden = 0
         for token in (BOS, *past):
             hidden = (hidden * 5 + token * 7 + 1) % STATES
-        logits = self.logits[sentence, len(past), hidden].astype(np.float64)
+        return self.logits[sentence, len(past), hidden].astype(np.float64)
+
+    def log_probabilities(self, sentence: int, past: tuple[int, ...]) -> np.ndarray:
+        logits = self.next_logits(sentence, past)
         return logits - np.log(np.exp(logits).sum())
 
     def log_probability(self, sentence: int, tokens: tuple[int, ...]) -> float:
