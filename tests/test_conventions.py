@@ -29,6 +29,8 @@ from seqjax.layers.normalization import NORMS
 from seqjax.layers.positions import sinusoids, turn
 from seqjax.layers.recurrent import RecurrentLayer, gru, lstm
 from seqjax.search.beam import beam_search
+from seqjax.search.filters import Filters, apply_filters
+from seqjax.search.sampling import sample, sample_keys
 from seqjax.tasks.cross_entropy import cross_entropy
 from seqjax.training.optimizers import learning_rate, make_optimizer
 from seqjax.training.state import TrainState
@@ -98,6 +100,43 @@ def test_end_of_a_beam_search():
     # Three have finished, though 'aaaaae', at the limit, would be better by this score.
     assert "aaaaae" not in search(normalization="plain", penalty=1.0)
     assert "aaaaae" in search(normalization="plain", penalty=1.0, patience=0.0)
+
+
+def kept(shares, **numbers):
+    """Returns which tokens filters keep."""
+    return jnp.isfinite(apply_filters(jnp.log(jnp.asarray(shares)), Filters(**numbers))).tolist()
+
+
+def test_order_of_filters():
+    shares = [0.4, 0.3, 0.2, 0.1]
+    assert kept(shares, temperature=2.0, top_p=0.65) == [True, True, True, False]
+    # With the temperature at the end.
+    assert kept(shares, top_p=0.65) == [True, True, False, False]
+    # Each share is one of what top-k left: 0.57 and 0.43.
+    assert kept(shares, top_k=2, top_p=0.5) == [True, False, False, False]
+
+
+def test_ties_in_filters():
+    equal = [0.2] * 5
+    assert kept(equal, top_k=3) == [True, True, True, False, False]
+    assert kept(equal, top_p=0.5) == [True, True, True, False, False]
+    assert kept(equal, typical_p=0.5) == [True, True, True, False, False]
+    assert kept(equal, min_p=1.0) == [True] * 5
+
+
+def test_seed_of_a_sample():
+    def draws(prompts):
+        def step(carry, tokens_BxN):
+            logits = jnp.log(jnp.asarray(PROBABILITIES))
+            return carry, jnp.broadcast_to(logits, (*tokens_BxN.shape, len(PROBABILITIES)))
+
+        keys = sample_keys(3, jnp.asarray(prompts), 1)
+        limits = jnp.full(len(prompts), 9)
+        return sample(step, None, limits, keys, max_length=9).tokens[:, 0].tolist()
+
+    (alone,), together = draws([[4, 5]]), draws([[5, 4], [4, 5]])
+    assert together[1] == alone
+    assert together[0] != alone
 
 
 def test_repetition_penalty():
