@@ -25,6 +25,7 @@ from seqjax.stages import stage
 
 _CHUNK_BYTES = 1 << 22
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_WHITE_SPACE = np.frombuffer(b" \t\n\r\x0b\x0c", np.uint8)
 
 
 class Lines:
@@ -55,6 +56,31 @@ class Lines:
         line = self._bytes[self._starts[index] : self._starts[index + 1]]
         return line.removesuffix(b"\n").removesuffix(b"\r").decode()
 
+    def text(self, first: int, last: int) -> str:
+        """Returns lines `first` to before `last` as one text, their ends '\\n'."""
+        part = self._bytes[self._starts[first] : self._starts[last]]
+        return part.replace(b"\r\n", b"\n").decode()
+
+    def blank(self) -> np.ndarray:
+        """Returns which lines hold nothing but white space, bool [n]."""
+        found = np.empty(len(self), bool)
+        first = 0
+        with stage(f"looking for blank lines in {self.path.name}", len(self), "lines") as advance:
+            while first < len(self):
+                last = self._chunk_end(first)
+                begin, end = self._starts[first], self._starts[last]
+                visible = ~np.isin(np.frombuffer(self._bytes[begin:end], np.uint8), _WHITE_SPACE)
+                starts = self._starts[first:last] - begin
+                found[first:last] = ~np.logical_or.reduceat(visible, starts)
+                advance(last)
+                first = last
+        return found
+
+    def _chunk_end(self, first: int) -> int:
+        """Returns the end of a chunk that begins with line `first` and cuts no line."""
+        last = int(np.searchsorted(self._starts, self._starts[first] + _CHUNK_BYTES))
+        return min(max(last, first + 1), len(self))
+
     def _index(self, begin: int) -> tuple[np.ndarray, str]:
         """Returns where lines start, and the digest of the file."""
         starts, size = [np.array([begin])], len(self._bytes)
@@ -74,8 +100,7 @@ class Lines:
         first = 0
         while first < len(self):
             # Whole lines only, so that no character is cut.
-            last = int(np.searchsorted(self._starts, self._starts[first] + _CHUNK_BYTES))
-            last = min(max(last, first + 1), len(self))
+            last = self._chunk_end(first)
             begin = self._starts[first]
             try:
                 self._bytes[begin : self._starts[last]].decode()
@@ -241,20 +266,49 @@ def require_files(data: ml_collections.ConfigDict, split: str) -> None:
         _path(data, split=split, language=language)
 
 
-def _path(data: ml_collections.ConfigDict, **fills: str) -> pathlib.Path:
+def paths(data: ml_collections.ConfigDict, split: str) -> list[pathlib.Path]:
+    """Returns the files of a split: one, or all that match a name with `*`, by name.
+
+    Raises:
+      UserError: there are none.
+    """
+    path = _named(data, split=split)
+    try:
+        if "*" not in path.name or path.is_file():
+            return [_path(data, split=split)]
+        found = [entry for entry in path.parent.iterdir() if entry.is_file()]
+    except FileNotFoundError:
+        found = []
+    except OSError as error:
+        raise told(error, f"{path.parent} cannot be read: {error.strerror}") from error
+    pattern = re.compile(".*".join(re.escape(part) for part in path.name.split("*")), re.DOTALL)
+    matching = [entry for entry in found if pattern.fullmatch(entry.name)]
+    if not matching:
+        raise UserError(
+            f"data.files = {data.files!r}: no file matches {path}; expected at least one"
+        )
+    return sorted(matching, key=lambda entry: entry.name)
+
+
+def _named(data: ml_collections.ConfigDict, **fills: str) -> pathlib.Path:
+    """Returns the path of a file, whether or not it exists."""
     try:
         name = data.files.format(**fills)
     except (KeyError, IndexError, ValueError) as error:
         accepted = " and ".join(f"{{{fill}}}" for fill in fills)
         example = ".".join(f"{{{fill}}}" for fill in fills)
         if "language" not in fills:
-            example += ".txt" if data.corpus == "pattern" else f".{data.corpus}"
+            example += ".txt" if data.corpus in ("pattern", "text") else f".{data.corpus}"
         raise UserError(
             f"data.files = {data.files!r}: expected {accepted} and no other braces, as in"
             f" {example!r}, since data.corpus = {data.corpus!r}"
         ) from error
     folder = as_path(expanded(data.directory, f"data.directory = {data.directory!r}"))
-    path = absolute(folder / name)
+    return absolute(folder / name)
+
+
+def _path(data: ml_collections.ConfigDict, **fills: str) -> pathlib.Path:
+    path = _named(data, **fills)
     try:
         if path.is_file():
             return path
@@ -262,7 +316,7 @@ def _path(data: ml_collections.ConfigDict, **fills: str) -> pathlib.Path:
     except OSError as error:
         raise told(error, f"{path} cannot be read: {error.strerror}") from error
     if not here:
-        unset = re.search(r"\$\{?(\w+)", str(folder), re.ASCII)
+        unset = re.search(r"\$\{?(\w+)", expanded(data.directory, ""), re.ASCII)
         if unset:
             raise UserError(f"data.directory = {data.directory!r}: ${unset[1]} is not set")
         raise UserError(

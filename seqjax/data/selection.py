@@ -66,6 +66,20 @@ def divided(corpus: Corpus, data: ConfigDict, split: str) -> Selected:
     Raises:
       UserError: no such split, or one without pairs.
     """
+    role = role_of(data, split)
+    division = _Division(data.split_by, data.split_seed, data.validation_share, data.test_share)
+    indices = _divide(_ByContents(corpus), division)[role]
+    if not len(indices):
+        raise no_share(data, role)
+    return Selected(corpus, indices, f"{role}-of-{tuple(division)}")
+
+
+def role_of(data: ConfigDict, split: str) -> str:
+    """Returns which of `SPLITS` a split is, by this or its own name.
+
+    Raises:
+      UserError: it is none of them.
+    """
     names = dict(zip((data.train, data.validation, data.test), SPLITS, strict=True))
     role = split if split in SPLITS else names.get(split)
     if role is None:
@@ -73,14 +87,15 @@ def divided(corpus: Corpus, data: ConfigDict, split: str) -> Selected:
             f"split {split!r}: expected one of {', '.join(SPLITS)}, into which data.split_by ="
             f" {data.split_by!r} divides {data.files!r}{did_you_mean(split, SPLITS)}"
         )
-    division = _Division(data.split_by, data.split_seed, data.validation_share, data.test_share)
-    indices = _divide(_ByContents(corpus), division)[role]
-    if not len(indices):
-        raise UserError(
-            f"data.{role}_share = {data[f'{role}_share']}: expected more than 0, so that there is a"
-            f" {role} split"
-        )
-    return Selected(corpus, indices, f"{role}-of-{tuple(division)}")
+    return role
+
+
+def no_share(data: ConfigDict, role: str) -> UserError:
+    """Returns the exception to raise for a split without a share."""
+    return UserError(
+        f"data.{role}_share = {data[f'{role}_share']}: expected more than 0, so that there is a"
+        f" {role} split"
+    )
 
 
 class _ByContents(NamedTuple):
