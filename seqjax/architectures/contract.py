@@ -71,7 +71,7 @@ class Carry:
       fixed: leaves [B, ...] that belong to the sentence, such as cross-attention keys and caches
         indexed by slot. A step may write to them; reordering a beam does not move them.
       moving: leaves [B, K, ...] that follow their hypothesis, such as hidden states.
-      position: int32 [], number of tokens read so far.
+      position: int32 [B], number of tokens read so far; rows may differ.
     """
 
     fixed: PyTree

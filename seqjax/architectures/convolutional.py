@@ -76,7 +76,9 @@ class _Stack(nn.Module):
         ]
         self.leave = NormalizedDense(self.embedding_width or self.width, dtype=self.dtype)
 
-    def _place(self, x_BxTxE: jax.Array, start: jax.Array | int = 0, capacity: int | None = None):
+    def _place(
+        self, x_BxTxE: jax.Array, positions: jax.Array | None = None, capacity: int | None = None
+    ) -> jax.Array:
         """Adds positions, if there are any, and scales vectors to `EMBEDDING_DEVIATION`.
 
         `Embedding` returns vectors of unit variance. With these the scores of 'dot' would differ so
@@ -84,8 +86,8 @@ class _Stack(nn.Module):
         """
         if self.positions == "learned":
             # The initial learned positions are about as small as the scaled vectors.
-            return self.position(x_BxTxE * EMBEDDING_DEVIATION, start, capacity)
-        return self.position(x_BxTxE, start, capacity) * EMBEDDING_DEVIATION
+            return self.position(x_BxTxE * EMBEDDING_DEVIATION, positions, capacity)
+        return self.position(x_BxTxE, positions, capacity) * EMBEDDING_DEVIATION
 
 
 class ConvolutionalEncoder(_Stack):
@@ -163,18 +165,15 @@ class ConvolutionalDecoder(_Stack):
                 "positions": jnp.zeros((batch, max_length), bool),
             },
             moving=[layer.start(batch, hypotheses) for layer in self.block],
-            position=jnp.zeros((), jnp.int32),
+            position=jnp.zeros(batch, jnp.int32),
         )
 
     def step(self, carry: Carry, tokens_BxK: jax.Array) -> tuple[Carry, jax.Array]:
         """Reads one token for each hypothesis; returns the next carry and logits [B, K, V]."""
-        vectors_BxKxE = self.embedding(tokens_BxK)
-        # All hypotheses are at the same position: `Positions` takes them as rows of a batch.
+        capacity = carry.fixed["positions"].shape[1]
         embedded_BxKxE = self._place(
-            vectors_BxKxE.reshape(-1, 1, vectors_BxKxE.shape[-1]),
-            start=carry.position,
-            capacity=carry.fixed["positions"].shape[1],
-        ).reshape(vectors_BxKxE.shape)
+            self.embedding(tokens_BxK), carry.position[:, None], capacity
+        )
         x_BxKxD = self.enter(embedded_BxKxE)
         moving = []
         for layer, past, prepared in zip(

@@ -167,7 +167,8 @@ class RecurrentDecoder(_Stack):
         """Returns the carry of K hypotheses before their first token."""
         past = self._past(self._bridge(memory), memory, hypotheses)
         fixed = {"prepared": self._prepare(memory), "summary": memory.summary}
-        return Carry(fixed=fixed, moving=past, position=jnp.zeros((), jnp.int32))
+        position_B = jnp.zeros(memory.mask.shape[0], jnp.int32)
+        return Carry(fixed=fixed, moving=past, position=position_B)
 
     def step(self, carry: Carry, tokens_BxK: jax.Array) -> tuple[Carry, jax.Array]:
         """Reads one token for each hypothesis; returns the next carry and logits [B, K, V]."""

@@ -63,9 +63,9 @@ class _Stack(nn.Module):
         pre = self.normalization == "pre"
         self.normalize = NORMS[self.norm](self.dtype, name="norm") if pre else lambda x: x
 
-    def _in_window(self, mask: jax.Array, queries_T: jax.Array, keys_S: jax.Array) -> jax.Array:
+    def _in_window(self, mask: jax.Array, queries: jax.Array, keys_S: jax.Array) -> jax.Array:
         """Removes positions outside the window from a mask [..., T, S]."""
-        return mask & window_mask(queries_T, keys_S, self.window) if self.window else mask
+        return mask & window_mask(queries, keys_S, self.window) if self.window else mask
 
 
 class TransformerEncoder(_Stack):
@@ -127,39 +127,36 @@ class TransformerDecoder(_Stack):
             fixed={"mask": memory.mask, "layers": caches},
             # ancestry[b, k, t]: the slot that holds position t of hypothesis k.
             moving={"ancestry": jnp.zeros((batch, hypotheses, max_length), jnp.int32)},
-            position=jnp.zeros((), jnp.int32),
+            position=jnp.zeros(batch, jnp.int32),
         )
 
     def step(self, carry: Carry, tokens_BxK: jax.Array) -> tuple[Carry, jax.Array]:
         """Reads one token for each hypothesis; returns the next carry and logits [B, K, V]."""
-        position, ancestry = carry.position, carry.moving["ancestry"]
+        now_Bx1, ancestry = carry.position[:, None], carry.moving["ancestry"]
         batch, hypotheses, capacity = ancestry.shape
-        slots = jnp.arange(hypotheses)
+        slots, times = jnp.arange(hypotheses), jnp.arange(capacity)
         ancestry = jnp.where(
-            jnp.arange(capacity) == position, slots[None, :, None].astype(jnp.int32), ancestry
+            times == now_Bx1[:, None], slots[None, :, None].astype(jnp.int32), ancestry
         )
         own = ancestry[..., None] == slots
-        past = (jnp.arange(capacity) <= position)[:, None]
-        mask_BxKxLK = (own & past).reshape(batch, hypotheses, capacity * hypotheses)
-        now, times = position[None], np.repeat(np.arange(capacity), hypotheses)
-        mask_BxKxLK = self._in_window(mask_BxKxLK, now, times)
-        relation = self.relative(now, times)
+        past_BxL = times <= now_Bx1
+        mask_BxKxLK = own & past_BxL[:, None, :, None]
+        mask_BxKxLK = mask_BxKxLK.reshape(batch, hypotheses, capacity * hypotheses)
+        times_LK = np.repeat(np.arange(capacity), hypotheses)
+        mask_BxKxLK = self._in_window(mask_BxKxLK, now_Bx1, times_LK)
+        relation = self.relative(now_Bx1, times_LK)
 
-        # All hypotheses are at the same position: `Positions` takes them as rows of a batch.
-        x_BxKxD = self.embedding(tokens_BxK)
-        x_BxKxD = self.position(
-            x_BxKxD.reshape(-1, 1, self.width), start=position, capacity=capacity
-        ).reshape(x_BxKxD.shape)
+        x_BxKxD = self.position(self.embedding(tokens_BxK), now_Bx1, capacity)
         memory_mask = carry.fixed["mask"][:, None, None]
         caches = []
         for layer, cache in zip(self.block, carry.fixed["layers"], strict=True):
             cache, x_BxKxD = layer.step(
-                cache, x_BxKxD, position, mask_BxKxLK, memory_mask, relation
+                cache, x_BxKxD, carry.position, mask_BxKxLK, memory_mask, relation
             )
             caches.append(cache)
         carry = Carry(
             fixed={**carry.fixed, "layers": caches},
             moving={"ancestry": ancestry},
-            position=position + 1,
+            position=carry.position + 1,
         )
         return carry, self.output(self.normalize(x_BxKxD))

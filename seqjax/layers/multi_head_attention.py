@@ -20,9 +20,15 @@ def causal_mask(length: int) -> jax.Array:
     return jnp.tril(jnp.ones((length, length), bool))[None, None]
 
 
-def window_mask(queries_T: jax.Array, keys_S: jax.Array, window: int) -> jax.Array:
-    """Returns bool [T, S], true where keys are at most `window` positions away."""
-    return jnp.abs(keys_S - queries_T[:, None]) <= window
+def window_mask(queries: jax.Array, keys_S: jax.Array, window: int) -> jax.Array:
+    """Returns bool [..., T, S], true where keys are at most `window` positions away.
+
+    Args:
+      queries: positions of the queries, [T] or, if rows differ, [B, T].
+      keys_S: positions of the keys.
+      window: largest distance.
+    """
+    return jnp.abs(keys_S - queries[..., None]) <= window
 
 
 class MultiHeadAttention(nn.Module):

@@ -44,13 +44,16 @@ class Positions(nn.Module):
     max_positions: int = 512
 
     @nn.compact
-    def __call__(self, x: jax.Array, start: jax.Array | int = 0, capacity: int | None = None):
-        """Adds the vectors of positions start, start+1, ... along axis 1 of x [B, T, D].
+    def __call__(
+        self, x: jax.Array, positions: jax.Array | None = None, capacity: int | None = None
+    ) -> jax.Array:
+        """Adds the vectors of positions to x [B, T, D].
 
         Args:
           x: float [B, T, D].
-          start: position of x[:, 0]; may be traced.
-          capacity: number of possible positions, if `start` is traced; T by default.
+          positions: int32 [T] or [B, T], or [B, 1] if all T vectors of a row have one position; by
+            default 0, 1, ..., T - 1.
+          capacity: number of possible positions; T by default.
         """
         if self.kind not in ("sinusoidal", "learned"):
             return x
@@ -65,7 +68,8 @@ class Positions(nn.Module):
             )
         else:
             table = jnp.asarray(sinusoids(capacity, width))
-        rows = jnp.minimum(start + jnp.arange(length), table.shape[0] - 1)
+        positions = jnp.arange(length) if positions is None else positions
+        rows = jnp.minimum(positions, table.shape[0] - 1)
         return x + table[rows].astype(x.dtype)
 
 
@@ -73,8 +77,9 @@ class Relation(NamedTuple):
     """How self-attention depends on the distance between queries and keys.
 
     Attributes:
-      bias: float32 [1, H, T, S], added to the scores; None for no bias.
-      angles: float32 [T, P / 2], by which `turn` rotates each position; None for no rotation.
+      bias: float32 [1 or B, H, T, S], added to the scores; None for no bias.
+      angles: float32 [T, P / 2] or [B, T, P / 2], by which `turn` rotates each position; None for
+        no rotation.
     """
 
     bias: jax.Array | None = None
@@ -107,22 +112,28 @@ class RelativePositions(nn.Module):
     causal: bool
 
     @nn.compact
-    def __call__(self, queries_T: jax.Array, keys_S: jax.Array) -> Relation:
-        """Returns the relation between the positions of queries and keys, int32, maybe traced."""
+    def __call__(self, queries: jax.Array, keys_S: jax.Array) -> Relation:
+        """Returns the relation between the positions of queries and keys, int32, maybe traced.
+
+        Args:
+          queries: [T] or, if rows differ, [B, T].
+          keys_S: the same for all rows.
+        """
         if self.kind == "rotary":
             half = self.width // self.heads // 2
             frequencies = (10000.0 ** (-np.arange(half) / half)).astype(np.float32)
-            return Relation(angles=jnp.asarray(queries_T, jnp.float32)[:, None] * frequencies)
+            return Relation(angles=jnp.asarray(queries, jnp.float32)[..., None] * frequencies)
         if self.kind not in ("relative", "alibi"):
             return NO_RELATION
-        distance_TxS = keys_S - queries_T[:, None]
+        # The rows of the batch, or one for all of them.
+        distance_BxTxS = (keys_S - queries[..., None]).reshape(-1, queries.shape[-1], len(keys_S))
         if self.kind == "alibi":
             slopes_Hx1x1 = jnp.asarray(alibi_slopes(self.heads), jnp.float32)[:, None, None]
-            return Relation(bias=(-slopes_Hx1x1 * jnp.abs(distance_TxS))[None])
+            return Relation(bias=-slopes_Hx1x1 * jnp.abs(distance_BxTxS)[:, None])
         init = nn.initializers.normal(self.width**-0.5)
         table = self.param("table", init, (BUCKETS, self.heads), jnp.float32)
-        bias_TxSxH = table[relative_buckets(distance_TxS, self.causal)]
-        return Relation(bias=bias_TxSxH.transpose(2, 0, 1)[None])
+        bias_BxTxSxH = table[relative_buckets(distance_BxTxS, self.causal)]
+        return Relation(bias=bias_BxTxSxH.transpose(0, 3, 1, 2))
 
 
 def relative_buckets(distance: jax.Array, causal: bool) -> jax.Array:
@@ -156,7 +167,7 @@ def alibi_slopes(heads: int) -> list[float]:
     return slopes + (alibi_slopes(2 * power)[::2][: heads - power] if heads > power else [])
 
 
-def turn(x_BxHxTxP: jax.Array, angles_TxP: jax.Array | None) -> jax.Array:
+def turn(x_BxHxTxP: jax.Array, angles: jax.Array | None) -> jax.Array:
     """Rotates pairs of entries of queries or keys by angles proportional to their position.
 
         y[i]       = x[i] cos a[i]       - x[P/2 + i] sin a[i],   a[i] = position / 10000^(2i/P)
@@ -164,11 +175,12 @@ def turn(x_BxHxTxP: jax.Array, angles_TxP: jax.Array | None) -> jax.Array:
 
     The product of two rotated vectors depends only on the distance of their positions (Su et al.,
     2021). Entries i and P/2 + i form a pair, as in GPT-NeoX; in the paper neighbours do, which is a
-    permutation of the head.
+    permutation of the head. The angles are [T, P/2] or [B, T, P/2].
     """
-    if angles_TxP is None:
+    if angles is None:
         return x_BxHxTxP
-    cos, sin = jnp.cos(angles_TxP), jnp.sin(angles_TxP)
+    angles = angles[:, None] if angles.ndim == 3 else angles
+    cos, sin = jnp.cos(angles), jnp.sin(angles)
     first, second = jnp.split(x_BxHxTxP.astype(jnp.float32), 2, axis=-1)
     turned = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
     return turned.astype(x_BxHxTxP.dtype)

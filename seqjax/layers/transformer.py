@@ -1,5 +1,6 @@
 """The layers of Transformer encoders and decoders."""
 
+import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -144,7 +145,7 @@ class TransformerDecoderLayer(_Layer):
         self,
         cache: dict,
         x_BxKxD: jax.Array,
-        position: jax.Array,
+        position_B: jax.Array,
         mask_BxKxLK: jax.Array,
         memory_mask: jax.Array,
         relation: Relation = NO_RELATION,
@@ -155,14 +156,13 @@ class TransformerDecoderLayer(_Layer):
         slots of a hypothesis' past, so reordering a beam moves no cache.
         """
         keys, values = cache["keys"], cache["values"]
-        slot = position * x_BxKxD.shape[1]
+        slot_B = position_B * x_BxKxD.shape[1]
 
         def attend(x):
             nonlocal keys, values
             query, key, value = self.attention.project_own(x, relation)
-            update = jax.lax.dynamic_update_slice_in_dim
-            keys = update(keys, key.swapaxes(2, 3), slot, axis=3)
-            values = update(values, value, slot, axis=2)
+            keys = write(keys, key.swapaxes(2, 3), slot_B, axis=3)
+            values = write(values, value, slot_B, axis=2)
             mask = mask_BxKxLK[:, None]
             read = self.attention.read
             return read(query, keys.swapaxes(2, 3), values, mask, bias=relation.bias)[0]
@@ -185,3 +185,9 @@ class TransformerDecoderLayer(_Layer):
         if projected is not None:
             x = self.cross_residual(x, cross, deterministic)
         return self.inner_residual(x, lambda y: self.inner(y, deterministic), deterministic)
+
+
+def write(cache: jax.Array, new: jax.Array, slot_B: jax.Array, axis: int) -> jax.Array:
+    """Returns a cache [B, ...] with `new` from each row's slot on, along an axis."""
+    update = functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=axis - 1)
+    return jax.vmap(update)(cache, new, slot_B)

@@ -36,17 +36,34 @@ class Beams:
                     slots = np.take_along_axis(parents_TxBxK[past - 1], slots, axis=1)
         return seen
 
+    # How many steps each row waits before its first token: none, or so that positions differ.
+    delays = ([0, 0, 0], [1, 0, 2])
+
     @staticmethod
-    def walk(step, carry, tokens_BxKxT, parents_TxBxK):
-        """Returns logits [T, B, K, V] of the recurrent view."""
+    def walk(step, carry, tokens_BxKxT, parents_TxBxK, delays_B):
+        """Returns logits [T, B, K, V] of the recurrent view; row b begins after `delays[b]` steps.
 
-        def advance(carry, tokens_and_parents):
-            tokens, parents = tokens_and_parents
-            carry, logits = step(carry, tokens)
-            return reorder(carry, parents), logits
+        A row that waits or has ended is advanced like the others, and its carry then put back.
+        """
+        tokens, parents = jnp.asarray(tokens_BxKxT), jnp.asarray(parents_TxBxK)
+        length, rows = parents.shape[:2]
+        every = jnp.arange(rows)
 
-        tokens_TxBxK = jnp.asarray(tokens_BxKxT).transpose(2, 0, 1)
-        return jax.lax.scan(advance, carry, (tokens_TxBxK, jnp.asarray(parents_TxBxK)))[1]
+        def advance(carry, time):
+            own_B = time - delays_B
+            active_B = (own_B >= 0) & (own_B < length)
+            own_B = jnp.clip(own_B, 0, length - 1)
+            after, logits = step(carry, tokens[every, :, own_B])
+            after = reorder(after, parents[own_B, every])
+
+            def choose(new, old):
+                return jnp.where(active_B.reshape((-1,) + (1,) * (new.ndim - 1)), new, old)
+
+            return jax.tree.map(choose, after, carry), logits
+
+        times = jnp.arange(length + max(map(max, Beams.delays)))
+        logits = jax.lax.scan(advance, carry, times)[1]
+        return logits[times[:length, None] + delays_B, every]
 
 
 @pytest.fixture(scope="session")

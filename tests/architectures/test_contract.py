@@ -117,25 +117,32 @@ def with_parameters(model, filled):
     return {"params": filled(shapes["params"])}
 
 
-def walk(beams, model, variables, source, tokens_BxKxT, parents_TxBxK):
+def walk(beams, model, variables, source, tokens_BxKxT, parents_TxBxK, delays_B):
     memory = model.apply(variables, source, method="encode")
     carry = model.apply(variables, memory, HYPOTHESES, 8, method="start")
     step = functools.partial(model.apply, variables, method="step")
-    return beams.walk(step, carry, tokens_BxKxT, parents_TxBxK)
+    return beams.walk(step, carry, tokens_BxKxT, parents_TxBxK, delays_B)
 
 
 def check_views(beams, model, variables, forward, tolerance):
-    """The recurrent view gives the logits of the parallel one, while beams are reordered."""
+    """The recurrent view gives the logits of the parallel one, while beams are reordered.
+
+    It does so as well if the rows are at different positions.
+    """
     tokens, parents = beams.random(ROWS, HYPOTHESES, LENGTH, VOCABULARY)
-    stepped = jax.jit(functools.partial(walk, beams, model))(variables, SOURCE, tokens, parents)
+    run = jax.jit(functools.partial(walk, beams, model))
+    walks = [
+        run(variables, SOURCE, tokens, parents, np.array(delays)) for delays in beams.delays
+    ]
     seen = beams.histories(tokens, parents)
     sources = np.tile(SOURCE, (LENGTH * HYPOTHESES, 1))
     logits = np.asarray(forward(variables, sources, seen.reshape(-1, LENGTH))[0])
     logits = logits.reshape(*seen.shape, VOCABULARY)
-    assert stepped.dtype == logits.dtype == np.float32
-    for t in range(LENGTH):
-        expected = logits[t, :, :, t].swapaxes(0, 1)
-        np.testing.assert_allclose(stepped[t], expected, rtol=tolerance, atol=tolerance)
+    for stepped in walks:
+        assert stepped.dtype == logits.dtype == np.float32
+        for t in range(LENGTH):
+            expected = logits[t, :, :, t].swapaxes(0, 1)
+            np.testing.assert_allclose(stepped[t], expected, rtol=tolerance, atol=tolerance)
     # The hypotheses differ, or reordering would not matter.
     assert np.abs(stepped[-1, :, 0] - stepped[-1, :, 1]).max() > 0.05
 
@@ -286,7 +293,7 @@ def test_reorder_moves_what_belongs_to_a_hypothesis_and_nothing_else():
     }
     fixed = {"keys": jnp.arange(2 * 5).reshape(2, 5)}
     parents = jnp.array([[2, 0, 0], [1, 1, 2]])
-    carry = reorder(Carry(fixed, moving, jnp.int32(7)), parents)
+    carry = reorder(Carry(fixed, moving, jnp.array([7, 3])), parents)
     assert carry.moving["count"].tolist() == [[2, 0, 0], [4, 4, 5]]
     for row in range(2):
         for k in range(3):
@@ -294,4 +301,4 @@ def test_reorder_moves_what_belongs_to_a_hypothesis_and_nothing_else():
                 carry.moving["hidden"][row, k], moving["hidden"][row, parents[row, k]]
             )
     np.testing.assert_array_equal(carry.fixed["keys"], fixed["keys"])
-    assert int(carry.position) == 7
+    assert carry.position.tolist() == [7, 3]

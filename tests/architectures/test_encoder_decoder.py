@@ -49,7 +49,7 @@ def walk(model, variables, targets_BxKxT, parents_TxBxK):
         carry, new = model.apply(variables, carry, targets_BxKxT[:, :, t], method="step")
         logits.append(new)
         carry = reorder(carry, jnp.asarray(parents_TxBxK[t]))
-    assert int(carry.position) == length
+    assert carry.position.tolist() == [length] * rows
     return np.stack(logits, axis=2)
 
 

@@ -27,7 +27,7 @@ def test_sinusoids_golden():
 
 
 @pytest.mark.parametrize("kind", ["sinusoidal", "learned"])
-def test_a_later_start_continues_the_same_positions(kind, wave):
+def test_each_row_may_have_positions_of_its_own(kind, wave):
     layer = Positions(kind, max_positions=6)
     x = wave(2, 5, 4).astype(np.float32)
     table = jnp.float32(wave(6, 4, seed=2))
@@ -37,13 +37,17 @@ def test_a_later_start_continues_the_same_positions(kind, wave):
     np.testing.assert_allclose(whole, x + expected, rtol=1e-6, atol=1e-6)
 
     @jax.jit
-    def piece(x, start):
-        return layer.apply(variables, x, start=start, capacity=5)
+    def piece(x, positions):
+        return layer.apply(variables, x, positions, capacity=5)
 
-    for start in range(5):
-        np.testing.assert_allclose(
-            piece(x[:, start : start + 1], start), whole[:, start : start + 1], rtol=1e-6, atol=1e-6
-        )
+    for positions in ([[0], [0]], [[3], [1]], [[0, 1], [3, 4]]):
+        rows = np.arange(2)[:, None], np.array(positions)
+        found = piece(x[rows], rows[1])
+        np.testing.assert_allclose(found, whole[rows], rtol=1e-6, atol=1e-6)
+    # Two vectors at one position.
+    found = piece(x[:, :2], np.array([[4], [2]])) - x[:, :2]
+    np.testing.assert_allclose(found[0], [expected[4]] * 2, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found[1], [expected[2]] * 2, rtol=1e-5, atol=1e-6)
 
 
 def test_beyond_a_learned_table_its_last_vector_is_repeated(wave):
@@ -51,7 +55,7 @@ def test_beyond_a_learned_table_its_last_vector_is_repeated(wave):
     layer, variables = Positions("learned", max_positions=3), {"params": {"table": table}}
     expected = table[jnp.array([0, 1, 2, 2, 2])]
     np.testing.assert_array_equal(layer.apply(variables, jnp.zeros((1, 5, 4)))[0], expected)
-    late = layer.apply(variables, jnp.zeros((1, 1, 4)), start=jnp.int32(4), capacity=5)
+    late = layer.apply(variables, jnp.zeros((1, 1, 4)), jnp.array([[4]]), capacity=5)
     np.testing.assert_array_equal(late[0], table[2:])
 
 
@@ -163,21 +167,27 @@ def test_turns_by_the_angles_of_the_paper():
 
 
 @pytest.mark.parametrize("kind", ["relative", "rotary", "alibi"])
-def test_a_query_at_a_traced_position_has_its_part_of_the_relation(kind, wave):
+def test_queries_of_rows_at_traced_positions_have_their_part_of_the_relation(kind, wave):
     variables = {"params": {"table": jnp.float32(wave(32, 2))}} if kind == "relative" else {}
     keys = np.repeat(np.arange(5), 2)
     whole = relation(kind, range(5), keys, True, variables)
 
     @jax.jit
-    def row(position):
-        return relation(kind, position[None], keys, True, variables)
+    def rows(positions):
+        return relation(kind, positions, keys, True, variables)
 
-    for position in range(5):
-        part = row(jnp.int32(position))
+    positions = np.array([[0], [3], [1], [4]])
+    part = rows(positions)
+    for row, position in enumerate(positions):
         if kind == "rotary":
-            np.testing.assert_array_equal(part.angles, whole.angles[position : position + 1])
+            np.testing.assert_array_equal(part.angles[row], whole.angles[position])
         else:
-            np.testing.assert_array_equal(part.bias, whole.bias[:, :, position : position + 1])
+            np.testing.assert_array_equal(part.bias[row], whole.bias[0][:, position])
+    if kind == "rotary":
+        x = jnp.float32(wave(4, 2, 1, 4, seed=3))
+        for row, position in enumerate(positions):
+            expected = turn(x[row : row + 1], whole.angles[position])[0]
+            np.testing.assert_array_equal(turn(x, part.angles)[row], expected)
 
 
 @pytest.mark.parametrize("kind", ["none", "sinusoidal", "learned"])

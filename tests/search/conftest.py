@@ -27,14 +27,14 @@ class HistoryModel:
         return Carry(
             fixed=jnp.asarray(self.logits)[np.asarray(sentences)],
             moving={"hidden": jnp.zeros((len(sentences), hypotheses), jnp.int32)},
-            position=jnp.int32(0),
+            position=jnp.zeros(len(sentences), jnp.int32),
         )
 
     @staticmethod
     def step(carry, tokens_BxK):
         hidden_BxK = (carry.moving["hidden"] * 5 + tokens_BxK * 7 + 1) % STATES
         rows = jnp.arange(tokens_BxK.shape[0])[:, None]
-        logits = carry.fixed[rows, carry.position, hidden_BxK]
+        logits = carry.fixed[rows, carry.position[:, None], hidden_BxK]
         return carry.replace(moving={"hidden": hidden_BxK}, position=carry.position + 1), logits
 
     def next_logits(self, sentence: int, past: tuple[int, ...]) -> np.ndarray:

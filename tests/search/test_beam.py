@@ -204,7 +204,7 @@ def test_a_row_without_output_is_empty_and_costs_no_step(history_model):
     steps = []
 
     def step(carry, tokens):
-        jax.debug.callback(lambda position: steps.append(int(position)), carry.position)
+        jax.debug.callback(lambda position: steps.append(int(position)), carry.position[0])
         return model.step(carry, tokens)
 
     run = _compiled(step, max_length=LENGTH, beam_size=2)

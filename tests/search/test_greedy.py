@@ -85,7 +85,7 @@ def test_stops_with_the_last_sentence(history_model):
     steps = []
 
     def step(carry, tokens):
-        jax.debug.callback(lambda position: steps.append(int(position)), carry.position)
+        jax.debug.callback(lambda position: steps.append(int(position)), carry.position[0])
         return model.step(carry, tokens)
 
     found = greedy_search(
