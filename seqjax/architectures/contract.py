@@ -7,13 +7,15 @@ same positions one at a time, for search:
     logits[:, t] of  decoder(memory, targets)
       ==  logits of the t-th  decoder.step(carry, targets[:, t])
 
+A third view reads a prompt: `prefill` advances a carry by several positions at once.
+
 A language model is a decoder that ignores the memory; it is given `no_memory`.
 
 Shape suffixes: B batch, S source, T target, L capacity, K hypotheses, D width, H heads,
 P width of a head, F feed-forward, V vocabulary, N n-best.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax
 import jax
@@ -63,6 +65,44 @@ def no_memory(rows: int) -> Memory:
     )
 
 
+class Place(NamedTuple):
+    """Where the tokens of the parallel view lie; by default each row begins a sequence.
+
+    Attributes:
+      carry: what the parallel view returned for the block before; () before the first block.
+      fresh: bool [B], rows that begin a sequence whatever their carry; None for none.
+      position: int32 [B, T], positions of the tokens, all below T; None for 0, 1, ..., T - 1.
+      segment: int32 [B, T]; only tokens of one segment see each other. None for one segment.
+    """
+
+    carry: PyTree = ()
+    fresh: jax.Array | None = None
+    position: jax.Array | None = None
+    segment: jax.Array | None = None
+
+
+BEGINNING = Place()
+
+
+def resumed(place: Place, start: PyTree) -> PyTree:
+    """Returns the carry of a place, where `start` has that of the rows that begin a sequence."""
+    if not jax.tree.leaves(place.carry):
+        return start
+    if place.fresh is None:
+        return place.carry
+
+    def choose(new, old):
+        return jnp.where(place.fresh.reshape((-1,) + (1,) * (old.ndim - 1)), new, old)
+
+    return jax.tree.map(choose, start, place.carry)
+
+
+def refuse_segments(place: Place) -> None:
+    """Raises ValueError if a place has segments, which a state would carry over."""
+    if place.segment is not None:
+        raise ValueError("segment: expected None, since only Transformers hide other segments")
+
+
 @flax.struct.dataclass
 class Carry:
     """The state of K hypotheses for each of B sentences between two steps of a search.
@@ -87,3 +127,14 @@ def reorder(carry: Carry, parents_BxK: jax.Array) -> Carry:
         return jnp.take_along_axis(leaf, index, axis=1)
 
     return carry.replace(moving=jax.tree.map(select, carry.moving))
+
+
+def last_of(x_BxPxD: jax.Array, lengths_B: jax.Array) -> jax.Array:
+    """Returns the vector [B, 1, D] of the last position of each prompt."""
+    last_Bx1x1 = jnp.maximum(lengths_B - 1, 0)[:, None, None]
+    return jnp.take_along_axis(x_BxPxD, last_Bx1x1, axis=1)
+
+
+def for_all(x_Bx1xV: jax.Array, hypotheses: int) -> jax.Array:
+    """Repeats an array [B, 1, ...] for each of K hypotheses."""
+    return jnp.broadcast_to(x_Bx1xV, (len(x_Bx1xV), hypotheses, *x_Bx1xV.shape[2:]))

@@ -13,7 +13,16 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from seqjax.architectures.contract import Carry, Memory, remember
+from seqjax.architectures.contract import (
+    BEGINNING,
+    Carry,
+    Memory,
+    Place,
+    for_all,
+    last_of,
+    refuse_segments,
+    remember,
+)
 from seqjax.layers.convolutional import (
     ConvolutionalDecoderLayer,
     ConvolutionalEncoderLayer,
@@ -146,14 +155,24 @@ class ConvolutionalDecoder(_Stack):
         )
 
     def __call__(
-        self, memory: Memory, targets_BxT: jax.Array, deterministic: bool = True
-    ) -> jax.Array:
-        """Returns logits [B, T, V]; the logits at t depend only on targets up to t."""
-        embedded_BxTxE = self.drop(self._place(self.embedding(targets_BxT)), deterministic)
+        self,
+        memory: Memory,
+        targets_BxT: jax.Array,
+        deterministic: bool = True,
+        place: Place = BEGINNING,
+    ) -> tuple[jax.Array, tuple]:
+        """Returns logits [B, T, V] and no carry; the logits at t depend only on targets up to t."""
+        refuse_segments(place)
+        vectors_BxTxE = self._place(self.embedding(targets_BxT), place.position)
+        embedded_BxTxE = self.drop(vectors_BxTxE, deterministic)
         x_BxTxD = self.enter(embedded_BxTxE)
         arguments = (embedded_BxTxE, self._scaled(memory), deterministic)
         x_BxTxD = through(self.block, x_BxTxD, *arguments, loop=self.scan_layers)
-        return self.output(self.drop(self.leave(x_BxTxD), deterministic))
+        return self.output(self.drop(self.leave(x_BxTxD), deterministic)), ()
+
+    def carry(self, memory: Memory) -> tuple:
+        """Returns what is carried from block to block: nothing, a block is its own context."""
+        return ()
 
     def start(self, memory: Memory, hypotheses: int, max_length: int) -> Carry:
         """Returns the carry of K hypotheses before the first of at most `max_length` tokens."""
@@ -183,6 +202,24 @@ class ConvolutionalDecoder(_Stack):
             moving.append(past)
         carry = carry.replace(moving=moving, position=carry.position + 1)
         return carry, self.output(self.leave(x_BxKxD))
+
+    def prefill(
+        self, carry: Carry, prompt_BxP: jax.Array, lengths_B: jax.Array
+    ) -> tuple[Carry, jax.Array]:
+        """Reads prompts at once, see `LanguageModel.prefill`."""
+        positions_BxP = carry.position[:, None] + jnp.arange(prompt_BxP.shape[1])
+        capacity = carry.fixed["positions"].shape[1]
+        embedded_BxPxE = self._place(self.embedding(prompt_BxP), positions_BxP, capacity)
+        x_BxPxD = self.enter(embedded_BxPxE)
+        moving = []
+        for layer, past, prepared in zip(
+            self.block, carry.moving, carry.fixed["memory"], strict=True
+        ):
+            new, x_BxPxD = layer.prefill(past[:, 0], x_BxPxD, embedded_BxPxE, prepared, lengths_B)
+            moving.append(for_all(new[:, None], past.shape[1]))
+        logits_Bx1xV = self.output(self.leave(last_of(x_BxPxD, lengths_B)))
+        carry = carry.replace(moving=moving, position=carry.position + lengths_B)
+        return carry, for_all(logits_Bx1xV, moving[0].shape[1])
 
     def _scaled(self, memory: Memory) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Returns states, values and mask for the layers, with scaled gradients."""

@@ -60,7 +60,7 @@ class EncoderDecoder(nn.Module):
     ) -> jax.Array:
         """Returns float32 logits [B, T, V] of the token that follows each target prefix."""
         memory = self.encode(source_BxS, deterministic)
-        return self.decoder(memory, target_BxT, deterministic)
+        return self.decoder(memory, target_BxT, deterministic)[0]
 
     def encode(self, source_BxS: jax.Array, deterministic: bool = True) -> Memory:
         """Encodes sources, once for a whole search."""

@@ -2,10 +2,9 @@
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import ml_collections
 
-from seqjax.architectures.contract import Carry, no_memory
+from seqjax.architectures.contract import BEGINNING, Carry, Place, PyTree, no_memory
 from seqjax.architectures.encoder_decoder import build_decoder, build_embedding
 from seqjax.errors import UserError
 from seqjax.layers.recurrent import CELLS
@@ -46,9 +45,21 @@ class LanguageModel(nn.Module):
         self.embedding = build_embedding(self.config, self.config.decoder, self.vocabulary)
         self.decoder = build_decoder(self.config, self.embedding, self.vocabulary)
 
-    def __call__(self, tokens_BxT: jax.Array, deterministic: bool = True) -> jax.Array:
-        """Returns float32 logits [B, T, V] of the token after each prefix, BOS first."""
-        return self.decoder(no_memory(tokens_BxT.shape[0]), tokens_BxT, deterministic)
+    def __call__(
+        self, tokens_BxT: jax.Array, deterministic: bool = True, place: Place = BEGINNING
+    ) -> tuple[jax.Array, PyTree]:
+        """Returns float32 logits [B, T, V] of the token after each prefix, and a carry.
+
+        A row is a sequence that begins with BOS; or a block of a longer one, whose place has the
+        carry of the block before. Only recurrent decoders carry a state, `carry()` before the first
+        block; to others, which return (), each block is its own context. Truncated
+        back-propagation (Williams and Peng, 1990) takes each block's carry as a constant.
+        """
+        return self.decoder(no_memory(tokens_BxT.shape[0]), tokens_BxT, deterministic, place)
+
+    def carry(self, rows: int) -> PyTree:
+        """Returns the carry of the parallel view before the first of a sequence's blocks."""
+        return self.decoder.carry(no_memory(rows))
 
     def start(self, rows: int, hypotheses: int, max_length: int) -> Carry:
         """Returns the carry of K hypotheses in each of B rows, before their first token.
@@ -64,29 +75,22 @@ class LanguageModel(nn.Module):
         """Reads one token for each hypothesis; returns the next carry and logits [B, K, V]."""
         return self.decoder.step(carry, tokens_BxK)
 
-    def prefill(self, carry: Carry, prompt_BxP: jax.Array) -> tuple[Carry, jax.Array]:
-        """Reads one prompt for each row, all of equal length, into all its hypotheses.
-
-        It goes step by step, which is simple and works for all decoders; for Transformers and
-        convolutions the parallel view would be faster.
+    def prefill(
+        self, carry: Carry, prompt_BxP: jax.Array, lengths_B: jax.Array
+    ) -> tuple[Carry, jax.Array]:
+        """Reads a prompt for each row into all its hypotheses, in one pass.
 
         Args:
-          carry: the result of `start` or of earlier steps.
-          prompt_BxP: token ids, at least one, without padding.
+          carry: the result of `start` or `prefill`; with one hypothesis also of steps. All
+            hypotheses of a row continue the first.
+          prompt_BxP: token ids, padded at the end.
+          lengths_B: int32 [B], number of tokens of each prompt. A row with 0 stays as it is, and
+            its logits mean nothing.
 
         Returns:
           The next carry, and the logits [B, K, V] of the token after the prompt.
         """
-        hypotheses = jax.tree.leaves(carry.moving)[0].shape[1]
-        prompt_PxBxK = jnp.repeat(prompt_BxP.T[:, :, None], hypotheses, axis=2)
-
-        def read(model, carry, tokens_BxK):
-            # Unused logits are not computed.
-            return model.step(carry, tokens_BxK)[0], None
-
-        walk = nn.scan(read, variable_broadcast="params", split_rngs={"params": False})
-        carry, _ = walk(self, carry, prompt_PxBxK[:-1])
-        return self.step(carry, prompt_PxBxK[-1])
+        return self.decoder.prefill(carry, prompt_BxP, lengths_B)
 
 
 def build_language_model(model: ml_collections.ConfigDict, vocabulary: int) -> LanguageModel:

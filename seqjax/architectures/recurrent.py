@@ -10,7 +10,17 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from seqjax.architectures.contract import Carry, Memory, remember
+from seqjax.architectures.contract import (
+    BEGINNING,
+    Carry,
+    Memory,
+    Place,
+    for_all,
+    last_of,
+    refuse_segments,
+    remember,
+    resumed,
+)
 from seqjax.layers.attention import ATTENTIONS, Prepared, sow_weights
 from seqjax.layers.cudnn_lstm import run_cudnn
 from seqjax.layers.dense import Dense
@@ -148,24 +158,34 @@ class RecurrentDecoder(_Stack):
             self.initial = [Dense(self.width, self.dtype) for _ in range(states)]
 
     def __call__(
-        self, memory: Memory, targets_BxT: jax.Array, deterministic: bool = True
-    ) -> jax.Array:
-        """Returns logits [B, T, V]; the logits at t depend only on targets up to t."""
-        embedded_BxTxE = self.drop(self.embedding(targets_BxT), deterministic)
-        inputs_BxTxI = self._inputs(embedded_BxTxE, memory.summary)
-        prepared = self._prepare(memory)
-        states = self._bridge(memory)
-        run = self._walk if self._depends_on_itself else self._run
-        found = run(inputs_BxTxI, states, prepared, deterministic)
-        if self.attention != "none":
-            sow_weights(self, found["weights"])
-        if "attentional" not in found:
-            found["attentional"] = self._combine(self.drop, found, deterministic)
-        return self.output(self._read_out(found, embedded_BxTxE, memory.summary))
+        self,
+        memory: Memory,
+        targets_BxT: jax.Array,
+        deterministic: bool = True,
+        place: Place = BEGINNING,
+    ) -> tuple[jax.Array, dict[str, Any]]:
+        """Returns logits [B, T, V] and the carry for the tokens that follow.
+
+        The logits at t depend only on the carry and on targets up to t.
+        """
+        refuse_segments(place)
+        read_BxTxR, past = self._read(
+            targets_BxT,
+            resumed(place, self.carry(memory)),
+            self._prepare(memory),
+            memory.summary,
+            None,
+            deterministic,
+        )
+        return self.output(read_BxTxR), past
+
+    def carry(self, memory: Memory) -> dict[str, Any]:
+        """Returns the carry of the parallel view before the first token, leaves [B, 1, ...]."""
+        return self._past(memory, hypotheses=1)
 
     def start(self, memory: Memory, hypotheses: int, max_length: int) -> Carry:
         """Returns the carry of K hypotheses before their first token."""
-        past = self._past(self._bridge(memory), memory, hypotheses)
+        past = self._past(memory, hypotheses)
         fixed = {"prepared": self._prepare(memory), "summary": memory.summary}
         position_B = jnp.zeros(memory.mask.shape[0], jnp.int32)
         return Carry(fixed=fixed, moving=past, position=position_B)
@@ -179,6 +199,40 @@ class RecurrentDecoder(_Stack):
             found["attentional"] = self._combine(self.drop, found, True)
         logits = self.output(self._read_out(found, embedded_BxKxE, summary))
         return carry.replace(moving=past, position=carry.position + 1), logits
+
+    def prefill(
+        self, carry: Carry, prompt_BxP: jax.Array, lengths_B: jax.Array
+    ) -> tuple[Carry, jax.Array]:
+        """Reads prompts layer by layer if possible, see `LanguageModel.prefill`."""
+        hypotheses = jax.tree.leaves(carry.moving)[0].shape[1]
+        read_BxPxR, past = self._read(
+            prompt_BxP,
+            jax.tree.map(lambda leaf: leaf[:, :1], carry.moving),
+            carry.fixed["prepared"],
+            carry.fixed["summary"],
+            jnp.arange(prompt_BxP.shape[1]) < lengths_B[:, None],
+            True,
+        )
+        carry = carry.replace(
+            moving=jax.tree.map(lambda leaf: for_all(leaf, hypotheses), past),
+            position=carry.position + lengths_B,
+        )
+        return carry, for_all(self.output(last_of(read_BxPxR, lengths_B)), hypotheses)
+
+    def _read(self, tokens_BxT, past, prepared, summary_BxW, mask_BxT, deterministic):
+        """Returns the vectors before the output, and the state after the last real token.
+
+        Real tokens come first and have a true mask; None has only real ones.
+        """
+        embedded_BxTxE = self.drop(self.embedding(tokens_BxT), deterministic)
+        inputs_BxTxI = self._inputs(embedded_BxTxE, summary_BxW)
+        run = self._walk if self._depends_on_itself else self._run
+        found, past = run(inputs_BxTxI, past, prepared, mask_BxT, deterministic)
+        if self.attention != "none":
+            sow_weights(self, found["weights"])
+        if "attentional" not in found:
+            found["attentional"] = self._combine(self.drop, found, deterministic)
+        return self._read_out(found, embedded_BxTxE, summary_BxW), past
 
     @property
     def _attends_first(self) -> bool:
@@ -216,9 +270,10 @@ class RecurrentDecoder(_Stack):
             return embedded_BxTxE
         return _join((embedded_BxTxE, _repeat(summary_BxW, embedded_BxTxE)))
 
-    def _past(self, states: tuple[State, ...], memory: Memory, hypotheses: int) -> dict[str, Any]:
-        """Returns the state between two positions, leaves [B, K, ...]."""
+    def _past(self, memory: Memory, hypotheses: int) -> dict[str, Any]:
+        """Returns the state before the first position, leaves [B, K, ...]."""
         rows, length = memory.mask.shape
+        states = self._bridge(memory)
         past = {"states": jax.tree.map(lambda x: _tile(x, hypotheses), states)}
         if self.input_feeding:
             past["fed"] = jnp.zeros((rows, hypotheses, self.width), self.dtype)
@@ -226,30 +281,41 @@ class RecurrentDecoder(_Stack):
             past["weights"] = jnp.zeros((rows, hypotheses, length), self.dtype)
         return past
 
-    def _run(self, inputs_BxTxI, states, prepared, deterministic) -> dict[str, jax.Array]:
-        """Computes all positions layer by layer."""
-        mask_BxT = jnp.ones(inputs_BxTxI.shape[:2], bool)
-        x_BxTxH = inputs_BxTxI
+    def _run(self, inputs_BxTxI, past, prepared, mask_BxT, deterministic):
+        """Computes all positions layer by layer; returns what `_advance` does, in other order."""
+        if mask_BxT is None:
+            mask_BxT = jnp.ones(inputs_BxTxI.shape[:2], bool)
+        x_BxTxH, last = inputs_BxTxI, []
         for i, layer in enumerate(self.stack):
             dropped = self.drop(x_BxTxH, deterministic) if i else x_BxTxH
-            outputs, _ = layer(dropped, mask_BxT, states[i])
+            state = tuple(part[:, 0] for part in past["states"][i])
+            outputs, state = layer(dropped, mask_BxT, state)
+            last.append(tuple(part[:, None] for part in state))
             x_BxTxH = self._add(i, x_BxTxH, outputs)
         found = {"output": x_BxTxH}
         if self.attention != "none":
             found["context"], found["weights"] = self.attend(x_BxTxH, prepared)
-        return found
+        return found, {"states": tuple(last)}
 
-    def _walk(self, inputs_BxTxI, states, prepared, deterministic) -> dict[str, jax.Array]:
+    def _walk(self, inputs_BxTxI, past, prepared, mask_BxT, deterministic):
         """Computes position by position, like a search with one hypothesis.
 
         The gradients of the matrices are summed position by position. Collecting them, as in
         `RecurrentLayer`, gained nothing with batches of 128 rows, whose products are large.
         """
         inputs_TxBx1xG = self.stack[0].project(inputs_BxTxI).swapaxes(0, 1)[:, :, None]
-        past = self._past(states, prepared, hypotheses=1)
+        mask_TxB = None if mask_BxT is None else mask_BxT.T
 
-        def advance(module, past, inputs_Bx1xG):
-            return module._advance(past, inputs_Bx1xG, prepared, deterministic)
+        def advance(module, past, inputs_and_mask):
+            inputs_Bx1xG, mask_B = inputs_and_mask
+            new, found = module._advance(past, inputs_Bx1xG, prepared, deterministic)
+            if mask_B is None:
+                return new, found
+
+            def keep(new, old):
+                return jnp.where(mask_B.reshape((-1,) + (1,) * (new.ndim - 1)), new, old)
+
+            return jax.tree.map(keep, new, past), found
 
         walk = nn.scan(
             advance,
@@ -257,12 +323,12 @@ class RecurrentDecoder(_Stack):
             # One key for all positions gives them the same mask.
             split_rngs={"params": False, "dropout": not self.variational},
         )
-        _, found = walk(self, past, inputs_TxBx1xG)
+        past, found = walk(self, past, (inputs_TxBx1xG, mask_TxB))
         weights_TxBxHx1xS = found.pop("weights", None)
         found = {name: x.squeeze(2).swapaxes(0, 1) for name, x in found.items()}
         if weights_TxBxHx1xS is not None:
             found["weights"] = weights_TxBxHx1xS.squeeze(3).transpose(1, 2, 0, 3)
-        return found
+        return found, past
 
     def _advance(self, past, inputs_BxKxG, prepared, deterministic):
         """Computes one position of K hypotheses, given the products of the first layer's inputs.

@@ -5,7 +5,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.architectures.contract import Carry, Memory, remember
+from seqjax.architectures.contract import (
+    BEGINNING,
+    Carry,
+    Memory,
+    Place,
+    for_all,
+    last_of,
+    remember,
+)
 from seqjax.layers.dropout import Dropout
 from seqjax.layers.multi_head_attention import causal_mask, window_mask
 from seqjax.layers.normalization import NORMS
@@ -105,18 +113,30 @@ class TransformerDecoder(_Stack):
         self._build(TransformerDecoderLayer, causal=True, reads_memory=reads_memory)
 
     def __call__(
-        self, memory: Memory, targets_BxT: jax.Array, deterministic: bool = True
-    ) -> jax.Array:
-        """Returns logits [B, T, V]; the logits at t depend only on targets up to t."""
-        x_BxTxD = self.drop(self.position(self.embedding(targets_BxT)), deterministic)
+        self,
+        memory: Memory,
+        targets_BxT: jax.Array,
+        deterministic: bool = True,
+        place: Place = BEGINNING,
+    ) -> tuple[jax.Array, tuple]:
+        """Returns logits [B, T, V] and no carry; the logits at t depend only on targets up to t."""
+        vectors_BxTxD = self.position(self.embedding(targets_BxT), place.position)
+        x_BxTxD = self.drop(vectors_BxTxD, deterministic)
         length = targets_BxT.shape[1]
         steps = np.arange(length)
         mask = self._in_window(causal_mask(length), steps, steps)
+        if place.segment is not None:
+            mask &= (place.segment[:, :, None] == place.segment[:, None])[:, None]
+        # Within a segment distances are those of the steps, and other segments are hidden.
         relation = self.relative(steps, steps)
         read, memory_mask = (memory.states, memory.values), memory.mask[:, None, None]
         arguments = (read, mask, memory_mask, deterministic, relation)
         x_BxTxD = through(self.block, x_BxTxD, *arguments, loop=self.scan_layers)
-        return self.output(self.normalize(x_BxTxD))
+        return self.output(self.normalize(x_BxTxD)), ()
+
+    def carry(self, memory: Memory) -> tuple:
+        """Returns what is carried from block to block: nothing, a block is its own context."""
+        return ()
 
     def start(self, memory: Memory, hypotheses: int, max_length: int) -> Carry:
         """Returns the carry of K hypotheses before the first of at most `max_length` tokens."""
@@ -160,3 +180,34 @@ class TransformerDecoder(_Stack):
             position=carry.position + 1,
         )
         return carry, self.output(self.normalize(x_BxKxD))
+
+    def prefill(
+        self, carry: Carry, prompt_BxP: jax.Array, lengths_B: jax.Array
+    ) -> tuple[Carry, jax.Array]:
+        """Reads prompts at once, see `LanguageModel.prefill`.
+
+        All hypotheses have the slots of the first as their past, so nothing is copied.
+        """
+        start_Bx1, ancestry = carry.position[:, None], carry.moving["ancestry"]
+        hypotheses, capacity = ancestry.shape[1:]
+        positions_BxP = start_Bx1 + jnp.arange(prompt_BxP.shape[1])
+        times_L = np.arange(capacity)
+        mask_BxPxL = times_L <= positions_BxP[..., None]
+        mask_BxPxL = self._in_window(mask_BxPxL, positions_BxP, times_L)
+        relation = self.relative(positions_BxP, times_L)
+        x_BxPxD = self.position(self.embedding(prompt_BxP), positions_BxP, capacity)
+        memory_mask = carry.fixed["mask"][:, None, None]
+        caches = []
+        for layer, cache in zip(self.block, carry.fixed["layers"], strict=True):
+            cache, x_BxPxD = layer.prefill(
+                cache, x_BxPxD, carry.position, lengths_B, mask_BxPxL, memory_mask, relation
+            )
+            caches.append(cache)
+        read_BxL = (times_L >= start_Bx1) & (times_L < start_Bx1 + lengths_B[:, None])
+        carry = Carry(
+            fixed={**carry.fixed, "layers": caches},
+            moving={"ancestry": jnp.where(read_BxL[:, None], 0, ancestry)},
+            position=carry.position + lengths_B,
+        )
+        logits_Bx1xV = self.output(self.normalize(last_of(x_BxPxD, lengths_B)))
+        return carry, for_all(logits_Bx1xV, hypotheses)

@@ -59,12 +59,10 @@ class GatedConvolution(nn.Module):
 
     def __call__(self, x_BxTxD: jax.Array, deterministic: bool = True) -> jax.Array:
         """Maps [B, T, D] to [B, T, D]; padding must be zero."""
-        x_BxTxD, length = self.drop(x_BxTxD, deterministic), x_BxTxD.shape[1]
+        x_BxTxD = self.drop(x_BxTxD, deterministic)
         around = (self.kernel - 1) * self.dilation
         before = around if self.causal else around // 2
-        padded = jnp.pad(x_BxTxD, ((0, 0), (before, around - before), (0, 0)))
-        shifted = [padded[:, i : i + length] for i in range(0, around + 1, self.dilation)]
-        return self._gate(jnp.concatenate(shifted, axis=-1))
+        return self._slide(jnp.pad(x_BxTxD, ((0, 0), (before, around - before), (0, 0))))
 
     def start(self, batch: int, hypotheses: int) -> jax.Array:
         """Returns the past of the first position, zeros [B, K, P, D]."""
@@ -76,6 +74,20 @@ class GatedConvolution(nn.Module):
         seen = jnp.concatenate([past_BxKxPxD, x_BxKxD[:, :, None]], axis=2)
         window_BxKxkD = seen[:, :, :: self.dilation].reshape(*x_BxKxD.shape[:2], -1)
         return seen[:, :, 1:], self._gate(window_BxKxkD)
+
+    def prefill(
+        self, past_BxPxD: jax.Array, x_BxTxD: jax.Array, lengths_B: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """Reads T positions at once, of which the first `lengths` are kept in the new past."""
+        seen = jnp.concatenate([past_BxPxD, x_BxTxD], axis=1)
+        kept_BxP = lengths_B[:, None] + jnp.arange(past_BxPxD.shape[1])
+        return jnp.take_along_axis(seen, kept_BxP[..., None], axis=1), self._slide(seen)
+
+    def _slide(self, padded: jax.Array) -> jax.Array:
+        around = (self.kernel - 1) * self.dilation
+        length = padded.shape[1] - around
+        shifted = [padded[:, i : i + length] for i in range(0, around + 1, self.dilation)]
+        return self._gate(jnp.concatenate(shifted, axis=-1))
 
     def _gate(self, windows: jax.Array) -> jax.Array:
         values, gates = jnp.split(self.map(windows), 2, axis=-1)
@@ -184,6 +196,18 @@ class ConvolutionalDecoderLayer(nn.Module):
         """Advances K hypotheses by one position; returns their new past and outputs [B, K, D]."""
         past_BxKxPxD, hidden_BxKxD = self.convolution.step(past_BxKxPxD, x_BxKxD)
         return past_BxKxPxD, average(self._read(hidden_BxKxD, embedded_BxKxE, memory), x_BxKxD)
+
+    def prefill(
+        self,
+        past_BxPxD: jax.Array,
+        x_BxTxD: jax.Array,
+        embedded_BxTxE: jax.Array,
+        memory: Prepared | None,
+        lengths_B: jax.Array,
+    ) -> tuple[jax.Array, jax.Array]:
+        """Reads T positions at once, of which the first `lengths` are kept in the new past."""
+        past_BxPxD, hidden_BxTxD = self.convolution.prefill(past_BxPxD, x_BxTxD, lengths_B)
+        return past_BxPxD, average(self._read(hidden_BxTxD, embedded_BxTxE, memory), x_BxTxD)
 
     def _read(self, hidden_BxTxD, embedded_BxTxE, memory):
         if memory is None:

@@ -1,6 +1,5 @@
 """The layers of Transformer encoders and decoders."""
 
-import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 from seqjax.layers.attention import sow_weights
 from seqjax.layers.dropout import Dropout
 from seqjax.layers.feed_forward import FeedForward
+from seqjax.layers.key_value_cache import empty_cache, fill, write
 from seqjax.layers.multi_head_attention import MultiHeadAttention
 from seqjax.layers.normalization import NORMS
 from seqjax.layers.positions import NO_RELATION, Relation
@@ -128,18 +128,11 @@ class TransformerDecoderLayer(_Layer):
         return self._rest(x_BxTxD, self._project(memory), memory_mask, deterministic)
 
     def start(self, memory: tuple[jax.Array, jax.Array], hypotheses: int, capacity: int) -> dict:
-        """Returns the projected memory, if used, and empty caches for L = `capacity` positions.
-
-        Keys are kept as [B, N, P, L K], which a product with queries reads row by row, and values
-        as [B, N, L K, P]. Slot (t, k) has the index t K + k; N is the number of key-value heads.
-        """
+        """Returns the projected memory, if used, and empty caches for L = `capacity` positions."""
         batch, groups = memory[0].shape[0], self.key_value_heads or self.heads
-        size, slots = self.width // self.heads, capacity * hypotheses
-        return {
-            "cross": self._project(memory),
-            "keys": jnp.zeros((batch, groups, size, slots), self.dtype),
-            "values": jnp.zeros((batch, groups, slots, size), self.dtype),
-        }
+        size = self.width // self.heads
+        keys, values = empty_cache(batch, groups, size, capacity, hypotheses, self.dtype)
+        return {"cross": self._project(memory), "keys": keys, "values": values}
 
     def step(
         self,
@@ -156,13 +149,10 @@ class TransformerDecoderLayer(_Layer):
         slots of a hypothesis' past, so reordering a beam moves no cache.
         """
         keys, values = cache["keys"], cache["values"]
-        slot_B = position_B * x_BxKxD.shape[1]
-
         def attend(x):
             nonlocal keys, values
             query, key, value = self.attention.project_own(x, relation)
-            keys = write(keys, key.swapaxes(2, 3), slot_B, axis=3)
-            values = write(values, value, slot_B, axis=2)
+            keys, values = write((keys, values), key, value, position_B)
             mask = mask_BxKxLK[:, None]
             read = self.attention.read
             return read(query, keys.swapaxes(2, 3), values, mask, bias=relation.bias)[0]
@@ -170,6 +160,33 @@ class TransformerDecoderLayer(_Layer):
         x_BxKxD = self.attention_residual(x_BxKxD, attend, True)
         x_BxKxD = self._rest(x_BxKxD, cache["cross"], memory_mask, True)
         return {**cache, "keys": keys, "values": values}, x_BxKxD
+
+    def prefill(
+        self,
+        cache: dict,
+        x_BxTxD: jax.Array,
+        position_B: jax.Array,
+        lengths_B: jax.Array,
+        mask_BxTxL: jax.Array,
+        memory_mask: jax.Array,
+        relation: Relation = NO_RELATION,
+    ) -> tuple[dict, jax.Array]:
+        """Reads T positions of each row at once, of which the first `lengths` are kept.
+
+        They are written into the slots of hypothesis 0; `relation` covers its L positions.
+        """
+        kept = cache["keys"], cache["values"]
+        hypotheses = kept[0].shape[3] // mask_BxTxL.shape[2]
+
+        def attend(x):
+            nonlocal kept
+            query, key, value = self.attention.project_own(x, relation)
+            kept, own = fill(kept, key, value, position_B, lengths_B, hypotheses)
+            return self.attention.read(query, *own, mask_BxTxL[:, None], bias=relation.bias)[0]
+
+        x_BxTxD = self.attention_residual(x_BxTxD, attend, True)
+        x_BxTxD = self._rest(x_BxTxD, cache["cross"], memory_mask, True)
+        return {**cache, "keys": kept[0], "values": kept[1]}, x_BxTxD
 
     def _project(self, memory: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array] | None:
         """Returns the keys and values of a memory, None if it is ignored."""
@@ -185,9 +202,3 @@ class TransformerDecoderLayer(_Layer):
         if projected is not None:
             x = self.cross_residual(x, cross, deterministic)
         return self.inner_residual(x, lambda y: self.inner(y, deterministic), deterministic)
-
-
-def write(cache: jax.Array, new: jax.Array, slot_B: jax.Array, axis: int) -> jax.Array:
-    """Returns a cache [B, ...] with `new` from each row's slot on, along an axis."""
-    update = functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=axis - 1)
-    return jax.vmap(update)(cache, new, slot_B)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax.architectures.contract import no_memory
+from seqjax.architectures.contract import Place, no_memory
 from seqjax.architectures.language_model import build_language_model
 from seqjax.config import default_config
 from seqjax.data.tokenizer import BOS, PAD
@@ -84,7 +84,8 @@ def models(filled):
     @functools.cache
     def make(case):
         model = build_language_model(configured(**CASES[case]), VOCABULARY)
-        return model, with_parameters(model, filled), jax.jit(model.apply)
+        forward = jax.jit(lambda variables, tokens: model.apply(variables, tokens)[0])
+        return model, with_parameters(model, filled), forward
 
     return make
 
@@ -155,35 +156,145 @@ def test_gradients_reach_every_part_of_every_parameter(case, models, check_reach
     weights = np.cos(np.arange(2 * 9 * VOCABULARY) ** 1.3).reshape(2, 9, VOCABULARY)
 
     def objective(params):
-        return jnp.sum(model.apply({"params": params}, tokens) * weights)
+        return jnp.sum(model.apply({"params": params}, tokens)[0] * weights)
 
     gradients = jax.jit(jax.grad(objective))(variables["params"])
     check_reached(gradients)
 
 
+@of(FAMILIES, OPTIONS, HALVED)
+def test_prompts_of_unequal_length_are_read_as_the_parallel_view_reads_them(case, models):
+    """Each row of two hypotheses reads two prompts, then single tokens, and may wait meanwhile."""
+    model, variables, forward = models(case)
+    prompts = np.array([[2, 3], [0, 4], [1, 0]])
+
+    @jax.jit
+    def read(variables, tokens, lengths):
+        carry = model.apply(variables, ROWS, 2, 8, method="start")
+        seen = jnp.zeros(ROWS, jnp.int32)
+        found = []
+        for part in range(2):
+            block = jnp.take_along_axis(tokens, seen[:, None] + jnp.arange(4), axis=1, mode="clip")
+            carry, logits = model.apply(variables, carry, block, lengths[:, part], method="prefill")
+            seen += lengths[:, part]
+            # After no tokens there is nothing to predict from.
+            found.append((jnp.where(lengths[:, part] > 0, seen, 0), logits))
+        for _ in range(2):
+            now = jnp.repeat(jnp.take_along_axis(tokens, seen[:, None], axis=1, mode="clip"), 2, 1)
+            carry, logits = model.apply(variables, carry, now, method="step")
+            seen += 1
+            found.append((seen, logits))
+        return carry.position, found
+
+    position, found = read(variables, TOKENS, prompts)
+    assert position.tolist() == [7, 6, 3]
+    expected = np.asarray(forward(variables, repeat(TOKENS))[:ROWS])
+    for seen, logits in found:
+        for row in np.flatnonzero((seen > 0) & (seen <= LENGTH)):
+            both = np.repeat(expected[row, seen[row] - 1][None], 2, axis=0)
+            near = tolerance(case)
+            np.testing.assert_allclose(logits[row], both, rtol=near, atol=near)
+
+
 @of(FAMILIES)
-def test_a_prompt_is_read_as_the_parallel_view_reads_it(case, models):
+def test_hypotheses_part_after_a_common_prompt(case, models):
+    model, variables, forward = models(case)
+    words = np.array([[4, 9], [7, 5], [11, 6]])
+
+    @jax.jit
+    def read(variables, prompt, lengths, words):
+        carry = model.apply(variables, ROWS, 2, 8, method="start")
+        carry, _ = model.apply(variables, carry, prompt, lengths, method="prefill")
+        carry, _ = model.apply(variables, carry, words, method="step")
+        return model.apply(variables, carry, words, method="step")[1]
+
+    lengths = np.array([3, 4, 1])
+    found = read(variables, TOKENS[:, :4], lengths, words)
+    for row, length in enumerate(lengths):
+        for k in range(2):
+            alone = np.zeros((ROWS, LENGTH), np.int32)
+            alone[0, : length + 2] = [*TOKENS[row, :length], words[row, k], words[row, k]]
+            expected = forward(variables, repeat(alone))[0, length + 1]
+            np.testing.assert_allclose(found[row, k], expected, rtol=2e-5, atol=2e-5)
+
+
+RECURRENT = {name: case for name, case in CASES.items() if case["kind"] in ("elman", "lstm", "gru")}
+
+
+@of(RECURRENT)
+def test_blocks_with_a_carried_state_are_read_as_one_sequence(case, models):
     model, variables, forward = models(case)
 
     @jax.jit
-    def read(variables, tokens):
-        carry = model.apply(variables, ROWS, 2, 8, method="start")
-        carry, first = model.apply(variables, carry, tokens[:, :1], method="prefill")
-        carry, last = model.apply(variables, carry, tokens[:, 1:], method="prefill")
-        return carry.position, first, last
+    def read(variables, tokens, fresh):
+        first, carry = model.apply(variables, tokens[:, :4])
+        place = Place(carry=carry, fresh=fresh)
+        second, after = model.apply(variables, tokens[:, 4:], place=place)
+        assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, carry)
+        return jnp.concatenate([first, second], axis=1)
 
-    position, first, last = read(variables, TOKENS)
-    assert position.tolist() == [LENGTH] * ROWS
-    logits = forward(variables, repeat(TOKENS))[:ROWS]
-    for found, expected in ((first, logits[:, 0]), (last, logits[:, -1])):
-        both = np.repeat(expected[:, None], 2, axis=1)
-        np.testing.assert_allclose(found, both, rtol=2e-5, atol=2e-5)
+    near = tolerance(case)
+    found = read(variables, TOKENS, np.zeros(ROWS, bool))
+    whole = forward(variables, repeat(TOKENS))[:ROWS]
+    np.testing.assert_allclose(found, whole, rtol=near, atol=near)
+    # A row that begins a sequence has no past, and others keep theirs.
+    found = read(variables, TOKENS, np.array([False, True, False]))
+    np.testing.assert_allclose(found[::2], whole[::2], rtol=near, atol=near)
+    alone = np.concatenate([TOKENS[:, 4:], np.zeros((ROWS, 4), np.int32)], axis=1)
+    alone = forward(variables, repeat(alone))[1, :2]
+    np.testing.assert_allclose(found[1, 4:], alone, rtol=near, atol=near)
+    assert np.abs(alone - whole[1, 4:]).max() > 0.02
+
+
+@of(FAMILIES)
+def test_the_first_block_may_be_given_the_first_carry(case, models):
+    model, variables, _ = models(case)
+    carry = model.apply({}, ROWS, method="carry")
+    assert all(len(leaf) == ROWS for leaf in jax.tree.leaves(carry))
+    assert bool(jax.tree.leaves(carry)) == (case in RECURRENT)
+
+    @jax.jit
+    def read(variables, tokens, place):
+        return model.apply(variables, tokens, place=place)
+
+    logits, after = read(variables, TOKENS, Place(carry=carry, fresh=np.ones(ROWS, bool)))
+    assert jax.tree.structure(after) == jax.tree.structure(carry)
+    np.testing.assert_array_equal(logits, read(variables, TOKENS, Place())[0])
+
+
+POSITIONED = ("transformer", "relative", "rotary", "alibi", "post")
+
+
+@of(POSITIONED)
+def test_documents_of_a_pack_are_read_as_if_alone(case, models):
+    model, variables, forward = models(case)
+    pack = np.array([[*TOKENS[0, :4], *TOKENS[1, :2]], TOKENS[2], [*TOKENS[1, :5], BOS]])
+    segment = np.array([[0, 0, 0, 0, 1, 1], [0] * 6, [3, 3, 3, 3, 3, 4]])
+    position = np.array([[0, 1, 2, 3, 0, 1], range(6), [0, 1, 2, 3, 4, 0]])
+    place = Place(position=position, segment=segment)
+    found = model.apply(variables, pack.astype(np.int32), place=place)[0]
+    alone = forward(variables, repeat(TOKENS))
+    near = tolerance(case)
+    for row, (begin, end), other in (
+        (0, (0, 4), 0), (0, (4, 6), 1), (1, (0, 6), 2), (2, (0, 5), 1), (2, (5, 6), 0)
+    ):  # fmt: skip
+        expected = alone[other, : end - begin]
+        np.testing.assert_allclose(found[row, begin:end], expected, rtol=near, atol=near)
+
+
+@pytest.mark.parametrize("case", ["lstm", "convolutional"])
+def test_only_transformers_read_packs(case, models):
+    model, variables, _ = models(case)
+    place = Place(segment=np.zeros(TOKENS.shape, np.int32))
+    with pytest.raises(ValueError, match="^segment: expected None, since only Transformers"):
+        model.apply(variables, TOKENS, place=place)
 
 
 def search_after_prompt(search, model, variables):
     """Returns three words that a search finds after two words of a prompt and BOS."""
     carry = model.apply(variables, ROWS, 1, LENGTH, method="start")
-    carry, _ = model.apply(variables, carry, TOKENS[:, 1:3], method="prefill")
+    lengths = np.full(ROWS, 2)
+    carry, _ = model.apply(variables, carry, TOKENS[:, 1:3], lengths, method="prefill")
     step = functools.partial(model.apply, variables, method="step")
     # At the limit EOS is forced, before it is not allowed.
     found = search(step, carry, np.full(ROWS, 4), max_length=4, min_length=4)
@@ -218,7 +329,7 @@ def test_a_dilated_stack_sees_as_far_as_the_formula_says(layers, kernel, largest
     field = 1 + (kernel - 1) * sum((doubling * layers)[:layers])
     tokens = np.full((2, field + 5), 4, np.int32)
     tokens[1, 2] = 5
-    usual, other = jax.jit(model.apply)(with_parameters(model, filled), tokens)
+    usual, other = jax.jit(model.apply)(with_parameters(model, filled), tokens)[0]
     seen_by = np.flatnonzero(np.any(usual != other, axis=1))
     np.testing.assert_array_equal(seen_by, 2 + np.arange(field))
 
