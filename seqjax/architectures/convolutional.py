@@ -190,9 +190,7 @@ class ConvolutionalDecoder(_Stack):
     def step(self, carry: Carry, tokens_BxK: jax.Array) -> tuple[Carry, jax.Array]:
         """Reads one token for each hypothesis; returns the next carry and logits [B, K, V]."""
         capacity = carry.fixed["positions"].shape[1]
-        embedded_BxKxE = self._place(
-            self.embedding(tokens_BxK), carry.position[:, None], capacity
-        )
+        embedded_BxKxE = self._place(self.embedding(tokens_BxK), carry.position[:, None], capacity)
         x_BxKxD = self.enter(embedded_BxKxE)
         moving = []
         for layer, past, prepared in zip(

@@ -149,6 +149,7 @@ class TransformerDecoderLayer(_Layer):
         slots of a hypothesis' past, so reordering a beam moves no cache.
         """
         keys, values = cache["keys"], cache["values"]
+
         def attend(x):
             nonlocal keys, values
             query, key, value = self.attention.project_own(x, relation)

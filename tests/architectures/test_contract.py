@@ -131,9 +131,7 @@ def check_views(beams, model, variables, forward, tolerance):
     """
     tokens, parents = beams.random(ROWS, HYPOTHESES, LENGTH, VOCABULARY)
     run = jax.jit(functools.partial(walk, beams, model))
-    walks = [
-        run(variables, SOURCE, tokens, parents, np.array(delays)) for delays in beams.delays
-    ]
+    walks = [run(variables, SOURCE, tokens, parents, np.array(delays)) for delays in beams.delays]
     seen = beams.histories(tokens, parents)
     sources = np.tile(SOURCE, (LENGTH * HYPOTHESES, 1))
     logits = np.asarray(forward(variables, sources, seen.reshape(-1, LENGTH))[0])

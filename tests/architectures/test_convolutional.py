@@ -59,7 +59,7 @@ def test_both_stacks_equal_torch_forward_and_backward(golden):
         # Each position is a word of its own, whose vector is what torch was given.
         own = {"embedding": {"embedding": inputs["target"].reshape(18, 4)}}
         variables = {"params": params["decoder"] | own}
-        output = decoder.apply(variables, memory, np.arange(18).reshape(3, 6))
+        output, _ = decoder.apply(variables, memory, np.arange(18).reshape(3, 6))
         return jnp.sum(output * weights), output
 
     gradients, output = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))(params, inputs)
