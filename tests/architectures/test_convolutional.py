@@ -83,7 +83,7 @@ def test_gradients_into_any_other_memory_are_scaled_whole(filled):
 
     def loss(states, values):
         given = memory.replace(states=states, values=values)
-        return jnp.sum(jnp.sin(decoder.apply(variables, given, TARGET)))
+        return jnp.sum(jnp.sin(decoder.apply(variables, given, TARGET)[0]))
 
     derive = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
     direction = 1e-2 * np.cos(7 * states)
