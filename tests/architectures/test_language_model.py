@@ -19,6 +19,7 @@ from seqjax.data.tokenizer import BOS, PAD
 from seqjax.errors import UserError
 from seqjax.search.beam import beam_search
 from seqjax.search.greedy import greedy_search
+from seqjax.search.sampling import sample, sample_keys
 
 VOCABULARY = 13
 ROWS, LENGTH, HYPOTHESES = 3, 6, 3
@@ -310,6 +311,36 @@ def test_greedy_search_takes_the_most_probable_of_the_parallel_view(case, models
     logits = np.array(forward(variables, repeat(read.astype(np.int32)))[:ROWS])
     logits[..., :3] = -np.inf
     np.testing.assert_array_equal(found, logits.argmax(-1)[:, 2:-1])
+
+
+@of(FAMILIES)
+def test_samples_after_prompts_of_unequal_length_do_not_depend_on_company(case, models):
+    model, variables, forward = models(case)
+    lengths = np.array([2, 4, 1])
+    prompts = np.where(np.arange(4) < lengths[:, None], TOKENS[:, :4], PAD)
+
+    @jax.jit
+    def draw(variables, prompts, lengths):
+        carry = model.apply(variables, ROWS, 2, 6, method="start")
+        carry, logits = model.apply(variables, carry, prompts, lengths, method="prefill")
+        step = functools.partial(model.apply, variables, method="step")
+        keys, limits = sample_keys(5, prompts, 2), jnp.full(ROWS, 2)
+        return sample(step, carry, limits, keys, max_length=2, logits_BxNxV=logits)
+
+    together = draw(variables, prompts, lengths)
+    for rows in ([2, 0, 1], [1, 1, 1]):
+        some = draw(variables, prompts[rows], lengths[rows])
+        np.testing.assert_array_equal(some.tokens, together.tokens[np.array(rows)])
+    for row, length in enumerate(lengths):
+        for tokens, found in zip(
+            together.tokens[row], together.log_probabilities[row], strict=True
+        ):
+            read = np.zeros((ROWS, LENGTH), np.int32)
+            read[0, : length + 2] = [*prompts[row, :length], *tokens]
+            shares = jax.nn.log_softmax(forward(variables, repeat(read))[0])
+            places = length - 1 + np.arange(2)
+            expected = (shares[places, tokens] * (np.asarray(tokens) != PAD)).sum()
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_beam_of_one_is_greedy_search(models):
