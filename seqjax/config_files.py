@@ -10,6 +10,7 @@ import importlib.machinery
 import importlib.util
 import inspect
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -20,18 +21,22 @@ from typing import Any, TypeVar
 import ml_collections
 
 from seqjax.errors import UserError, did_you_mean
-from seqjax.fields import duplicate, load
+from seqjax.fields import TYPE_NAMES, default_fields, duplicate, load
 from seqjax.files import run_path
+from seqjax.hints import hint
 
 _Variant = TypeVar("_Variant")
+
+# Characters of an exception in a file that are printed.
+_LONGEST = 300
 
 
 def choose_variant(variants: Mapping[str, _Variant], name: str) -> _Variant:
     """Returns `variants[name]`; an unknown name is a UserError that lists the known ones."""
     if name not in variants:
         known = ", ".join(map(repr, variants))
-        given = f"no variant {name!r}" if name else "FILE alone names no variant of FILE:VARIANT"
-        raise UserError(f"{given}: expected {known}{did_you_mean(name, variants)}")
+        meant = did_you_mean(name, variants) if name else "; name it as FILE:VARIANT"
+        raise UserError(f"variant = {name!r}: expected one of {known}{meant}")
     return variants[name]
 
 
@@ -63,7 +68,7 @@ def load_config_file(spec: str) -> ml_collections.ConfigDict:
     with mistakes_in(path), siblings_of(path):
         config = get_config(variant) if variant else get_config()
         if not isinstance(config, ml_collections.ConfigDict):
-            raise UserError(f"get_config() returns {type(config).__name__}, expected a ConfigDict")
+            raise UserError(f"get_config() returns {_kind(config)}; expected a ConfigDict")
         return duplicate(config)
 
 
@@ -84,8 +89,8 @@ def load_run_config(verb: str, spec: str | None, workdir: str) -> ml_collections
     if workdir and saved.is_file():
         return load(saved)
     if spec is None:
-        raise UserError(f"--workdir={workdir}: has no config.json, expected a trained run")
-    where = f": {saved} does not exist" if workdir else ""
+        raise UserError(f"--workdir={workdir}: expected a trained run; it has no config.json")
+    where = f"; {saved} does not exist" if workdir else ""
     raise UserError(f"{verb}: expected --config=FILE or the --workdir of an existing run{where}")
 
 
@@ -159,9 +164,13 @@ def _folder_of(module: ModuleType) -> str:
 
 def no_study(found: Any) -> UserError:
     """Returns the error of a `get_study()` that returns something other than a study."""
-    name = "nothing" if found is None else type(found).__name__
-    hint = ": Study('NAME', trials(...))" if isinstance(found, Mapping) else ""
-    return UserError(f"get_study() returns {name}, expected a Study or a Search{hint}")
+    such = ", such as Study('NAME', trials(...))" if isinstance(found, Mapping) else ""
+    return UserError(f"get_study() returns {_kind(found)}; expected a Study or a Search{such}")
+
+
+def _kind(found: Any) -> str:
+    """Names the type of what a function of a file has returned."""
+    return "nothing" if found is None else type(found).__name__
 
 
 @contextlib.contextmanager
@@ -172,7 +181,7 @@ def mistakes_in(path: str) -> Iterator[None]:
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except SystemExit as error:
-        raise UserError(f"{path}: exits the program; expected a config or a study") from error
+        raise UserError(f"{path}: ends the program; expected a config or a study") from error
     except Exception as error:
         raise _mistake(path, error) from error
 
@@ -182,7 +191,7 @@ def _get_config(module: ModuleType, path: str) -> Callable[..., ml_collections.C
         return module.get_config
     if callable(getattr(module, "get_study", None)):
         return lambda trial="": _variant(module.get_study(), trial)
-    raise UserError(f"{path}: has no function get_config()")
+    raise UserError(f"{path}: expected a function get_config() or get_study(); it has neither")
 
 
 def _variant(study: Any, trial: str) -> ml_collections.ConfigDict:
@@ -197,4 +206,39 @@ def _mistake(path: str, error: Exception) -> UserError:
     files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
     own = [n for n, file in zip(lines, files, strict=True) if file == os.path.abspath(path)]
     where = f"{path}:{own[-1]}" if own else path
-    return UserError(f"{where}: {type(error).__name__}: {' '.join(str(error).split())}")
+    return UserError(f"{where}: {_refused(str(error)) or _shortened(error)}")
+
+
+# What ConfigDict says of a field that it lacks, and of a value of another type: it prints whole
+# sections with it.
+_UNKNOWN = re.compile(r'Key "(\w+)" does not exist and cannot be added')
+_NEAREST = re.compile(r'Did you mean "(\w+)" instead')
+_TYPE = re.compile(
+    r"Could not override field '(\w+)' \(reference\)\. (.*) is of original type <class '(?:\w+\.)*"
+    r"(\w+)'> and cannot be casted to type <class '(?:\w+\.)*(\w+)'>",
+    re.DOTALL,
+)
+
+
+def _refused(message: str) -> str:
+    """Words the refusal of a ConfigDict as all mistakes are; returns '' for anything else."""
+    if found := _UNKNOWN.search(message):
+        nearest = _NEAREST.search(message)
+        meant = f"; did you mean {nearest[1]!r}?" if nearest else hint(found[1], default_fields())
+        return f"{found[1]}: the config has no such field there{meant}"
+    if found := _TYPE.search(message):
+        name, value, given, kind = found.groups()
+        if kind == "Section":
+            return f"{name}: expected {name}.update(...), since it is a section; not a {given}"
+        names = {held.__name__: words for held, words in TYPE_NAMES.items()}
+        value = repr(value) if given == "str" else " ".join(value.split())
+        return f"{name} = {value}: expected {names.get(kind, kind)}"
+    return ""
+
+
+def _shortened(error: Exception) -> str:
+    """Returns an exception in one line of moderate length."""
+    text = " ".join(str(error).split())
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+    return f"{type(error).__name__}: {text}"

@@ -135,7 +135,7 @@ def _evaluator(trained: "Trained", split: str) -> "Evaluator":
     except UserError as error:
         if isinstance(error, Unavailable) or has_split(trained.task.config.data, split):
             raise
-        reason, unnamed = str(error), f"split {split!r}: "
+        reason, unnamed = str(error), f"split = {split!r}: "
         if reason.startswith(unnamed):
             raise UserError(f"--split={split}: {reason.removeprefix(unnamed)}") from error
         raise UserError(f"--split={split}: expected a split of the corpus; {reason}") from error

@@ -46,7 +46,8 @@ class Parser(argparse.ArgumentParser):
     def parse_args(self, args: Sequence[str]) -> argparse.Namespace:
         arguments, unknown = self.parse_known_args(args)
         if unknown:
-            self.error(f"unrecognized arguments: {' '.join(unknown)}{self._meant(unknown[0])}")
+            hint = self._meant(unknown[0]) or f"; see {self.prog} --help"
+            raise UserError(f"{' '.join(unknown)}: expected an option of {self.prog}{hint}")
         return arguments
 
     def _meant(self, argument: str) -> str:

@@ -158,7 +158,7 @@ class TensorFlowDataset:
             except (ValueError, KeyError) as error:
                 splits = ", ".join(builder.info.splits)
                 raise UserError(
-                    f"split {split!r}: expected one of {splits}, or a part such as 'train[:90%]',"
+                    f"split = {split!r}: expected one of {splits}, or a part such as 'train[:90%]',"
                     f" which {data.corpus} has"
                 ) from error
         self._name = data.corpus
@@ -176,7 +176,8 @@ class TensorFlowDataset:
 
     def _text(self, value: Any, side: str) -> str:
         if not isinstance(value, str | bytes):
-            raise UserError(f"{self._name}: feature {side!r} is no string; expected one")
+            kind = type(value).__name__
+            raise UserError(f"{self._name}: feature {side!r} is {kind}; expected a string")
         return value.decode() if isinstance(value, bytes) else value
 
 
@@ -194,7 +195,9 @@ def _prepared_builder(data: ml_collections.ConfigDict) -> Any:
     try:
         builder = tfds.builder(name, file_format="array_record", data_dir=directory)
     except Exception as error:  # Whatever TFDS raises, the name is what the user can change.
-        raise UserError(f"data.corpus = {data.corpus!r}: {_first_line(error)}") from error
+        raise UserError(
+            f"data.corpus = {data.corpus!r}: expected a data set of TFDS ({_first_line(error)})"
+        ) from error
     try:
         if not builder.is_prepared():
             with stage(f"downloading and preparing {name}"):
@@ -204,8 +207,8 @@ def _prepared_builder(data: ml_collections.ConfigDict) -> Any:
         if isinstance(error, ImportError):
             remedy = "TFDS needs an extra package for it: pip install 'seqjax[tensorflow]'"
         raise UserError(
-            f"data.corpus = {data.corpus!r}: not in {builder.data_dir}, and it could not be"
-            f" prepared: {_first_line(error)}; {remedy}, or set data.directory to a folder that"
+            f"data.corpus = {data.corpus!r}: expected it in {builder.data_dir}, since it can't be"
+            f" prepared ({_first_line(error)}); {remedy}, or set data.directory to a folder that"
             " holds it prepared as array_record"
         ) from error
     return builder

@@ -14,6 +14,7 @@ import os
 import pathlib
 import re
 import zlib
+from typing import Any
 
 import ml_collections
 import numpy as np
@@ -26,6 +27,17 @@ from seqjax.stages import stage
 _CHUNK_BYTES = 1 << 22
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _WHITE_SPACE = np.frombuffer(b" \t\n\r\x0b\x0c", np.uint8)
+
+
+# How a value that is no string is named.
+_JSON_TYPES = {
+    dict: "an object",
+    list: "an array",
+    int: "a number",
+    float: "a number",
+    bool: "a boolean",
+    type(None): "null",
+}
 
 
 class Lines:
@@ -107,9 +119,9 @@ class Lines:
             except UnicodeDecodeError as error:
                 line = int(np.searchsorted(self._starts, begin + error.start, side="right"))
                 utf16 = self._bytes[:2] in (b"\xff\xfe", b"\xfe\xff")
-                hint = "; it begins like UTF-16" if utf16 else ""
+                hint = "; the file begins like UTF-16" if utf16 else ""
                 raise UserError(
-                    f"{self.path}:{line}: not UTF-8 ({error.reason}); expected UTF-8{hint}"
+                    f"{self.path}:{line}: expected UTF-8 ({error.reason}{hint})"
                 ) from error
             first = last
 
@@ -123,8 +135,8 @@ class AlignedTexts:
         if len(self._source) != len(self._target):
             raise UserError(
                 f"{self._source.path} has {len(self._source):,} lines, {self._target.path} has"
-                f" {len(self._target):,}: expected as many, line i of one translating line i of the"
-                " other; only a line feed ends a line"
+                f" {len(self._target):,}; expected equal numbers, since line i of one translates"
+                " line i of the other (only a line feed ends a line)"
             )
         self.fingerprint = _fingerprint("text", self._source, self._target)
 
@@ -194,6 +206,7 @@ class JsonLines:
     def __init__(self, data: ml_collections.ConfigDict, split: str):
         self._lines = Lines(_path(data, split=split))
         self._fields = (data.source, data.target)
+        self._names = {name for field in self._fields for name in (field, *field.split("."))}
         self.fingerprint = _fingerprint("jsonl", self._lines, fields=self._fields)
 
     def __len__(self) -> int:
@@ -202,10 +215,20 @@ class JsonLines:
     def __getitem__(self, index: int) -> Pair:
         place = f"{self._lines.path}:{index + 1}"
         try:
-            record = json.loads(self._lines[index])
+            record = json.loads(self._lines[index], object_pairs_hook=self._object)
         except (ValueError, RecursionError) as error:
-            raise UserError(f"{place}: not JSON ({error}); expected an object") from error
+            raise UserError(f"{place}: expected a JSON object ({error})") from error
         return Pair(*(_field(record, field, place) for field in self._fields))
+
+    def _object(self, items: list[tuple[str, Any]]) -> dict[str, Any]:
+        """Returns an object; JSON leaves open which value of a repeated name counts."""
+        found = dict(items)
+        if len(found) < len(items):
+            names = [name for name, _ in items]
+            for name in self._names & found.keys():
+                if names.count(name) > 1:
+                    raise ValueError(f"{name!r} occurs {names.count(name)} times in it")
+        return found
 
 
 class PatternLines:
@@ -249,14 +272,13 @@ def _field(record: object, field: str, place: str) -> str:
         value = value[name]
     if not isinstance(value, str):
         within = f", such as one of {_listed(value)} in it" if isinstance(value, dict) else ""
-        raise UserError(f"{place}: field {field!r} is no string; expected one{within}")
+        kind = _JSON_TYPES[type(value)]
+        raise UserError(f"{place}: field {field!r} is {kind}; expected a string{within}")
     try:
         value.encode()
     except UnicodeEncodeError as error:
         # JSON may escape half of a pair of surrogates.
-        raise UserError(
-            f"{place}: field {field!r} is not Unicode ({error.reason}); expected a string"
-        ) from error
+        raise UserError(f"{place}: field {field!r}: expected Unicode ({error.reason})") from error
     return value
 
 
@@ -314,17 +336,21 @@ def _path(data: ml_collections.ConfigDict, **fills: str) -> pathlib.Path:
             return path
         here = path.parent.is_dir()
     except OSError as error:
-        raise told(error, f"{path} cannot be read: {error.strerror}") from error
+        raise told(error, f"{path}: {error.strerror}; expected a readable file") from error
     if not here:
         unset = re.search(r"\$\{?(\w+)", expanded(data.directory, ""), re.ASCII)
+        given = f"data.directory = {data.directory!r}"
         if unset:
-            raise UserError(f"data.directory = {data.directory!r}: ${unset[1]} is not set")
+            raise UserError(f"{given}: expected ${unset[1]} to be set")
         raise UserError(
-            f"{path} does not exist, nor does its folder; see data.directory and data.files"
+            f"{given}, data.files = {data.files!r}: expected a file {path}; there is no folder"
         )
     there = sorted(entry.name for entry in path.parent.iterdir() if entry.is_file())
     similar = difflib.get_close_matches(path.name, there, n=5, cutoff=0.4) or there[:5]
-    raise UserError(f"{path} does not exist; its folder has {_listed(similar) or 'no files'}")
+    raise UserError(
+        f"data.files = {data.files!r}: expected a file {path}; its folder has"
+        f" {_listed(similar) or 'no files'}"
+    )
 
 
 def _contents(path: pathlib.Path) -> mmap.mmap | bytes:
@@ -340,7 +366,8 @@ def _contents(path: pathlib.Path) -> mmap.mmap | bytes:
                 return b""
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, EOFError, zlib.error) as error:
-        raise told(error, f"{path} cannot be read: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise told(error, f"{path}: {reason}; expected a readable file") from error
 
 
 def _fingerprint(kind: str, *files: Lines, fields: tuple[str, ...] = ()) -> str:

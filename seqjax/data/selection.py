@@ -84,7 +84,7 @@ def role_of(data: ConfigDict, split: str) -> str:
     role = split if split in SPLITS else names.get(split)
     if role is None:
         raise UserError(
-            f"split {split!r}: expected one of {', '.join(SPLITS)}, into which data.split_by ="
+            f"split = {split!r}: expected one of {', '.join(SPLITS)}, since data.split_by ="
             f" {data.split_by!r} divides {data.files!r}{did_you_mean(split, SPLITS)}"
         )
     return role
@@ -177,8 +177,9 @@ def filtered(corpus: Corpus, data: ConfigDict, held_out: Sequence[Corpus]) -> Co
         ]
         drop("overlap_dropped", np.isin(keys, np.concatenate(others)))
     if not left.any():
-        counts = ", ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in dropped.items())
-        raise UserError(f"data.corpus = {data.corpus!r}: no training pair is left; {counts}")
+        given = ", ".join(f"data.{field} = True" for field in fields if data[field])
+        counts = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in dropped.items())
+        raise UserError(f"{given}: expected some of {count:,} training pairs to be left ({counts})")
     prints = [other.fingerprint for other in held_out] if data.drop_overlap else []
     selection = repr(([field for field in fields if data[field]], prints))
     return Selected(corpus, np.flatnonzero(left), selection, dropped)

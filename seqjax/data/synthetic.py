@@ -43,7 +43,7 @@ class SyntheticTranslation:
     def __init__(self, split: str, size: int = 100_000):
         if split not in SPLITS:
             raise UserError(
-                f"split {split!r}: expected one of {', '.join(SPLITS)}, which data.corpus ="
+                f"split = {split!r}: expected one of {', '.join(SPLITS)}, which data.corpus ="
                 f" 'synthetic:translation' has{did_you_mean(split, SPLITS)}"
             )
         self._split = split

@@ -149,7 +149,9 @@ def _characters(corpus: Corpus, sides: tuple[str, ...], form: TextForm) -> set[s
 
 
 def _texts(corpus: Corpus, sides: tuple[str, ...], indices: np.ndarray) -> Iterator[str]:
-    with stage("reading the training split for a vocabulary", len(indices), "pairs") as advance:
+    whose = f"the {sides[0]}s" if len(sides) == 1 else "both sides"
+    doing = f"reading {whose} of the training split for a vocabulary"
+    with stage(doing, len(indices), "pairs") as advance:
         for count, index in enumerate(indices.tolist()):
             advance(count)
             pair = corpus[index]

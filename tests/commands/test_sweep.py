@@ -127,7 +127,8 @@ def test_a_missing_corpus_is_reported_once_before_any_trial(sweep, tmp_path):
     fields = {"data.corpus": "text", "data.directory": tmp_path / "gone", "evaluation.every": 1}
     code, out, error = sweep(fields=fields)
     assert (code, out, sweep.launched) == (2, "", [])
-    assert error.startswith(f"seqjax: error: {tmp_path / 'gone'}") and error.count("\n") == 1
+    assert error.startswith(f"seqjax: error: data.directory = '{tmp_path / 'gone'}'")
+    assert error.count("\n") == 1
     assert not sweep.workdir.exists()
 
 
@@ -135,7 +136,7 @@ def test_a_mistake_of_all_trials_is_reported_once_before_any(sweep):
     for fields, message in (
         (
             {"data.validation": "gone", "evaluation.every": 1},
-            "split 'gone': expected one of train,",
+            "split = 'gone': expected one of train,",
         ),
         ({"model.encoder.heads": 3}, "trial 'bad': model.encoder.heads = 3: expected a divisor"),
     ):
@@ -162,7 +163,7 @@ def test_a_storage_that_is_refused_leaves_no_folder(sweep):
         (["--workdir="], "--workdir=: expected the run's folder"),
         (["--workers=0"], "--workers=0: expected at least 1"),
         (["--lost_after=1"], "--lost_after=1: expected at least 2"),
-        (["--config=x.py"], "unrecognized arguments: --config=x.py"),
+        (["--config=x.py"], "--config=x.py: expected an option of seqjax sweep"),
     ],
 )
 def test_mistakes_are_one_line_before_any_work(sweep, options, message):
@@ -222,10 +223,11 @@ def test_a_search_is_told_before_it_runs(sweep, search):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("def get_study(): pass", "get_study() returns nothing, expected a Study or a Search"),
+        ("def get_study(): pass", "get_study() returns nothing; expected a Study or a Search"),
         (
             "def get_study(): return {}",
-            "get_study() returns dict, expected a Study or a Search: Study('NAME', trials(...))",
+            "get_study() returns dict; expected a Study or a Search, such as"
+            " Study('NAME', trials(...))",
         ),
     ],
 )

@@ -52,7 +52,7 @@ def test_one_file_is_not_every_split(texts):
     )
     texts.split_by = "line"
     assert len(open_corpus(texts, "train")) == len(open_corpus(texts, "test")) == 1
-    assert "split 'anything': expected one of train, validation, test" in error_of(
+    assert "split = 'anything': expected one of train, validation, test" in error_of(
         texts, "anything"
     )
 
@@ -157,7 +157,7 @@ def error(**fields):
     raise AssertionError(fields)
 
 assert "data.source = 'fr': expected one of de, en" in error(source="fr")
-assert "split 'valid': expected one of train, test" in error(train="valid")
+assert "split = 'valid': expected one of train, test" in error(train="valid")
 assert "nosuch" in error(corpus="tfds:nosuch/de-en")
 assert [has_split(data, name) for name in ("test", "train[:50%]", "other")] == [True, True, False]
 assert "tensorflow" not in sys.modules
@@ -203,7 +203,7 @@ class Offline(Needy):
 data = default_config().data
 data.directory = sys.argv[1]
 for corpus, expected in (
-    ("tfds:needy", "pip install 'seqjax[tensorflow]'"), ("tfds:offline", "no route; check that")):
+    ("tfds:needy", "pip install 'seqjax[tensorflow]'"), ("tfds:offline", "(no route); check that")):
     data.corpus = corpus
     try:
         open_corpus(data, "train")

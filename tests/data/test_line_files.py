@@ -71,7 +71,7 @@ def test_lines_across_chunks(tmp_path, monkeypatch):
 def test_bad_bytes_are_found_when_opened(tmp_path):
     path = write(tmp_path / "a", b"fine\n" * 70_000 + b"\xfcber\n" + b"fine\n" * 10)
     message = error_of(Lines, path)
-    assert f"{path}:70001: not UTF-8" in message
+    assert f"{path}:70001: expected UTF-8 (invalid start byte)" in message
     # A character cut by the end of its line, and one cut by the end of the file.
     assert "a:1:" in error_of(Lines, write(path, b"caf\xc3\n\xa9\n"))
     assert "a:2:" in error_of(Lines, write(path, b"a\nb\xc3"))
@@ -85,13 +85,13 @@ def test_empty_file(tmp_path, content):
 
 def test_a_file_in_another_encoding(tmp_path):
     path = write(tmp_path / "a", "wörter\n".encode("utf-16"))
-    assert error_of(Lines, path).endswith("expected UTF-8; it begins like UTF-16")
+    assert error_of(Lines, path).endswith("; the file begins like UTF-16)")
 
 
 def test_damaged_gzip(tmp_path):
     path = write(tmp_path / "a.gz", "line\n" * 1000)
     path.write_bytes(path.read_bytes()[:-9])
-    assert f"{path} cannot be read" in error_of(Lines, path)
+    assert f"{path}: Compressed file ended before the end" in error_of(Lines, path)
 
 
 def test_aligned_texts(tmp_path, monkeypatch):
@@ -107,7 +107,7 @@ def test_aligned_texts(tmp_path, monkeypatch):
     assert AlignedTexts(data, "train").fingerprint == corpus.fingerprint
     message = error_of(AlignedTexts, data, "short")
     assert (
-        f"{tmp_path / 'short.en'} has 1 lines, {tmp_path / 'short.de'} has 2: expected as"
+        f"{tmp_path / 'short.en'} has 1 lines, {tmp_path / 'short.de'} has 2; expected equal"
         in message
     )
 
@@ -128,7 +128,7 @@ def test_a_corpus_in_a_bucket(bucket, scheme, suffix):
         seen.add(corpus.fingerprint)
     assert len(seen) == 2
     message = error_of(AlignedTexts, data, "trian")
-    assert f"{data.directory}/trian.en{suffix} does not exist; its folder has " in message
+    assert f": expected a file {data.directory}/trian.en{suffix}; its folder has " in message
     assert f"'train.en{suffix}'" in message
 
 
@@ -237,7 +237,7 @@ def test_json_that_is_nested_too_deeply_is_a_mistake(tmp_path):
     write(tmp_path / "train.jsonl", "[" * 100_000 + "\n")
     data = config(tmp_path, "jsonl", files="{split}.jsonl")
     message = error_of(JsonLines(data, "train").__getitem__, 0)
-    assert message.startswith(f"{tmp_path / 'train.jsonl'}:1: not JSON")
+    assert message.startswith(f"{tmp_path / 'train.jsonl'}:1: expected a JSON object (max")
 
 
 def test_json_lines(tmp_path):
@@ -246,7 +246,9 @@ def test_json_lines(tmp_path):
         '{"translation": {"en": "a\\nb", "de": "\\u00fc"}}\n{"translation": {"en": "c"}}\n'
         '{"translation": {"en": "c", "de": 3}}\n[1]\nnot json\n'
         '{"translation.en": "flat", "translation.de": "x"}\n'
-        '{"translation": {"en": "a", "de": "\\ud83d"}}\n',
+        '{"translation": {"en": "a", "de": "\\ud83d"}}\n'
+        '{"id": 1, "id": 1, "translation": {"en": "a", "de": "b"}}\n'
+        '{"translation": {"en": "a", "de": "b", "en": "c"}}\n',
     )
     data = config(
         tmp_path,
@@ -256,19 +258,24 @@ def test_json_lines(tmp_path):
         target="translation.de",
     )
     corpus = JsonLines(data, "train")
-    assert len(corpus) == 7
+    assert len(corpus) == 9
     assert corpus[0] == ("a\nb", "ü")
     assert corpus[5] == ("flat", "x")
     messages = [error_of(corpus.__getitem__, i) for i in range(1, 5)]
     for line, message in enumerate(messages, start=2):
         assert message.startswith(f"{tmp_path / 'train.jsonl'}:{line}: ")
     assert "no field 'translation.de'; expected one of 'en'" in messages[0]
-    assert "'translation.de' is no string; expected one" in messages[1]
+    assert "'translation.de' is a number; expected a string" in messages[1]
     assert "expected an object that has" in messages[2]
-    assert "not JSON" in messages[3]
-    assert "jsonl:7: field 'translation.de' is not Unicode" in error_of(corpus.__getitem__, 6)
+    assert "expected a JSON object (Expecting value" in messages[3]
+    assert "jsonl:7: field 'translation.de': expected Unicode (" in error_of(corpus.__getitem__, 6)
+    # Which value of a name counts is only a question if it is read.
+    assert corpus[7] == ("a", "b")
+    assert "jsonl:9: expected a JSON object ('en' occurs 2 times in it)" in error_of(
+        corpus.__getitem__, 8
+    )
     data.source = "translation"
-    assert "expected one, such as one of 'en', 'de' in it" in error_of(
+    assert "is an object; expected a string, such as one of 'en', 'de' in it" in error_of(
         JsonLines(data, "train").__getitem__, 0
     )
 

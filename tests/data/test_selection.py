@@ -84,7 +84,9 @@ def test_splits_that_cannot_be():
     data = options(split_by="line", test_share=0.0, validation="dev")
     assert len(divided(numbered(50), data, "dev")) == len(divided(numbered(50), data, "validation"))
     message = error_of(divided, numbered(50), data, "tests")
-    assert message.startswith("split 'tests': expected one of train, validation, test, into which")
+    assert message.startswith(
+        "split = 'tests': expected one of train, validation, test, since data."
+    )
     assert message.endswith("'line' divides 'pairs.tsv'; did you mean 'test'?")
     assert "data.test_share = 0.0: expected more than 0" in error_of(
         divided, numbered(50), data, "test"
@@ -135,7 +137,8 @@ def test_without_filters_a_corpus_is_itself():
 def test_nothing_left():
     data = options(drop_overlap=True)
     message = error_of(filtered, numbered(3), data, [numbered(3)])
-    assert "no training pair is left; overlap dropped 3" in message
+    expected = "expected some of 3 training pairs to be left (3 overlap dropped)"
+    assert message == f"data.drop_overlap = True: {expected}"
 
 
 @pytest.mark.slow

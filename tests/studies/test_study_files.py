@@ -40,19 +40,19 @@ def test_a_study_is_read_from_its_file(tmp_path):
 def test_a_trial_is_a_config_that_every_verb_can_take(tmp_path):
     path = _write(tmp_path, _FILE)
     assert load_config_file(f"{path}:deep-6").model.encoder.layers == 6
-    message = "no variant 'deep': expected 'shallow', 'deep-6'; did you mean 'deep-6'?"
+    message = "variant = 'deep': expected one of 'shallow', 'deep-6'; did you mean 'deep-6'?"
     assert _error(load_config_file, f"{path}:deep") == f"{path}: {message}"
-    message = "FILE alone names no variant of FILE:VARIANT: expected 'shallow', 'deep-6'"
+    message = "variant = '': expected one of 'shallow', 'deep-6'; name it as FILE:VARIANT"
     assert message in _error(load_config_file, path)
     other = _write(tmp_path, "def get_study(): pass")
-    assert _error(load_config_file, other).endswith("returns nothing, expected a Study or a Search")
+    assert _error(load_config_file, other).endswith("returns nothing; expected a Study or a Search")
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("x = 1\n", "study.py: expected a function get_study()"),
-        ("def get_study(): return 3\n", "study.py: get_study() returns int, expected a Study or"),
+        ("def get_study(): return 3\n", "study.py: get_study() returns int; expected a Study or"),
         ("def get_study():\n    return nothing\n", "study.py:2: NameError: "),
         (_FILE.replace("**{}", "columns=('bleuu',)"), "study.py: column 'bleuu': expected one of"),
     ],

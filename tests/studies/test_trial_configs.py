@@ -119,7 +119,7 @@ def test_fields_that_follow_others_follow_in_each_trial():
 def test_an_unknown_trial_is_none():
     found = trials(default_config(), sweep("seed", [1]))
     assert "seed-2" not in found
-    with pytest.raises(UserError, match="no variant 'seed-2'; did|no variant 'seed-2': expected"):
+    with pytest.raises(UserError, match="variant = 'seed-2': expected"):
         Study("s", found).variant("seed-2")
 
 
