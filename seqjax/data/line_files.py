@@ -302,7 +302,7 @@ def paths(data: ml_collections.ConfigDict, split: str) -> list[pathlib.Path]:
     except FileNotFoundError:
         found = []
     except OSError as error:
-        raise told(error, f"{path.parent} cannot be read: {error.strerror}") from error
+        raise told(error, f"{path.parent}: {error.strerror}; expected a readable folder") from error
     pattern = re.compile(".*".join(re.escape(part) for part in path.name.split("*")), re.DOTALL)
     matching = [entry for entry in found if pattern.fullmatch(entry.name)]
     if not matching:

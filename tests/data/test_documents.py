@@ -110,7 +110,7 @@ def test_the_fingerprint_changes_with_contents_and_kind_alone(tmp_path):
 def test_mistakes_are_named(tmp_path):
     write(tmp_path, "gut\nschlecht \xfc".encode("latin-1"))
     message = error_of(Documents, config(tmp_path), "train")
-    assert f"{tmp_path / 'train.txt'}:2: not UTF-8" in message
+    assert f"{tmp_path / 'train.txt'}:2: expected UTF-8 (" in message
     write(tmp_path, " \n\n\t\n")
     message = error_of(Documents, config(tmp_path, documents="block"), "train")
     assert message == f"{tmp_path / 'train.txt'}: only blank lines; expected at least one document"
