@@ -174,7 +174,7 @@ def test_splits_that_would_be_empty_are_refused(tmp_path):
     assert message == "data.test_share = 0.0: expected more than 0, so that there is a test split"
     with pytest.raises(UserError, match=r"shares that leave some of 2 documents for the train"):
         in_order(tmp_path, "line", "train", validation_share=0.6)
-    with pytest.raises(UserError, match=r"split 'dev': expected one of train, validation, test"):
+    with pytest.raises(UserError, match=r"split = 'dev': expected one of train, validation, test"):
         in_order(tmp_path, "line", "dev")
 
 
