@@ -82,6 +82,23 @@ def test_mistakes_in_a_file_are_told_in_one_line_with_their_place(text, message,
     assert len(str(error.value)) < len(str(tmp_path)) + 400
 
 
+def test_a_file_that_hides_a_library_is_named(tmp_path, monkeypatch):
+    # What has been imported before cannot be hidden.
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    (tmp_path / "colorsys.py").write_text("")
+    path = _write(tmp_path, "import colorsys\ndef get_config(): return colorsys.ONE_THIRD\n")
+    with pytest.raises(UserError) as error:
+        load_config_file(path)
+    place = f"{path}:2: AttributeError: module 'colorsys' has no attribute 'ONE_THIRD'"
+    assert str(error.value) == f"{place}; colorsys.py in its folder hides the library colorsys"
+    # A file that hides nothing is not named.
+    del sys.modules["colorsys"]
+    (tmp_path / "colorsys.py").rename(tmp_path / "my_own.py")
+    with pytest.raises(UserError) as error:
+        load_config_file(_write(tmp_path, "def get_config(): return 1 / 0\n"))
+    assert str(error.value).endswith("ZeroDivisionError: division by zero")
+
+
 def test_no_file_is_told(tmp_path):
     with pytest.raises(
         UserError,
