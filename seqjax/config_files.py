@@ -142,7 +142,8 @@ def siblings_of(path: str) -> Iterator[None]:
         if _folder_of(module) in others
         and (os.path.isfile(f"{folder}/{name}.py") or os.path.isdir(f"{folder}/{name}"))
     }
-    hidden = {name: sys.modules[name] for name in list(sys.modules) if name.partition(".")[0] in tops}
+    loaded = list(sys.modules.items())
+    hidden = {name: module for name, module in loaded if name.partition(".")[0] in tops}
     for name in hidden:
         del sys.modules[name]
     importlib.invalidate_caches()
@@ -207,22 +208,24 @@ def _mistake(path: str, error: Exception) -> UserError:
     files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
     own = [n for n, file in zip(lines, files, strict=True) if file == os.path.abspath(path)]
     where = f"{path}:{own[-1]}" if own else path
-    message = _refused(str(error)) or f"{_shortened(error)}{_hiding(path)}"
+    message = _refused(str(error)) or f"{_shortened(error)}{_hiding(path, error)}"
     return UserError(f"{where}: {message}")
 
 
-def _hiding(path: str) -> str:
-    """Returns a hint at files beside a file whose imports hide a library; '' if there are none."""
-    folder = Path(os.path.realpath(path)).parent
-    elsewhere = [place for place in sys.path if os.path.realpath(place) != str(folder)]
-    names = sorted(file.stem for file in folder.glob("*.py"))
-    hidden = [
-        name
-        for name in names
-        if name in sys.stdlib_module_names
-        or importlib.machinery.PathFinder.find_spec(name, elsewhere)
-    ]
-    return "".join(f"; {name}.py in its folder hides the library {name}" for name in hidden[:1])
+def _hiding(path: str, error: Exception) -> str:
+    """Returns a hint at a file beside a file that hides the library that an error names, or ''."""
+    if not isinstance(error, AttributeError | ImportError):
+        return ""
+    folder = os.path.dirname(os.path.realpath(path))
+    own = _FOLDERS | {folder}
+    elsewhere = [place for place in sys.path if os.path.realpath(place) not in own]
+    for name in re.findall(r"'(\w+)", str(error)):
+        if os.path.isfile(f"{folder}/{name}.py") and (
+            name in sys.stdlib_module_names
+            or importlib.machinery.PathFinder.find_spec(name, elsewhere)
+        ):
+            return f"; {name}.py in its folder hides the library {name}"
+    return ""
 
 
 # What ConfigDict says of a field that it lacks, and of a value of another type: it prints whole
