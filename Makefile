@@ -1,6 +1,7 @@
 # make install    set up .venv with seqjax in it, and nothing else
 # make demo       train configs/demo.py, score the test split and show ten translations
 # make test       check the style of the project's files and run every test
+# make test-fast  run the tests that are not slow, in a minute or two
 # make documents  run every command of README.md and docs/, which trains models for minutes
 # make format     bring the code into the house style
 # make clean      remove .venv and caches; what is under runs/ stays
@@ -28,7 +29,7 @@ CREATE := $(PYTHON) -m venv --upgrade-deps .venv
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
 endif
 
-.PHONY: help install demo test documents format clean
+.PHONY: help install demo test test-fast documents format clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -43,6 +44,9 @@ test: .venv/installed-dev
 	$(BIN)/ruff check $(OURS)
 	$(BIN)/ruff format --check $(OURS)
 	$(BIN)/python -m pytest -m "not minutes" -n $(WORKERS) --dist=worksteal
+
+test-fast: .venv/installed-dev
+	$(BIN)/python -m pytest -n $(WORKERS) --dist=worksteal
 
 documents: .venv/installed-dev
 	$(BIN)/python -m pytest -m "" tests/test_documents.py

@@ -47,7 +47,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # To train a model takes seconds, also a tiny one.
+    for item in items:
+        if "tiny" in item.fixturenames:
+            item.add_marker(pytest.mark.slow)
     # The longest test begins first, so that no worker waits for another at the end.
     items.sort(key=lambda item: not item.name.startswith("test_every_command_does_what"))
 

@@ -29,8 +29,9 @@ def compile_with(optimizations, function, *arguments):
     jax.config.update("jax_disable_most_optimizations", not optimizations)
     # What has been lowered keeps its executable.
     jax.clear_caches()
+    options = {"xla_cpu_use_fusion_emitters": optimizations}
     try:
-        return jax.jit(function).lower(*arguments).compile()
+        return jax.jit(function).lower(*arguments).compile(options)
     finally:
         jax.config.update("jax_disable_most_optimizations", before)
 
@@ -61,7 +62,9 @@ def test_optimizations_change_nothing_and_both_views_agree(family, filled):
         return logits[:, :, 0].swapaxes(0, 1)
 
     derivative = jax.grad(loss, has_aux=True)
-    plain, optimized = (compile_with(with_them, derivative, variables) for with_them in (0, 1))
+    plain, optimized = (
+        compile_with(with_them, derivative, variables) for with_them in (False, True)
+    )
     # Otherwise both were the same machine code.
     assert plain.runtime_executable().serialize() != optimized.runtime_executable().serialize()
     (expected, expected_logits), (gradients, logits) = plain(variables), optimized(variables)

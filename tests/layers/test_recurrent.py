@@ -1,5 +1,6 @@
 """Equality with torch by goldens that tests/goldens/torch/recurrent.py wrote."""
 
+import functools
 from pathlib import Path
 
 import jax
@@ -320,7 +321,8 @@ def test_a_forget_bias_lets_an_lstm_recall_the_first_of_40_tokens(forget_bias, l
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, wanted)
         return losses.mean(), (logits.argmax(-1) == wanted).mean()
 
-    @jax.jit
+    # 24,000 steps of a recurrence take much longer than to compile them well.
+    @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 2})
     def train(params):
         def update(carry, key):
             params, state = carry
