@@ -22,6 +22,7 @@ Blocks marked `python` are run too, those of a document as one script.
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -39,6 +40,8 @@ _BLOCK = re.compile(
 )
 _NUMBER = r"\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?"
 _WORDS = ("", "figures", "sample", "elsewhere")
+# Seconds that a command may take on a busy machine.
+_LONGEST = 1800
 # What seqjax.stages prints of a stage that takes longer than five seconds: on one machine it does,
 # on another it does not.
 _STAGE = re.compile(r"[^:]+: (?:.* (?:so far|left)|done in [\dh mins]+)")
@@ -228,15 +231,22 @@ def _run(
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,
+        start_new_session=True,
     )
     return process, output
 
 
-def _ended(started: tuple[subprocess.Popen, IO[str]]) -> tuple[int, str]:
+def _ended(started: tuple[subprocess.Popen, IO[str]]) -> tuple[int | str, str]:
     """Returns the exit code of a command and what it has printed."""
     process, output = started
-    code = process.wait(timeout=900)
     with output:
+        try:
+            code = process.wait(timeout=_LONGEST)
+        except subprocess.TimeoutExpired:
+            # With what it has started: a training would go on.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            code = f"killed after {_LONGEST} seconds"
         output.seek(0)
         return code, output.read()
 
