@@ -3,7 +3,8 @@
 python launch.py train --config=configs/demo.py --workdir=runs/demo
 python launch.py evaluate --workdir=runs/demo --split=test
 
-On two cores of an AMD EPYC (2026-11-28): training 1 min 43 s; test 93.9 BLEU, 80.5 % exact match.
+On two cores of an Intel Xeon (2026-12-01): test 93.2 BLEU, 79.2 % exact match. Both commands take
+227 s of processor time.
 """
 
 import ml_collections
