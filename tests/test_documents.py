@@ -157,7 +157,8 @@ def checkout(tmp_path_factory):
     # `make` finds an environment that is as new as it must be.
     binaries = folder / ".venv" / "bin"
     binaries.mkdir(parents=True)
-    (binaries / "python").symlink_to(sys.executable)
+    # No link: Python would look for its packages beside it.
+    _shim(binaries / "python")
     for name in ("installed", "installed-dev"):
         (folder / ".venv" / name).touch()
     shutil.copy(_ROOT / "constraints.txt", folder)
@@ -255,11 +256,15 @@ def _shims(checkout: Path) -> Path:
     """Returns a folder with the `python` and the `seqjax` of a reader."""
     folder = checkout.parent / "bin"
     folder.mkdir(exist_ok=True)
-    for name, words in (("python", ""), ("seqjax", " -m seqjax")):
-        shim = folder / name
-        shim.write_text(f'#!/bin/sh\nexec "{sys.executable}"{words} "$@"\n')
-        shim.chmod(0o755)
+    _shim(folder / "python")
+    _shim(folder / "seqjax", " -m seqjax")
     return folder
+
+
+def _shim(path: Path, words: str = "") -> None:
+    """Writes a command that is this Python."""
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}"{words} "$@"\n')
+    path.chmod(0o755)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,8 @@ _COLORS = {_TRAIN: "#56b4e9", _VALIDATION: "#d55e00"}
 # A curve of more points is drawn by every second, third, ... of them.
 _MOST_POINTS = 4000
 _PERCENT = ("peak_share",)
+# Metrics in percent of the outputs or of their tokens.
+_SHARES = ("accuracy", "at_limit", "exact_match", "error_rate")
 # Facts of an evaluation that its table does not show: they stand elsewhere.
 _KNOWN = ("workdir", "split", "step", "parameters", "averaged", "beam_size", "ensemble")
 _UNITS = {"steps": "step", "epochs": "epoch", "tokens": "tokens", "seconds": "seconds"}
@@ -152,16 +154,22 @@ def facts(run: RunReport) -> dict[str, str]:
 
 def summary(run: RunReport) -> list[str]:
     """Returns the summary of a run as lines of text: facts, evaluations, changed fields."""
-    told = facts(run)
-    width = max(map(len, told))
-    lines = [f"{name:<{width}}  {value}" for name, value in told.items()]
+    found = facts(run)
+    width = max(map(len, found))
+    lines = [f"{name:<{width}}  {value}" for name, value in found.items() if name != "config"]
     for record in run.evaluations:
         result = record["result"]
         known = [name for name in _evaluated(run) if name in METRICS and name in result]
-        values = [f"{name} {number(result[name])}" for name in known]
+        values = [f"{name.replace('_', ' ')} {_figure(name, result[name])}" for name in known]
         where = f"{record.get('split')}, step {record.get('step')}{_changes(record, ', ')}"
         lines.append(f"{'evaluated':<{width}}  {where}: {', '.join(values)}")
+    lines.append(f"{'config':<{width}}  {found['config']}")
     return lines + [f"  {field} = {value!r}" for field, (value, _) in run.changed.items()]
+
+
+def _figure(metric: str, value: float) -> str:
+    """Writes a metric with its unit; BLEU, chrF and TER are commonly written without one."""
+    return f"{number(value)}{' %' if metric in _SHARES else ''}"
 
 
 def _state(run: RunReport) -> str:
@@ -199,14 +207,14 @@ def _reached(run: RunReport, name: str) -> str:
     points = [point for point in run.curve(name) if math.isfinite(point[1])]
     if not points:
         return "never finite"
-    last = f"{number(points[-1][1])} at step {points[-1][0]:,}"
+    last = f"{_figure(metric, points[-1][1])} at step {points[-1][0]:,}"
     try:
         extreme = max if best_is_higher(metric) else min
     except UserError:
         # Not among the metrics that can be compared: shares and counts.
         return last
     step, value = extreme(points, key=lambda point: point[1])
-    return last if step == points[-1][0] else f"{last}, best {number(value)} at step {step:,}"
+    return last if step == points[-1][0] else f"{last}, best {_figure(metric, value)} at step {step:,}"
 
 
 def _curves(run: RunReport) -> list[Figure]:

@@ -68,6 +68,18 @@ def test_the_summary_has_what_was_reached_and_what_was_changed(run):
     assert "  optimizer.learning_rate = 0.0123456789" in lines
     assert "  train.duration = '400 steps'" in lines
     assert facts["config"].startswith("2 of ")
+    # What is changed stands below the line that counts it.
+    assert lines[-3].startswith("config ")
+
+
+def test_shares_have_their_unit(run):
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write(f"\n{json.dumps({'step': 300, 'validation/exact_match': 78.5})}\n")
+    result = {"split": "test", "accuracy": 97.5, "bleu": 12.3}
+    write_evaluation(run, "test-300", {"split": "test", "step": 300, "result": result})
+    lines = summary(read_run(run))
+    assert "validation exact match  78.5 % at step 300" in lines
+    assert any(line.endswith("bleu 12.3, accuracy 97.5 %") for line in lines)
 
 
 def test_the_page_has_every_point_and_needs_no_network(run):
