@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 from absl import logging as absl_logging
 from ml_collections import ConfigDict
@@ -106,6 +106,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except (UserError, KeyboardInterrupt, OSError) as error:
         return _report(error)
+    finally:
+        if own_process:
+            # Work does not fail because its progress cannot be printed.
+            _discard_if_broken(sys.stderr)
 
 
 def _report(error: BaseException) -> int:
@@ -136,12 +140,16 @@ def _complain(message: str) -> None:
 
 
 def _discard_output() -> None:
-    """Drops what cannot be printed: Python would try once more when it exits, and fail again."""
     for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        _discard_if_broken(stream)
+
+
+def _discard_if_broken(stream: TextIO) -> None:
+    """Drops what cannot be printed: Python would try once more when it exits, and fail again."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _run(argv: list[str], announce: Callable[..., AbstractContextManager]) -> int:

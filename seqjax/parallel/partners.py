@@ -86,11 +86,13 @@ class Partners:
             yield
         finally:
             _set_handler(signal.SIGABRT, previous)
-            sys.stderr.flush()
+            with contextlib.suppress(OSError):
+                sys.stderr.flush()
             os.dup2(own, 2)
             self._reader.join(_MOMENT)
             ours, sys.stderr = sys.stderr, before
-            ours.close()
+            with contextlib.suppress(OSError):
+                ours.close()
 
     def report(self, error: BaseException) -> int:
         """Reports an error; returns its exit code, which a later abort does not change."""
@@ -105,8 +107,9 @@ class Partners:
                 _set_handler(signal.SIGABRT, None)
                 return
             self._code = self._report(Unavailable(_message("JAX has given it up")))
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):
+                stream.flush()
         os._exit(self._code)
 
     def _pass_on(self, reading: int, own: int) -> None:

@@ -85,8 +85,9 @@ def joined(processes: Processes, report: Callable[[BaseException], int]) -> Iter
         except BaseException as error:
             reported = lost(error)
             code = partners.report(reported)
-            sys.stdout.flush()
-            sys.stderr.flush()
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(OSError):
+                    stream.flush()
             if reported is error:
                 _part()
             os._exit(code)

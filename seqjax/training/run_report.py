@@ -214,7 +214,9 @@ def _reached(run: RunReport, name: str) -> str:
         # Not among the metrics that can be compared: shares and counts.
         return last
     step, value = extreme(points, key=lambda point: point[1])
-    return last if step == points[-1][0] else f"{last}, best {_figure(metric, value)} at step {step:,}"
+    return (
+        last if step == points[-1][0] else f"{last}, best {_figure(metric, value)} at step {step:,}"
+    )
 
 
 def _curves(run: RunReport) -> list[Figure]:

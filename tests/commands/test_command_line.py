@@ -1,6 +1,7 @@
 import errno
 import importlib.metadata
 import logging
+import os
 import platform
 import shlex
 import subprocess
@@ -287,6 +288,25 @@ def test_closed_streams_are_no_error_and_take_nothing_that_is_written(closed, tm
     assert bool(done.stdout) == (">" not in closed.replace("2>", ""))
     assert ("ValueError: mistake" in done.stderr) == ("2>" not in closed)
     assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+
+
+def test_work_succeeds_though_its_progress_cannot_be_printed():
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    code = (
+        "import sys\n"
+        "from seqjax.commands import command_line\n"
+        "from seqjax.stages import say\n"
+        "command_line._run = lambda *_: say('progress') or print('result') or 0\n"
+        "sys.exit(command_line.main())\n"
+    )
+    # What cannot be printed at once would be tried again when Python exits.
+    environment = {name: v for name, v in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = f"{shlex.join([sys.executable, '-c', code])} 2>/dev/full"
+    done = subprocess.run(
+        command, shell=True, cwd=_ROOT, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "result\n")
 
 
 def test_an_output_that_is_open_to_be_read_only_counts_as_closed():
