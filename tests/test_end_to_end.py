@@ -157,7 +157,7 @@ def test_a_run_in_a_bucket_is_that_of_a_folder(tiny, tmp_path, object_store, cap
 def test_an_evaluation_made_later_completes_a_checkpoint_in_a_bucket(tiny, object_store):
     fields = {"train.duration": 4, "evaluation.every": "0"}
     _in_a_bucket("train", _DEMO, *tiny(fields))
-    unranked = "no checkpoint has a loss"
+    unranked = "no checkpoint has a validation loss"
     assert unranked in _in_a_bucket("evaluate", "--split=validation")[1]
     _in_a_bucket("train", _DEMO, *tiny(fields | {"evaluation.every": "4"}))
     assert unranked not in _in_a_bucket("evaluate", "--split=validation")[1]

@@ -1,4 +1,4 @@
-"""Pictures of where a model looks in the source: a heat map for each layer and head of a sentence.
+"""Heat maps of attention over the source, one for each layer and head of a sentence.
 
 `attention_figure` draws them, for a notebook too; `write_map` writes the picture and its numbers.
 """
@@ -19,16 +19,16 @@ from matplotlib.font_manager import FontProperties
 from seqjax.reporting.glyphs import families, legible
 
 _DPI = 150
-# Inches: a token at most and at least, the space between maps (titles stand above them), around the
-# page, for the name of an axis, for the color bar with its numbers, a page at least, and between a
-# map and its tokens.
+# Inches: the largest and the smallest side of a token; the space between maps, above a map for its
+# title, around the page, for an axis label, and for the color bar with its numbers; the smallest
+# width of a page; the gap between a map and its tokens.
 _TOKEN, _SMALLEST = 0.22, 0.03
 _BESIDE, _ABOVE, _MARGIN, _NAME, _BAR, _PAGE, _PAD = 0.2, 0.3, 0.2, 0.4, 0.9, 4.5, 0.03
-# Points: letters of tokens at most and at least, of titles, of the sentences.
+# Points: the largest and the smallest font of tokens, the font of titles and of sentences.
 _LARGEST, _LEAST, _TITLE, _SENTENCE = 9.0, 5.0, 8.0, 10.0
 # A page of more dots is slow to draw and to open; Matplotlib refuses a side of 2^16.
 _DOTS, _SIDE = 50e6, 60_000
-# The weight that is darkest, at least: where all weights are small, the maps stay light.
+# The least weight that is drawn darkest, so that maps of small weights stay light.
 _DARKEST = 0.2
 
 
@@ -41,9 +41,9 @@ def attention_figure(
 ) -> Figure:
     """Returns one figure of all maps of a sentence: a row for each layer, a column for each head.
 
-    The figure grows with its content and belongs to no window: a notebook shows it as the last
-    expression of a cell, `figure.savefig("map.pdf")` writes it. Color is the weight; the bar on the
-    right says which.
+    The figure grows with its content and needs no window: a notebook shows it as the last
+    expression of a cell, `figure.savefig("map.pdf")` writes it. The color bar shows the scale of
+    the weights.
 
     Args:
       source: its S tokens.
@@ -99,8 +99,8 @@ def write_map(
 ) -> None:
     """Writes `path`.png, the figure of `attention_figure`, and `path`.json; `path` has no suffix.
 
-    The file of JSON is an object: `source` and `output`, the tokens; `weights`, four nested lists
-    in the order of `axes`.
+    The JSON file holds an object: `source` and `output` are the tokens, `weights` are four nested
+    lists in the order of `axes`.
     """
     content = {
         "source": list(source),
@@ -145,14 +145,14 @@ class _Box(NamedTuple):
 
 
 class _Page:
-    """Where everything stands on a page; lengths in inches, from the lower left corner."""
+    """The layout of a page, in inches from its lower left corner."""
 
     def __init__(
         self, source: _Side, output: _Side, heads: Sequence[int], sentences: tuple[str, str]
     ):
         rows, columns = len(heads), max(heads)
         cells = rows * len(output) * columns * len(source)
-        # What stands around the maps counts little where they are many.
+        # Margins are small beside many maps.
         token = min(
             _TOKEN,
             math.sqrt(_DOTS / cells) / _DPI,
@@ -160,7 +160,7 @@ class _Page:
         )
         self.token = max(token, _SMALLEST)
         self.points = min(max(0.8 * 72 * self.token, _LEAST), _LARGEST)
-        # Where letters are larger than tokens, only every second, third, ... name is written.
+        # If letters are larger than tokens, only every second, third, ... token is labelled.
         self.every = math.ceil(1.1 * self.points / (72 * self.token))
         self._map = (len(source) * self.token, len(output) * self.token)
         # From a map to its tokens, in shares of its sides.
@@ -207,7 +207,7 @@ class _Page:
 
 def _label(axes: Axes, side: _Side, page: _Page, horizontal: bool) -> None:
     """Writes the tokens along the lower or the left side of a map."""
-    # As plain text: a tick of an axis takes ten times as long.
+    # Plain text, since an axis tick takes ten times as long.
     style = {"fontsize": page.points, "fontfamily": side.fonts, "parse_math": False}
     for place in range(0, len(side), page.every):
         name = side.names[place]
@@ -222,7 +222,7 @@ def _label(axes: Axes, side: _Side, page: _Page, horizontal: bool) -> None:
 
 
 def _visible(token: str) -> str:
-    """Returns what is written for a token: never nothing, and never a mark that has no letter."""
+    """Returns the label of a token: never empty, and never a combining mark without a letter."""
     if not token:
         return "∅"
     if unicodedata.combining(token[0]):
@@ -235,12 +235,12 @@ def _line_height(points: float) -> float:
 
 
 def _wrapped(text: str, width: float) -> list[str]:
-    """Breaks a text into lines of some inches: between words, or within one that is too long."""
+    """Breaks a string into lines of a width in inches, between words or inside a long one."""
     most = width * 72 / (0.62 * _SENTENCE)
     lines, line = [], ""
     for word in legible(" ".join(text.split())).split(" "):
         word = f" {word}" if line else word
-        # A word that fits no line fills this one first.
+        # A word that is longer than a line continues this one.
         for part in [word] if _columns(word) <= most else word:
             if line and _columns(line + part) > most:
                 lines.append(line)
@@ -250,5 +250,5 @@ def _wrapped(text: str, width: float) -> list[str]:
 
 
 def _columns(text: str) -> float:
-    """Returns how wide a text is, in ordinary letters: those of East Asia count more."""
+    """Returns the width of a string in Latin letters; East Asian characters are wider."""
     return sum(1.7 if unicodedata.east_asian_width(letter) in "WF" else 1.0 for letter in text)

@@ -41,7 +41,8 @@ class Checkpoints:
     Until the first save, or `open`, nothing in the folder is changed.
 
     Attributes:
-      measured: what the metrics to come are measured on; 'best' compares with these only.
+      measured: what the next metrics are measured on; only metrics that were measured on the same
+        count for 'best'.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Checkpoints:
         take_paths_literally()
         if read_only:
             if not self.directory.is_dir():
-                raise UserError(f"no checkpoint in {self.directory}: train first")
+                raise UserError(f"{self.directory}: expected a checkpoint; train first")
             _check_metrics(self.directory)
             self.measured = self._last_measured()
 
@@ -131,7 +132,7 @@ class Checkpoints:
         barrier("what is damaged is set aside")
 
     def _rank(self, metrics: dict) -> float:
-        """Returns how good a checkpoint is; one that was measured otherwise does not count."""
+        """Returns the rank of a checkpoint, -inf if it was measured on something else."""
         value = metrics.get(self.metric, math.nan)
         other = changes(self.metric, metrics.get(_MEASURED, {}), self.measured)
         return -math.inf if math.isnan(value) or other else self.sign * value
@@ -147,11 +148,11 @@ class Checkpoints:
     def save(self, state: TrainState, clock: dict, metrics: dict[str, float] | None) -> None:
         """Saves in the background, with the metrics of an evaluation at the same step, if any.
 
-        The step that was restored gets them and the clock as they are: it may be the only one, and
-        its arrays are not written again. Of any other, what was saved before goes.
+        At the step that was restored only the metrics and the clock are written: it may be the only
+        checkpoint, and its arrays are the same. At any other step an older checkpoint is replaced.
 
         Raises:
-          Unavailable: the disk is full, or the network is away; also raised by what comes later.
+          Unavailable: the disk is full or the network is down; later calls may raise it, too.
         """
         step = int(state.step)
         if metrics:
@@ -171,14 +172,14 @@ class Checkpoints:
             )
 
     def _complete(self, step: int, clock: dict, metrics: dict[str, float] | None) -> None:
-        """Adds metrics to a checkpoint, and then the clock that knows of them."""
+        """Adds metrics to a checkpoint, then the clock that refers to them."""
         self.open()
         if is_first():
             folder = self.directory / str(step)
             if metrics and (in_bucket(folder) or (folder / "metrics").exists()):
                 replace_file(folder / "metrics" / "metrics", json.dumps(metrics))
             elif metrics:
-                # Whole in one move: Orbax reads what the folder has once there is one.
+                # Moved as a whole, since Orbax reads the folder as soon as it exists.
                 partial = folder / f"partial-{time.time_ns()}"
                 partial.mkdir()
                 replace_file(partial / "metrics", json.dumps(metrics))
@@ -189,7 +190,7 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
-        """Raises what a disk or a network raises as what may be tried again, where it may."""
+        """Raises `Unavailable` for an error of a disk or a network that may pass."""
         try:
             yield
         except Exception as error:
@@ -209,7 +210,7 @@ class Checkpoints:
 
         Raises:
           UserError: there are checkpoints, but none can be read, or the disk or the memory fails
-            (`Unavailable`, if that may pass): a training is not begun anew for that.
+            (`Unavailable` if that may pass): a training must not start from scratch then.
         """
         damaged: dict[int, str] = {}
         for step in reversed(self.steps()):
@@ -243,7 +244,7 @@ class Checkpoints:
         if damaged:
             raise UserError(
                 f"none of the checkpoints {self._steps()} in {self.directory} can be read"
-                f" ({next(iter(damaged.values()))}): restore them, or start anew with another"
+                f" ({next(iter(damaged.values()))}): restore them, or choose a new"
                 " --workdir"
             )
         return None
@@ -303,13 +304,13 @@ class Checkpoints:
     def _find(self, which: str) -> int:
         steps = self.steps()
         if not steps:
-            raise UserError(f"no checkpoint in {self.directory}: train first")
+            raise UserError(f"{self.directory}: expected a checkpoint; train first")
         if which == "latest":
             return steps[-1]
         if which == "best":
             best = self.manager.best_step()
             if best is None or self._rank(self.manager.metrics(best) or {}) == -math.inf:
-                log.warning("no checkpoint has a %s: the newest is taken for best", self.metric)
+                log.warning("no checkpoint has a validation %s; taking the newest", self.metric)
                 return steps[-1]
             return best
         if int(which) not in steps:
@@ -332,13 +333,13 @@ class Checkpoints:
         return str(self.directory / str(step))
 
     def wait(self) -> None:
-        """Returns when all that was saved is on the disk."""
+        """Waits until everything that was saved is on the disk."""
         if "manager" in self.__dict__:
             with self._told():
                 self.manager.wait_until_finished()
 
     def close(self) -> None:
-        """Waits, then lets go of the folder."""
+        """Waits, then releases the folder."""
         with self._told():
             for name in ("manager", "_reader"):
                 if opened := self.__dict__.get(name):
@@ -352,12 +353,12 @@ def _arrays(state: TrainState) -> dict[str, Any]:
 
 
 def _damaged_metrics(directory: Path) -> Iterator[tuple[Path, str]]:
-    """Yields metrics that are no JSON, and why: Orbax could not even list the checkpoints."""
+    """Yields metrics that are not JSON, and why: Orbax could not even list the checkpoints."""
     for folder in directory.glob("[0-9]*/metrics"):
         try:
             json.loads((folder / "metrics").read_text())
         except FileNotFoundError:
-            # A checkpoint that a training has just deleted, or has yet to write.
+            # A training has just deleted this checkpoint, or has not written it yet.
             continue
         except ValueError as error:
             yield folder, in_one_line(error)
@@ -365,7 +366,7 @@ def _damaged_metrics(directory: Path) -> Iterator[tuple[Path, str]]:
 
 def _check_metrics(directory: Path) -> None:
     for folder, reason in _damaged_metrics(directory):
-        raise UserError(f"damaged metrics {folder}: {reason}; `train` sets them aside")
+        raise UserError(f"{folder}: expected JSON ({reason}); `train` sets the file aside")
 
 
 def _set_metrics_aside(directory: Path) -> None:

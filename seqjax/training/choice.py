@@ -1,4 +1,4 @@
-"""How the members of a population are computed: measured, where nobody says."""
+"""Chooses how the members of a population are computed, by measuring both ways."""
 
 import math
 from collections.abc import Sequence
@@ -11,18 +11,18 @@ from seqjax.training.pace import seconds_of_update
 from seqjax.training.population import WAYS, Population
 from seqjax.training.preparation import Prepared
 
-# A loop computes what single runs compute, to the bit: a batch has to be worth more than a moment's
-# luck with the clock.
+# A loop equals single runs bit for bit, so a batch must be faster by more than the noise of the
+# measurement.
 _WORTH = 1.5
 
 
 def faster_population(
     configs: Sequence[ml_collections.ConfigDict], prepared: Prepared
 ) -> tuple[Population, str]:
-    """Returns a batch of members where that is far faster than a loop, else a loop, and why.
+    """Returns a batch of members if that is much faster than a loop, else a loop, and why.
 
-    Each way computes a few updates of the largest shape; where a batch does not fit into memory,
-    the loop is left. What is compiled for the one that is chosen stays compiled.
+    Each way computes a few updates of the largest shape. The loop is chosen if a batch does not fit
+    into memory. The compiled update of the chosen way is kept.
     """
     shape = prepared.plan.largest
     seconds, found = {}, {}
@@ -31,16 +31,14 @@ def faster_population(
         seconds[way] = _seconds(found[way], len(configs), shape)
     best = "batch" if seconds["batch"] * _WORTH < seconds["loop"] else "loop"
     each = ", ".join(
-        f"{way} {1e3 * taken:.0f} ms"
-        if math.isfinite(taken)
-        else f"{way} more memory than there is"
+        f"{way} {1e3 * taken:.0f} ms" if math.isfinite(taken) else f"{way} out of memory"
         for way, taken in seconds.items()
     )
     return found[best], f"--members={best}: an update of all in batches of {shape.rows} took {each}"
 
 
 def _seconds(population: Population, count: int, shape: Shape) -> float:
-    """Returns the least seconds of an update of all members, infinity where memory ends."""
+    """Returns the shortest time of an update of all members in seconds, inf if out of memory."""
     try:
         return seconds_of_update(population, count, shape)
     except jax.errors.JaxRuntimeError as error:

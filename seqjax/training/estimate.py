@@ -20,12 +20,12 @@ from seqjax.training.saved import newest_checkpoint
 from seqjax.training.state import TrainState, parameter_count
 from seqjax.training.update import Update, abstract_batch
 
-# Share of the devices' peak that an update is expected to reach where no run has been measured.
+# Share of the devices' peak that an update is assumed to reach if no run has been measured.
 ASSUMED_SHARE = 0.4
-# Seconds that an update takes at least: the host dispatches it, and an accelerator begins each of
-# its products as a kernel. Assumed; both are low.
+# Assumed lower bounds in seconds: dispatching an update, and launching a kernel for each of its
+# products on an accelerator.
 _DISPATCH, _KERNEL = 1e-4, 3e-6
-# How many of a run's last reports its speed is taken from.
+# A run's speed is the median of its last reports, this many at most.
 _REPORTS = 20
 
 
@@ -39,10 +39,10 @@ def estimate(
 
     Sizes are in bytes, work in floating point operations of all devices, shares are fractions.
 
-    A step takes as long as the run in `workdir` has shown, if that was on such devices. Otherwise
-    it takes the longest of several `bounds`, in seconds: the matrix products at a share of the
-    peak that is assumed, reading and writing the state once, beginning a kernel for each product,
-    and dispatching the update.
+    The time of a step is the one measured in the run in `workdir`, if that ran on such devices.
+    Otherwise it is the longest of several `bounds`, in seconds: the matrix products at an assumed
+    share of the peak, reading and writing the state once, launching a kernel for each product, and
+    dispatching the update.
 
     Only the update of the largest batch shape is compiled.
 
@@ -51,7 +51,7 @@ def estimate(
       prepared: the result of `prepare`.
       workdir: a run whose measured speed and progress are taken into account.
       devices: the accelerators of the training, if they are not here; the devices of `prepared`
-        stand in for them. The speed of a run here says nothing about its speed there.
+        stand in for them, and measured speeds are ignored.
     """
     update = Update(config, prepared)
     state = update.abstract_state()
@@ -153,7 +153,7 @@ def _memory(
         "temporary": None,
         "total": None,
     }
-    # Not every backend reports this.
+    # Some backends report nothing.
     if stats is not None:
         total = stats.argument_size_in_bytes + stats.temp_size_in_bytes
         total += stats.output_size_in_bytes - stats.alias_size_in_bytes
@@ -186,7 +186,7 @@ def estimated_time(
 
     `held` are the bytes of the state on one device.
     """
-    # What was reported after the last checkpoint may have to be done again.
+    # Updates after the last checkpoint may have to be repeated.
     done = newest_checkpoint(workdir) if workdir else 0
     left = max(prepared.durations.total - done, 0)
     plan, mesh, dtype = prepared.plan, prepared.mesh, config.model.dtype
@@ -218,7 +218,7 @@ def estimated_time(
         "device": kind,
         "peak_flops_per_second": peak,
         "peak_is_measured": measured,
-        # One above 1 says that the peak was measured on a busy machine.
+        # Above 1 the peak was measured on a busy machine.
         "share": share if share <= 1 else None,
         "share_is_measured": bound == "run",
         "steps_done": done,
@@ -230,7 +230,7 @@ def estimated_time(
         "bounds": bounds,
         "seconds_per_step": bounds[bound],
         "seconds": left * bounds[bound],
-        # Those that are idle are paid, too.
+        # Idle devices are paid for, too.
         "device_hours": (devices.count if devices else mesh.size) * left * bounds[bound] / 3600,
     }
 

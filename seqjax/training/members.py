@@ -1,4 +1,4 @@
-"""Which trainings can be one program."""
+"""Decides which trainings can run as one program."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from seqjax.duration import parse_duration
 from seqjax.errors import UserError
 from seqjax.fields import differing, flatten
 
-# Fields that members may differ in: numbers that enter an update and give no array its shape.
+# Fields in which members may differ: numbers in an update that set no array's shape.
 NUMBERS = (
     "seed",
     "optimizer.learning_rate",
@@ -29,13 +29,13 @@ NUMBERS = (
 
 
 def program(config: ml_collections.ConfigDict) -> str:
-    """Returns what trainings have in common that can be one program, as a string."""
+    """Returns a string that is equal for trainings that can run as one program."""
     return program_of(flatten(config))
 
 
 def program_of(fields: Mapping[str, Any]) -> str:
-    """Returns `program` of a config whose fields have these values."""
-    # Without a seed of their own batches follow the run's.
+    """Returns `program` of a config with these fields."""
+    # Without their own seed, batches follow the run's.
     kept = () if fields["batching.seed"] != -1 else ("seed",)
     return json.dumps(
         {path: value for path, value in fields.items() if path not in NUMBERS or path in kept}
@@ -43,14 +43,14 @@ def program_of(fields: Mapping[str, Any]) -> str:
 
 
 def refusal(fields: Mapping[str, Any]) -> str:
-    """Says which field keeps a training from being one of several in a program, '' for none."""
+    """Returns why a training cannot share a program with others, '' if it can."""
     for axis in ("parallel.fsdp", "parallel.model"):
         if fields[axis] != 1:
             return f"{axis} = {fields[axis]}: expected 1, since a device holds whole trials"
     if parse_duration(fields["train.duration"])[1] == "seconds":
         return (
             f"train.duration = {fields['train.duration']!r}: expected steps, epochs or tokens,"
-            " since a time is measured for one training alone"
+            " since time is measured for a single training"
         )
     if fields["checkpoint.keep_latest"] < 2:
         return (
@@ -66,7 +66,7 @@ def refusal(fields: Mapping[str, Any]) -> str:
 
 
 def check_members(configs: Sequence[ml_collections.ConfigDict]) -> None:
-    """Raises a UserError where configs cannot be trained as one program."""
+    """Raises UserError if configs cannot be trained as one program."""
     if reason := refusal(flatten(configs[0])):
         raise UserError(f"trained together: {reason}")
     for path in differing(configs):

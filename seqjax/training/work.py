@@ -1,7 +1,7 @@
-"""How much work a program is: the FLOPs of its matrix products, as it was written.
+"""Counts the FLOPs of a program's matrix products.
 
-XLA counts the body of a loop once, however often it runs, and each backend counts in its own way.
-What is not a product is a few percent of a model's work, and none of what a peak rate promises.
+XLA counts the body of a loop once, however often it runs, and each backend counts differently.
+Other operations are a few percent of a model's work, and peak rates do not count them.
 """
 
 import math
@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from jax.extend import core
 
-# An LSTM layer by cuDNN -> the products of each forward: backward it has two of their size.
+# Products of a cuDNN LSTM layer, in units of its forward pass: the backward pass has twice as many.
 _CUDNN_LSTM = {"rnn_fwd": 1, "rnn_bwd": 2}
 
 
 class Work(NamedTuple):
-    """What a program computes: the FLOPs of its products, and how many products there are."""
+    """FLOPs of the matrix products of a program, and their number."""
 
     flops: float
     products: float
@@ -23,8 +23,8 @@ class Work(NamedTuple):
 def work_of(jaxpr: core.Jaxpr) -> Work:
     """Returns the work of a program, two FLOPs for each multiplication and addition.
 
-    A scan counts as often as it runs, the dearest of several branches counts, a loop without a
-    known end counts once.
+    The body of a scan counts once for each iteration, that of a loop of unknown length once; of
+    several branches the most expensive one counts.
     """
     flops = products = 0.0
     for equation in jaxpr.eqns:

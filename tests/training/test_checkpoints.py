@@ -271,7 +271,9 @@ def test_reads_that_end_too_late_are_not_told(monkeypatch):
 
 
 def test_mistakes_are_told_in_one_line(tmp_path):
-    with pytest.raises(UserError, match=f"^no checkpoint in {tmp_path}/checkpoints: train first$"):
+    with pytest.raises(
+        UserError, match=f"^{tmp_path}/checkpoints: expected a checkpoint; train first$"
+    ):
         open_checkpoints(tmp_path, read_only=True)
     assert not (tmp_path / "checkpoints").exists()
     save(tmp_path, [0.5, 0.4, 0.3])
