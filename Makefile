@@ -35,6 +35,7 @@ help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
 
 install: .venv/installed
+	@echo "seqjax is installed in .venv; next: make demo, or . .venv/bin/activate"
 
 demo: .venv/installed
 	$(BIN)/python launch.py train --config=configs/demo.py --workdir=runs/demo
