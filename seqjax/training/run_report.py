@@ -258,12 +258,19 @@ def _plot(run: RunReport, metric: str, names: Sequence[str]) -> Figure:
         )
     layout: dict[str, Any] = {
         "xaxis": {"title": {"text": "updates"}, "rangemode": "tozero"},
-        "yaxis": {"tickformat": ".0%"} if metric in _PERCENT else {},
+        "yaxis": _scale(metric),
         "showlegend": len(data) > 1,
         "legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"},
     }
     note = f"One of {thinned} reports is drawn." if thinned > 1 else ""
     return figure(titled(metric), data, layout, toggles="xy", height=300, note=note)
+
+
+def _scale(metric: str) -> dict[str, Any]:
+    """Returns the axis of a metric, with its unit."""
+    if metric in _PERCENT:
+        return {"tickformat": ".0%"}
+    return {"ticksuffix": " %", "rangemode": "nonnegative"} if metric in _SHARES else {}
 
 
 def _column(head: str, kind: str) -> dict[str, Any]:
