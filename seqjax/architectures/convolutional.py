@@ -110,10 +110,9 @@ class ConvolutionalEncoder(_Stack):
         self._build(ConvolutionalEncoderLayer)
 
     def __call__(
-        self, inputs_BxSxE: jax.Array, lengths_B: jax.Array, deterministic: bool = True
+        self, inputs_BxSxE: jax.Array, mask_BxS: jax.Array, deterministic: bool = True
     ) -> ConvolutionalMemory:
-        """Encodes vectors [B, S, E] of which the first `lengths` positions are real."""
-        mask_BxS = jnp.arange(inputs_BxSxE.shape[1]) < lengths_B[:, None]
+        """Encodes vectors [B, S, E], whose mask is true at real positions."""
         embedded_BxSxE = self.drop(self._place(inputs_BxSxE), deterministic)
         x_BxSxD = self.enter(embedded_BxSxE)
         x_BxSxD = through(self.block, x_BxSxD, mask_BxS, deterministic, loop=self.scan_layers)

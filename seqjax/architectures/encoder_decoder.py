@@ -64,8 +64,7 @@ class EncoderDecoder(nn.Module):
 
     def encode(self, source_BxS: jax.Array, deterministic: bool = True) -> Memory:
         """Encodes sources, once for a whole search."""
-        lengths_B = jnp.sum(source_BxS != 0, axis=1)
-        return self.encoder(self.source_embedding(source_BxS), lengths_B, deterministic)
+        return self.encoder(self.source_embedding(source_BxS), source_BxS != 0, deterministic)
 
     def start(self, memory: Memory, hypotheses: int, max_length: int) -> Carry:
         """Returns the carry of K hypotheses for each source, before their first token.

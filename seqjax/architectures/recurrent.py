@@ -85,13 +85,12 @@ class RecurrentEncoder(_Stack):
         self.drop = self._dropout()
 
     def __call__(
-        self, inputs_BxSxE: jax.Array, lengths_B: jax.Array, deterministic: bool = True
+        self, inputs_BxSxE: jax.Array, mask_BxS: jax.Array, deterministic: bool = True
     ) -> Memory:
-        """Encodes vectors [B, S, E] of which the first `lengths` positions are real.
+        """Encodes vectors [B, S, E], whose mask is true at real positions.
 
         The summary is the last state of the top layer, concatenated over directions.
         """
-        mask_BxS = jnp.arange(inputs_BxSxE.shape[1]) < lengths_B[:, None]
         x_BxSxH, last = inputs_BxSxE, []
         for i in range(self.layers):
             dropped = self.drop(x_BxSxH, deterministic)

@@ -83,11 +83,10 @@ class TransformerEncoder(_Stack):
         self._build(TransformerEncoderLayer, causal=False)
 
     def __call__(
-        self, inputs_BxSxD: jax.Array, lengths_B: jax.Array, deterministic: bool = True
+        self, inputs_BxSxD: jax.Array, mask_BxS: jax.Array, deterministic: bool = True
     ) -> Memory:
-        """Encodes vectors [B, S, D] of which the first `lengths` positions are real."""
+        """Encodes vectors [B, S, D], whose mask is true at real positions."""
         steps = jnp.arange(inputs_BxSxD.shape[1])
-        mask_BxS = steps < lengths_B[:, None]
         mask = self._in_window(mask_BxS[:, None, None], steps, steps)
         x_BxSxD = self.drop(self.position(inputs_BxSxD), deterministic)
         relation = self.relative(steps, steps)

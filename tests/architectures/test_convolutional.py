@@ -55,7 +55,9 @@ def test_both_stacks_equal_torch_forward_and_backward(golden):
     params, inputs = golden(GOLDENS, "model/params"), golden(GOLDENS, "model/inputs")
 
     def loss(params, inputs):
-        memory = encoder.apply({"params": params["encoder"]}, inputs["source"], GOLDENS["lengths"])
+        source = inputs["source"]
+        mask = np.arange(source.shape[1]) < GOLDENS["lengths"][:, None]
+        memory = encoder.apply({"params": params["encoder"]}, source, mask)
         # Each position is a word of its own, whose vector is what torch was given.
         own = {"embedding": {"embedding": inputs["target"].reshape(18, 4)}}
         variables = {"params": params["decoder"] | own}
