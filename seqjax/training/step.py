@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
+from seqjax.layers.dropout import rows_of_batch
 from seqjax.parallel.mesh import by_row, replicated
 from seqjax.training.state import TrainState
 from seqjax.training.work import Work, work_of
@@ -150,7 +151,8 @@ def _gradients(loss, params, batch, key, accumulate):
 
     def add(total, part_and_index):
         part, index = part_and_index
-        new = gradient(params, part, jax.random.fold_in(key, index))
+        with rows_of_batch(index, accumulate):
+            new = gradient(params, part, key)
         return jax.tree.map(jnp.add, total, new), None
 
     shapes = jax.eval_shape(gradient, params, jax.tree.map(lambda x: x[0], parts), key)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from seqjax.layers.dropout import Dropout, hash_bits
+from seqjax.layers.dropout import Dropout, hash_bits, rows_of_batch
 
 ROWS, COLUMNS = 500, 400
 
@@ -63,6 +63,28 @@ def test_the_mask_is_a_function_of_the_key():
         [2792066605, 1661745252, 2802636286],
         [130280326, 1116900294, 2420627530],
     ]
+
+
+def test_some_rows_of_a_batch_have_the_masks_of_the_whole():
+    x = jnp.ones((12, 5, 7))
+    whole = np.asarray(drop(x, 0.4))
+
+    @jax.jit
+    def part(first):
+        with rows_of_batch(first, 3):
+            return drop(x[:4], 0.4)
+
+    for first in range(3):
+        np.testing.assert_array_equal(part(first), whole[first::3])
+    # One mask for all positions of a row.
+    shared = Dropout(0.4, shared=(1,))
+    rngs = {"dropout": jax.random.key(0)}
+    whole = np.asarray(shared.apply({}, x, False, rngs=rngs))
+    with rows_of_batch(2, 3):
+        found = shared.apply({}, x[:4], False, rngs=rngs)
+    np.testing.assert_array_equal(found, whole[2::3])
+    # Afterwards rows count from zero again.
+    np.testing.assert_array_equal(shared.apply({}, x, False, rngs=rngs), whole)
 
 
 @pytest.mark.parametrize("spec", [PartitionSpec("x"), PartitionSpec(None, "x")])

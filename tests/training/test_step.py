@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 
+from seqjax.architectures.encoder_decoder import build
 from seqjax.config import default_config
 from seqjax.data.tokenizer import EOS, PAD
 from seqjax.parallel.mesh import by_row, make_mesh, replicated
@@ -147,7 +148,7 @@ def test_empty_rows_and_a_batch_of_nothing_else_add_nothing(make, loss_of):
     )
 
 
-def test_masks_differ_from_update_to_update_and_from_part_to_part(make, loss_of):
+def test_masks_differ_from_update_to_update_and_from_row_to_row(make):
     batch = make_batch(0)
     losses = []
     for number in range(3):
@@ -155,16 +156,53 @@ def test_masks_differ_from_update_to_update_and_from_part_to_part(make, loss_of)
         _, sums = steps(state.replace(step=state.step + number), place(batch))
         losses.append(float(sums["loss"]))
     assert len(set(losses)) == 3
-    # Two parts with the same rows: under one mask the sum would be twice that of a part.
-    twice = {name: np.repeat(value, 2, axis=0) for name, value in batch.items()}
-    steps, state, place = make(DROPOUT, accumulate=2)
-    start = jax.tree.map(np.array, state.params)
-    key = jax.random.fold_in(jax.random.key(KEY), 0)
-    keys = [jax.random.fold_in(key, part) for part in range(2)]
-    parts = [float(loss_of[DROPOUT](start, batch, key)[0]) for key in keys]
-    _, sums = steps(state, place(twice))
-    assert abs(parts[0] - parts[1]) > 0.1
-    assert float(sums["objective"]) == pytest.approx(sum(parts), rel=1e-4)
+
+
+DROPPING = {
+    "transformer": {"attention_dropout": 0.3, "activation_dropout": 0.3},
+    "convolutional": {"attention": "dot"},
+    "lstm": {"variational": True, "attention": "dot", "direction": "forward"},
+    "gru": {"attention": "additive", "attention_order": "attend_first"},
+    "elman": {"variational": True, "attention": "additive", "input_feeding": True},
+    "deep transformer": {"layers": 2, "scan_layers": True, "rematerialize": True},
+    "deep convolutional": {"layers": 2, "scan_layers": True, "attention": "additive"},
+}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(x, marks=pytest.mark.slow if "deep" in x else ()) for x in DROPPING],
+)
+def test_parts_of_a_batch_drop_what_the_whole_batch_drops(case, filled):
+    config = default_config().model
+    for stack in (config.encoder, config.decoder):
+        stack.update(kind=case.split()[-1], layers=1, width=8, heads=2, feed_forward=12)
+        stack.update(dropout=DROPOUT)
+        stack.update({key: value for key, value in DROPPING[case].items() if key in stack})
+    model = build(config, 12, 12)
+
+    def loss(params, batch, key):
+        target = batch["target"]
+        rngs = {"dropout": key}
+        logits = model.apply({"params": params}, batch["source"], target, False, rngs=rngs)
+        mask = (target != PAD)[..., None]
+        weights = jnp.cos(jnp.arange(logits[0].size) ** 1.3).reshape(logits.shape[1:])
+        return jnp.sum(jax.nn.log_softmax(logits) * mask * weights), {"tokens": jnp.sum(mask)}
+
+    batch = make_batch(0, 12)
+    start = (batch["source"], batch["target"])
+    params = filled(jax.eval_shape(model.init, jax.random.key(0), *start)["params"])
+    optimizer = optax.sgd(RATE)
+    state = TrainState(np.int32(0), params, optimizer.init(params))
+    key = jax.random.key(KEY)
+    whole, parts, other = (
+        jax.jit(train_step_of(loss, optimizer, key, n))(state, batch)[0].params
+        for key, n in ((key, 1), (key, 3), (jax.random.key(0), 1))
+    )
+    assert_same_params(whole, parts)
+    # What is dropped matters.
+    differences = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), whole, other)
+    assert max(jax.tree.leaves(differences)) > 0.01
 
 
 def test_the_old_state_is_given_up(make):
