@@ -1,5 +1,9 @@
 """Affine maps whose weight gradient is fast on a CPU, too.
 
+Libraries for low-rank adaptation and quantization replace `jax.lax.dot_general` while a model is
+traced, and look for a module's parameters among its arguments. The rule for the gradient hides
+them; it steps aside for such a library (`intercepted`).
+
 Shape suffixes: I inputs, O outputs (one axis or several).
 """
 
@@ -40,9 +44,14 @@ class Dense(nn.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps [..., I] to [..., O]."""
-        kernel, bias = self.weights(x.shape[-1])
-        y = product(x, kernel, self.dtype, self.result or self.dtype)
+        _, bias = self.weights(x.shape[-1])
+        y = self.multiply(x)
         return y if bias is None else add_bias(y, bias)
+
+    def multiply(self, x: jax.Array) -> jax.Array:
+        """Returns x W without the bias."""
+        kernel, _ = self.weights(x.shape[-1])
+        return product(x, kernel, self.dtype, self.result or self.dtype)
 
 
 def together(layers: Sequence[Dense], x: jax.Array) -> jax.Array:
@@ -51,25 +60,46 @@ def together(layers: Sequence[Dense], x: jax.Array) -> jax.Array:
     One large product is faster than several small ones. The maps have a separate axis, so that
     outputs that are sharded over devices stay sharded.
     """
+    if intercepted():
+        return jnp.stack([layer(x) for layer in layers], axis=-2)
     kernels, biases = zip(*(layer.weights(x.shape[-1]) for layer in layers), strict=True)
     dtype = layers[0].dtype
     return add_bias(product(x, jnp.stack(kernels, axis=1), dtype, dtype), jnp.stack(biases))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+_DOT_GENERAL = (jax.lax.dot_general, jax.lax.dot_general.__code__)
+
+
+def intercepted() -> bool:
+    """Returns whether a library has replaced `jax.lax.dot_general`, or its code as qwix does."""
+    return (jax.lax.dot_general, jax.lax.dot_general.__code__) != _DOT_GENERAL
+
+
 def product(x: jax.Array, kernel: jax.Array, dtype: jnp.dtype, result: jnp.dtype) -> jax.Array:
     """Multiplies x [..., I] with a kernel [I, O...] in `dtype`; returns [..., O...] as `result`.
 
     Derivatives are products in `dtype`, too; the kernel's is summed in float32.
     """
+    if not intercepted():
+        return _product(x, kernel, dtype, result)
+    if kernel.ndim == 1:
+        # A vector is not for them: it is not a matrix to be adapted or quantized.
+        return jnp.sum(x.astype(dtype) * kernel.astype(dtype), axis=-1, dtype=result)
+    return _dot(x, kernel, dtype, result)
+
+
+def _dot(x, kernel, dtype, result):
     contract = (((x.ndim - 1,), (0,)), ((), ()))
     return jax.lax.dot_general(
         x.astype(dtype), kernel.astype(dtype), contract, preferred_element_type=result
     )
 
 
+_product = jax.custom_vjp(_dot, nondiff_argnums=(2, 3))
+
+
 def _forward(x, kernel, dtype, result):
-    return product(x, kernel, dtype, result), (x, kernel)
+    return _product(x, kernel, dtype, result), (x, kernel)
 
 
 def _backward(dtype, result, kept, gradient):
@@ -109,7 +139,7 @@ def _multiply(left, right, contract):
     return jax.lax.dot_general(left, right, axes, preferred_element_type=jnp.float32)
 
 
-product.defvjp(_forward, _backward)
+_product.defvjp(_forward, _backward)
 
 
 @jax.custom_vjp

@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from seqjax.layers.dense import Dense, add_bias, kernel_gradient, product
+from seqjax.layers.dense import Dense, add_bias, intercepted, kernel_gradient, product
 from seqjax.layers.normalization import NORM_EPSILON
 
 # The arrays [B, H] of a cell's state; the first is its output. State and gates are float32 whatever
@@ -141,30 +141,48 @@ class RecurrentLayer(nn.Module):
         after the last real position, and a reverse layer starts at this position.
         """
         state = self.start(x_BxTxI.shape[0]) if state is None else as_state(state)
-        if self.implementation:
+        if self.implementation and not intercepted():
             kernel_IxG, bias_G = self.inputs.weights(x_BxTxI.shape[-1])
             weights = (kernel_IxG, self.recurrent, bias_G)
             return self.implementation(weights, x_BxTxI, mask_BxT, state, self.reverse)
         inputs_TxBxG = self.project(x_BxTxI).swapaxes(0, 1)
         mask_TxBx1 = mask_BxT.T[..., None]
-        cell = (self.cell, self.reverse)
-        outputs_TxBxH, state = _recur(
-            cell, self.recurrent, self._adjustment(), inputs_TxBxG, mask_TxBx1, state
-        )
+        if intercepted():
+            outputs_TxBxH, state = self._advance_all(inputs_TxBxG, mask_TxBx1, state)
+        else:
+            cell = (self.cell, self.reverse)
+            outputs_TxBxH, state = _recur(
+                cell, self.recurrent, self._adjustment(), inputs_TxBxG, mask_TxBx1, state
+            )
         return outputs_TxBxH.swapaxes(0, 1) * mask_BxT[..., None].astype(self.dtype), state
 
     def project(self, x: jax.Array) -> jax.Array:
         """Returns the products [..., G H] of inputs [..., I], which do not depend on the state."""
         if not self.normalize:
             return self.inputs(x)
-        kernel, bias = self.inputs.weights(x.shape[-1])
-        found = product(x, kernel, self.dtype, self.dtype)
+        _, bias = self.inputs.weights(x.shape[-1])
+        found = self.inputs.multiply(x)
         return add_bias(normalize(found, self.input_scale, self.cell), bias)
 
     def advance(self, inputs: jax.Array, state: State) -> State:
         """Returns the state after one more position, given the products of its input."""
         recurrent = product(state[0], self.recurrent, self.dtype, self.dtype)
         return _advance(self.cell, self._adjustment(), inputs, recurrent, state)
+
+    def _advance_all(self, inputs_TxBxG, mask_TxBx1, state):
+        """Runs `_recur` with plain products and derivatives."""
+
+        def step(layer, state, seen):
+            inputs, mask = seen
+            new = layer.advance(inputs, state)
+            state = tuple(jnp.where(mask, *pair) for pair in zip(new, state, strict=True))
+            return state, state[0].astype(layer.dtype)
+
+        walk = nn.scan(
+            step, variable_broadcast="params", split_rngs={"params": False}, reverse=self.reverse
+        )
+        state, outputs_TxBxH = walk(self, state, (inputs_TxBxG, mask_TxBx1))
+        return outputs_TxBxH, state
 
     def _initial_bias(self, key: jax.Array, shape: tuple[int], dtype: jnp.dtype) -> jax.Array:
         """Returns the initial b [G H]."""

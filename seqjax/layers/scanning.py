@@ -8,16 +8,18 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.layers.attention import SOURCE_ATTENTION
+from seqjax.layers.dense import intercepted
 
 
 def through(layers: Sequence[nn.Module], x: jax.Array, *arguments: Any, loop: bool) -> jax.Array:
     """Returns `layers[-1](... layers[0](x, *arguments) ..., *arguments)`.
 
     With `loop` the layers must be equal, and one is compiled for all. The loop is not used while
-    parameters are initialized or attention weights are collected.
+    parameters are initialized, attention weights are collected, or a library intercepts products,
+    which knows modules by their paths.
     """
     one_by_one = layers[0].is_initializing() or layers[0].is_mutable_collection(SOURCE_ATTENTION)
-    if loop and not one_by_one:
+    if loop and not one_by_one and not intercepted():
         return scanned(layers, x, *arguments)
     for layer in layers:
         x = layer(x, *arguments)

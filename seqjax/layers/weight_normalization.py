@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from seqjax.layers.dense import add_bias, product
+from seqjax.layers.dense import add_bias, intercepted, product
 
 
 class NormalizedDense(nn.Module):
@@ -38,8 +38,23 @@ class NormalizedDense(nn.Module):
         inputs = x.shape[-1]
         init = nn.initializers.normal((self.gain * (1 - self.dropout) / inputs) ** 0.5)
         kernel_IxO = self.param("kernel", init, (inputs, self.features), jnp.float32)
-        norm_O = jnp.linalg.norm(kernel_IxO, axis=0)
+        norm_O = _lengths(kernel_IxO)
         scale_O = self.param("scale", lambda key: norm_O)
         bias_O = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
-        weights_IxO = kernel_IxO * (scale_O / norm_O)
-        return add_bias(product(x, weights_IxO, self.dtype, self.dtype), bias_O)
+        if intercepted():
+            # The parameter itself is multiplied, so that it is found.
+            y = product(x, kernel_IxO, self.dtype, self.dtype)
+            y = y * (scale_O / norm_O).astype(self.dtype)
+        else:
+            weights_IxO = kernel_IxO * (scale_O / norm_O)
+            y = product(x, weights_IxO, self.dtype, self.dtype)
+        return add_bias(y, bias_O)
+
+
+def _lengths(kernel_IxO: jax.Array) -> jax.Array:
+    """Returns the length of each column."""
+    if not isinstance(kernel_IxO, jax.Array):
+        # Quantized by another library, which multiplies it and does nothing else with it.
+        unit_IxI = jnp.eye(kernel_IxO.shape[0])
+        kernel_IxO = product(unit_IxI, kernel_IxO, jnp.float32, jnp.float32)
+    return jnp.linalg.norm(kernel_IxO, axis=0)
