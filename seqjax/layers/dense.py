@@ -85,14 +85,15 @@ def product(x: jax.Array, kernel: jax.Array, dtype: jnp.dtype, result: jnp.dtype
     if kernel.ndim == 1:
         # A vector is not for them: it is not a matrix to be adapted or quantized.
         return jnp.sum(x.astype(dtype) * kernel.astype(dtype), axis=-1, dtype=result)
-    return _dot(x, kernel, dtype, result)
+    # The result of other products may have another type.
+    return _dot(x, kernel, dtype, result).astype(result)
 
 
 def _dot(x, kernel, dtype, result):
     contract = (((x.ndim - 1,), (0,)), ((), ()))
-    return jax.lax.dot_general(
-        x.astype(dtype), kernel.astype(dtype), contract, preferred_element_type=result
-    )
+    # A quantized kernel is no array and has no other type.
+    kernel = kernel.astype(dtype) if isinstance(kernel, jax.Array) else kernel
+    return jax.lax.dot_general(x.astype(dtype), kernel, contract, preferred_element_type=result)
 
 
 _product = jax.custom_vjp(_dot, nondiff_argnums=(2, 3))
