@@ -38,7 +38,7 @@ def _is_scored(config: ConfigDict, *metrics: str) -> bool:
 
 
 def _lacks_spaces(config: ConfigDict) -> bool:
-    """Returns whether sentences of the target are not divided by spaces, as far as names tell."""
+    """Returns whether sentences of the target are not divided by spaces, as far as names show."""
     data, tokenizer = config.data, config.tokenizer
     divided = (tokenizer.target_kind or tokenizer.kind) == "space"
     return re.split("[-_]", data.target.lower())[0] in _SPACELESS and not divided

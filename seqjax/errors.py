@@ -27,7 +27,7 @@ def passes(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in _PASSING
 
 
-def told(error: Exception, message: str) -> UserError:
+def as_user_error(error: Exception, message: str) -> UserError:
     """Returns the exception to raise for an error: `Unavailable` if it may be over later."""
     return (Unavailable if passes(error) else UserError)(message)
 

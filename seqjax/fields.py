@@ -1,4 +1,4 @@
-"""The fields of a config by dotted path: their names, their types, and how they are told and saved.
+"""The fields of a config by dotted path: names, types, and how they are printed and saved.
 
 A config has exactly the fields of `seqjax.config.default_config`, each of the default's type. As
 text it is a sorted line a field, as a file the JSON of its sections.

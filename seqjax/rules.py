@@ -28,7 +28,7 @@ class Rule(NamedTuple):
     known: tuple[str, ...] = ()
     reason: Callable[[Any], str] = lambda value: ""
 
-    def told(self, value: Any) -> str:
+    def expectation(self, value: Any) -> str:
         """Returns what is expected in place of a wrong value."""
         if isinstance(value, float) and not math.isfinite(value):
             return "a finite number"
@@ -45,7 +45,7 @@ class Relation(NamedTuple):
     holds: Callable[[ConfigDict], bool]
     expected: str | Callable[[ConfigDict], str]
 
-    def told(self, config: ConfigDict) -> str:
+    def expectation(self, config: ConfigDict) -> str:
         """Returns what is expected in a config."""
         if callable(self.expected):
             return self.expected(config)

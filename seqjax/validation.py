@@ -382,7 +382,7 @@ def validate_fields(flat: Mapping[str, Any]) -> None:
     sections = nested(flat, _Section)
     for relation in RELATIONS:
         if not relation.holds(sections):
-            expected = relation.told(sections)
+            expected = relation.expectation(sections)
             raise UserError(f"{relation.field} = {flat[relation.field]!r}: expected {expected}")
 
 
@@ -409,7 +409,7 @@ def _check_rule(field: str, value: Any) -> None:
     if not rule.accepts(value):
         unknown = [item for item in _items(value) if item not in rule.known]
         hint = did_you_mean(unknown[0], rule.known) if unknown and rule.known else ""
-        raise UserError(f"{field} = {value!r}: expected {rule.told(value)}{hint}")
+        raise UserError(f"{field} = {value!r}: expected {rule.expectation(value)}{hint}")
 
 
 def _items(value: Any) -> tuple[Any, ...]:

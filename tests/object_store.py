@@ -40,12 +40,12 @@ class Store:
         self.numbers = itertools.count(1)
 
     def put(self, name: str, content: bytes) -> dict[str, Any]:
-        """Replaces an object; returns what is told of it."""
+        """Replaces an object; returns its metadata."""
         self.objects[name] = _Stored(content, next(self.numbers))
-        return self.told(name)
+        return self.metadata(name)
 
-    def told(self, name: str) -> dict[str, Any]:
-        """Returns what is told of an object."""
+    def metadata(self, name: str) -> dict[str, Any]:
+        """Returns the metadata of an object."""
         content, generation = self.objects[name]
         return {
             "kind": "storage#object",
@@ -71,7 +71,7 @@ class Store:
             if found:
                 folders.add(prefix + inside + delimiter)
             else:
-                items.append(self.told(name))
+                items.append(self.metadata(name))
         items = items[: int(query.get("maxResults", 10**6))]
         return {"kind": "storage#objects", "items": items, "prefixes": sorted(folders)}
 
@@ -114,8 +114,8 @@ class Handler(BaseHTTPRequestHandler):
             self._upload(query, body)
         elif match := _COPY.fullmatch(url.path):
             source, target = map(unquote, match.groups())
-            told = self.store.put(target, self.store.objects[source].content)
-            self._answer(200, {"done": True, "resource": told})
+            metadata = self.store.put(target, self.store.objects[source].content)
+            self._answer(200, {"done": True, "resource": metadata})
         elif match := _MOVE.fullmatch(url.path):
             source, target = map(unquote, match.groups())
             self._answer(200, self.store.put(target, self.store.objects.pop(source).content))
@@ -148,7 +148,7 @@ class Handler(BaseHTTPRequestHandler):
             del self.store.objects[name]
             self._answer(204)
         elif query.get("alt") != "media":
-            self._answer(200, self.store.told(name))
+            self._answer(200, self.store.metadata(name))
         else:
             code, headers = 200, {"x_goog_generation": str(generation)}
             if match := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("range") or ""):
@@ -175,8 +175,8 @@ class Handler(BaseHTTPRequestHandler):
         else:
             name = query.get("name", "")
             if kind == "multipart":
-                told, content = self._parts(body)
-                name, body = json.loads(told)["name"], content
+                metadata, content = self._parts(body)
+                name, body = json.loads(metadata)["name"], content
             if self._is_met(name, query):
                 self._answer(200, self.store.put(name, body))
 

@@ -74,7 +74,7 @@ def test_a_variant_reaches_get_config(tmp_path):
         ),
     ],
 )
-def test_mistakes_in_a_file_are_told_in_one_line_with_their_place(text, message, tmp_path):
+def test_mistakes_in_a_file_are_reported_in_one_line_with_their_place(text, message, tmp_path):
     with pytest.raises(UserError) as error:
         load_config_file(_write(tmp_path, text))
     assert message in str(error.value)
@@ -99,7 +99,7 @@ def test_a_file_that_hides_a_library_is_named(tmp_path, monkeypatch):
     assert str(error.value).endswith("ZeroDivisionError: division by zero")
 
 
-def test_no_file_is_told(tmp_path):
+def test_no_file_is_lines(tmp_path):
     with pytest.raises(
         UserError,
         match="--config=.*none.py: expected a Python file, or FILE:VARIANT; there is none",
@@ -107,7 +107,7 @@ def test_no_file_is_told(tmp_path):
         load_config_file(str(tmp_path / "none.py"))
 
 
-def test_an_unknown_variant_is_told_with_the_known_ones(tmp_path):
+def test_an_unknown_variant_is_reported_with_the_known_ones(tmp_path):
     path = _write(
         tmp_path,
         _IMPORT
@@ -122,7 +122,7 @@ def test_an_unknown_variant_is_told_with_the_known_ones(tmp_path):
     assert str(error.value) == f"{path}: {expected}"
 
 
-def test_a_variant_where_there_are_none_is_told(tmp_path):
+def test_a_variant_where_there_are_none_is_lines(tmp_path):
     path = _write(tmp_path, _IMPORT + "get_config = lambda: default_config()\n")
     with pytest.raises(UserError, match="run.py:tiny: expected no variant"):
         load_config_file(f"{path}:tiny")

@@ -46,7 +46,7 @@ def test_every_unit_is_read(text, expected):
     ["", " ", "steps", "-1", "10 years", "ten steps", "1.2.3", "nan", "inf", "_1", "3 m", "k s"]
     + ["1k%", "5 m tokens", "1 epoch 2 steps", ".", "2 M s", "2k hours", "1:30:00", "minutes"],
 )
-def test_anything_else_is_told_with_what_is_accepted(text):
+def test_anything_else_is_reported_with_what_is_accepted(text):
     with pytest.raises(UserError, match="expected a duration such as '500 steps'"):
         parse_duration(text)
 

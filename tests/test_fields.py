@@ -97,7 +97,7 @@ def test_a_field_that_means_nothing_any_more_does_not_bar_an_older_run(folder):
         ('{"seed"', "not a saved config"),
     ],
 )
-def test_damaged_configs_are_told_with_their_path(text, message, tmp_path):
+def test_damaged_configs_are_reported_with_their_path(text, message, tmp_path):
     path = tmp_path / "config.json"
     path.write_text(text)
     with pytest.raises(UserError) as error:
@@ -106,6 +106,6 @@ def test_damaged_configs_are_told_with_their_path(text, message, tmp_path):
     assert message in str(error.value)
 
 
-def test_no_saved_config_is_told(folder):
+def test_no_saved_config_is_reported(folder):
     with pytest.raises(UserError, match="config.json: no such file"):
         load(folder / "config.json")

@@ -60,7 +60,7 @@ def test_a_path_says_where_it_leads(name, bucket):
 
 
 @pytest.mark.parametrize(
-    "make, name, told",
+    "make, name, reported",
     [
         (as_path, "memory://a", "memory://a: expected a local path, gs://... or s3://"),
         (as_path, "ftp://a", "ftp://a: expected a local path"),
@@ -68,10 +68,10 @@ def test_a_path_says_where_it_leads(name, bucket):
         (run_path, "gcs://a/b", "--workdir=gcs://a/b: expected a local path"),
     ],
 )
-def test_other_addresses_are_refused(make, name, told):
+def test_other_addresses_are_refused(make, name, reported):
     with pytest.raises(UserError) as caught:
         make(name)
-    assert told in str(caught.value)
+    assert reported in str(caught.value)
 
 
 def test_a_bucket_needs_a_package():
@@ -140,7 +140,7 @@ def test_an_object_is_written_now_and_then(bucket, monkeypatch):
     file.close()
 
 
-def test_what_fails_in_the_background_is_told(bucket, monkeypatch):
+def test_what_fails_in_the_background_is_reported(bucket, monkeypatch):
     def fail(*arguments):
         raise PermissionError("the bucket is closed")
 

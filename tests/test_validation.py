@@ -164,7 +164,7 @@ def test_ranges_end_where_they_should(field, inside, outside):
     assert RULES[field].accepts(inside)
     assert not RULES[field].accepts(outside)
     error = _error(_changed(**{field: outside}))
-    assert error.startswith(f"{field} = {outside!r}: expected {RULES[field].told(outside)}")
+    assert error.startswith(f"{field} = {outside!r}: expected {RULES[field].expectation(outside)}")
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_every_duration_is_bounded_by_what_can_be_counted(field, text):
         ("evaluation.metrics", ("bleu", "chr"), "chrf"),
     ],
 )
-def test_unknown_names_are_told_with_the_known_ones_and_the_nearest(field, value, nearest):
+def test_unknown_names_are_reported_with_the_known_ones_and_the_nearest(field, value, nearest):
     error = _error(_changed(**{field: value}))
     assert error.startswith(f"{field} = {value!r}: expected ")
     assert error.endswith(f"; did you mean {nearest!r}?")
@@ -453,7 +453,7 @@ def test_unknown_names_are_told_with_the_known_ones_and_the_nearest(field, value
         ),
     ],
 )
-def test_fields_that_contradict_each_other_are_told(changes, message):
+def test_fields_that_contradict_each_other_are_reported(changes, message):
     assert _error(_changed(**changes)).startswith(message)
 
 

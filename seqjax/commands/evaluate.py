@@ -195,7 +195,7 @@ def _keep(
         return
     # An ensemble has the settings of its first member.
     changes = _changes(config, os.path.join(workdir, *facts.get("ensemble", ())[:1]))
-    # Ensembles in one folder are told apart by their members.
+    # Ensembles in one folder are distinguished by their members.
     digest = hashlib.sha256(",".join(facts.get("ensemble", ())).encode()).hexdigest()[:8]
     parts = [facts["split"], digest if "ensemble" in facts else "", label(changes)]
     name = "-".join(filter(None, parts))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import ml_collections
 
 from seqjax.commands.standard_streams import named_output
-from seqjax.errors import UserError, told
+from seqjax.errors import UserError, as_user_error
 from seqjax.files import in_bucket, path_option, run_path
 from seqjax.line_input import LineInput
 from seqjax.parallel.processes import is_first, shared
@@ -166,7 +166,7 @@ class _Maps:
                 pass
         except OSError as error:
             reason = f"expected a folder that can be written ({error.strerror})"
-            raise told(error, f"--attention={self._folder}: {reason}") from error
+            raise as_user_error(error, f"--attention={self._folder}: {reason}") from error
 
     def draw(self, first: int, sources: Sequence, outputs: Sequence) -> None:
         """Writes a map of each line that is not empty; `first` is the number of the first line."""
@@ -205,7 +205,7 @@ class _Maps:
         """Raises what kept maps from being written, once all lines are translated."""
         if error := self._failure:
             reason = error.strerror or error
-            raise told(error, f"--attention={self._folder}: maps are missing ({reason})")
+            raise as_user_error(error, f"--attention={self._folder}: maps are missing ({reason})")
 
 
 def _as_json(source: str, found: "list[Translation]") -> str:

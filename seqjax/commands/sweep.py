@@ -114,7 +114,7 @@ def run(arguments: argparse.Namespace, overrides: Sequence[tuple[str, str]]) -> 
         if arguments.dry_run:
             if hint := sweep.hint(names):
                 say(hint)
-            _tell(sweep, names)
+            _print_plan(sweep, names)
             return 0
         configs = list(_to_run(sweep, names, overrides))
         check_needs("sweep", configs)
@@ -124,11 +124,11 @@ def run(arguments: argparse.Namespace, overrides: Sequence[tuple[str, str]]) -> 
         print((run_path(arguments.workdir) / TABLE).read_text(encoding="utf-8"), end="")
         say(f"page: {os.path.join(arguments.workdir, PAGE)}")
         if not launch.signal:
-            _tell_what_is_next(sweep, arguments.workdir)
+            _print_next_step(sweep, arguments.workdir)
         return code
 
 
-def _tell_what_is_next(sweep: Sweep, workdir: str) -> None:
+def _print_next_step(sweep: Sweep, workdir: str) -> None:
     """Prints how the best trial is scored on the test split, or used if that is done."""
     study = sweep.study
     groups = grouped(study.higher, study.grouping, sweep.results())
@@ -164,7 +164,7 @@ def _to_run(
             seen.add(kind)
 
 
-def _tell(sweep: Sweep, names: Sequence[str]) -> None:
+def _print_plan(sweep: Sweep, names: Sequence[str]) -> None:
     """Prints what would run: the space of a search, and the commands of the trials known."""
     study = sweep.study
     if isinstance(study, Search):

@@ -108,7 +108,7 @@ def run_together(
     """Trains several configs as one program, each in a folder of its own, as `run` does one.
 
     Returns:
-      What `run` returns, or 1 when some diverged: they are told on standard output, as JSON.
+      What `run` returns, or 1 when some diverged: they are printed to standard output, as JSON.
     """
     from seqjax.training.loop import Training
     from seqjax.training.population import shared_mesh

@@ -20,7 +20,7 @@ import ml_collections
 import numpy as np
 
 from seqjax.data.pair import Pair
-from seqjax.errors import UserError, told
+from seqjax.errors import UserError, as_user_error
 from seqjax.files import absolute, as_path, expanded, in_bucket
 from seqjax.stages import stage
 
@@ -302,7 +302,8 @@ def paths(data: ml_collections.ConfigDict, split: str) -> list[pathlib.Path]:
     except FileNotFoundError:
         found = []
     except OSError as error:
-        raise told(error, f"{path.parent}: {error.strerror}; expected a readable folder") from error
+        reason = f"{path.parent}: {error.strerror}; expected a readable folder"
+        raise as_user_error(error, reason) from error
     pattern = re.compile(".*".join(re.escape(part) for part in path.name.split("*")), re.DOTALL)
     matching = [entry for entry in found if pattern.fullmatch(entry.name)]
     if not matching:
@@ -336,7 +337,7 @@ def _path(data: ml_collections.ConfigDict, **fills: str) -> pathlib.Path:
             return path
         here = path.parent.is_dir()
     except OSError as error:
-        raise told(error, f"{path}: {error.strerror}; expected a readable file") from error
+        raise as_user_error(error, f"{path}: {error.strerror}; expected a readable file") from error
     if not here:
         unset = re.search(r"\$\{?(\w+)", expanded(data.directory, ""), re.ASCII)
         given = f"data.directory = {data.directory!r}"
@@ -367,7 +368,7 @@ def _contents(path: pathlib.Path) -> mmap.mmap | bytes:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise told(error, f"{path}: {reason}; expected a readable file") from error
+        raise as_user_error(error, f"{path}: {reason}; expected a readable file") from error
 
 
 def _fingerprint(kind: str, *files: Lines, fields: tuple[str, ...] = ()) -> str:

@@ -24,7 +24,7 @@ from ml_collections import ConfigDict
 from seqjax.data.corpus import Corpus
 from seqjax.data.selection import DROPPED
 from seqjax.data.tokenizer import EOS, PAD, UNK, Tokenizer, Tokenizers
-from seqjax.errors import UserError, told
+from seqjax.errors import UserError, as_user_error
 from seqjax.files import cache_folder
 from seqjax.stages import stage
 
@@ -173,7 +173,7 @@ def _cache_errors(data: ConfigDict) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise told(
+        raise as_user_error(
             error,
             f"data.cache = {data.cache!r}: expected a folder that can be written, with room for the"
             f" tokenized corpus ({error.strerror})",

@@ -15,7 +15,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from seqjax.errors import told
+from seqjax.errors import as_user_error
 from seqjax.fields import flatten
 from seqjax.files import GrowingFile, as_path, rewrite_file
 from seqjax.parallel.processes import is_first
@@ -116,7 +116,7 @@ class MetricWriter:
         if self.failure is not None:
             reason = getattr(self.failure, "strerror", None) or self.failure
             message = f"{self._path}: {reason}; what it lacks is kept with the saved step"
-            raise told(self.failure, message) from self.failure
+            raise as_user_error(self.failure, message) from self.failure
 
     def close(self) -> None:
         """Closes everything; may be called twice."""

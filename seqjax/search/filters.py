@@ -7,7 +7,7 @@ composes them in the order of transformers:
     repetition penalty, temperature, top-k, top-p, min-p, typical
 
 Each reads the distribution that the one before it left, renormalized. Among tokens that a filter
-cannot tell apart, those with lower ids are kept, so top-k keeps exactly k and top-k = 1 is greedy.
+cannot distinguish, those with lower ids are kept, so top-k keeps exactly k and top-k = 1 is greedy.
 
 Shape suffix: V vocabulary.
 """

@@ -13,7 +13,7 @@ from seqjax.studies.scales import Scale, Words, label, listed, scale_of
 from seqjax.studies.snapshot import Snapshot
 from seqjax.studies.space import Choice, Domain, Reals
 
-# Up to as many trials have colours that are easily told apart (Okabe and Ito, 2008), in an order
+# Up to as many trials have colours that are easily distinguished (Okabe and Ito, 2008), in an order
 # that is legible on white and on black.
 _DISTINCT = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b", "#7f7f7f")
 # More have colours between these, from the best to the worst.
@@ -56,7 +56,7 @@ def curves(study: Snapshot, results: Sequence[Result], metric: str) -> Figure | 
                 trace
                 | {"x": [step for step, _ in points], "y": [value for _, value in points]}
                 | {"line": style, "marker": {"size": 5, "color": style["color"]}}
-                | {"hovertemplate": _told(study, result, "update %{x:,}", f"{metric} %{{y:.6g}}")}
+                | {"hovertemplate": _hover(study, result, "update %{x:,}", f"{metric} %{{y:.6g}}")}
             )
     if not data:
         return None
@@ -105,7 +105,7 @@ def parallel(
                 _trace(rank, result, "lines+markers")
                 | {"x": list(range(len(scales))), "y": [*places, up if study.higher else 1 - up]}
                 | {"line": style | {"dash": _dash(result)}, "marker": {"size": 5}}
-                | {"hovertemplate": _told(study, result, *_values(result, fields))}
+                | {"hovertemplate": _hover(study, result, *_values(result, fields))}
             )
     short = short_names(fields)
     names = [
@@ -263,7 +263,7 @@ def _dash(result: Result) -> str:
     return "dash" if result.trial.pruned else "solid"
 
 
-def _told(study: Snapshot, result: Result, *lines: str) -> str:
+def _hover(study: Snapshot, result: Result, *lines: str) -> str:
     """Returns what is shown of a trial that is pointed at."""
     value = format_value(study.objective, result.value)
     facts = [f"<b>{wrapped(result.name, 48)}</b>", f"{study.objective}: {value}", *lines]
@@ -293,7 +293,7 @@ def _scale(study: Snapshot, results: Sequence[Result], field: str) -> Scale | Wo
 
 
 def _shortened(text: str, most: int = 44) -> str:
-    """Returns a text without its middle if it is long: the ends of paths tell them apart."""
+    """Returns a text without its middle if it is long: the ends of paths distinguish them."""
     half = most // 2 - 1
     return text if len(text) <= most else f"{text[:half]} … {text[-half:]}"
 

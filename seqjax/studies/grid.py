@@ -154,7 +154,7 @@ def _names(found: Sequence[Change]) -> list[str]:
     names: dict[str, str] = {}
     for fields in found:
         rough, exact = (label(fields, digits) or "base" for digits in (4, 15))
-        # Some file systems do not tell capitals apart.
+        # Some file systems do not distinguish capitals.
         choices = (rough, exact, _with_digest(rough, fields))
         name = next(name for name in choices if name.lower() not in names)
         names[name.lower()] = name

@@ -165,8 +165,8 @@ def _details(study: Snapshot, results: Sequence[Result], fields: dict) -> list[F
     shares = importances(results, {field: study.domains[field] for field in names}, study.higher)
     found = [figures.importance(dict(list(shares.items())[: 2 * figures.AXES]))] if shares else []
     if study.searched:
-        told = figures.history(study, results)
-        found = [*([told] if told else []), *found, *figures.slices(study, results, names)]
+        history = figures.history(study, results)
+        found = [*([history] if history else []), *found, *figures.slices(study, results, names)]
     return found
 
 

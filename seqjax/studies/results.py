@@ -114,7 +114,7 @@ def grouped(higher: bool, by: Sequence[str], results: Sequence[Result]) -> list[
 def varied(results: Sequence[Result], merged: bool = True) -> dict[str, list[str]]:
     """Returns the fields in which trials differ, each with those that change along with it.
 
-    Fields that tell the same trials apart are one column, headed by the first of them: an
+    Fields that distinguish the same trials are one column, headed by the first of them: an
     architecture differs from another in dozens. What takes others along comes first, what differs
     in every trial last.
 

@@ -60,7 +60,7 @@ def open_storage(
     if not url:
         file = str((workdir / _FILE).absolute())
         url = sqlalchemy.URL.create("sqlite", database=file).render_as_string()
-    with _told(url):
+    with _database_errors(url):
         kind = sqlalchemy.make_url(url).get_backend_name()
         options: dict[str, Any] = {"pool_pre_ping": True}
         if kind == "sqlite":
@@ -155,7 +155,7 @@ def shown(url: str) -> str:
 
 
 @contextlib.contextmanager
-def _told(url: str) -> Iterator[None]:
+def _database_errors(url: str) -> Iterator[None]:
     import sqlalchemy
 
     try:

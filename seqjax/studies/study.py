@@ -223,7 +223,7 @@ class Study:
             )
         if not self.objective:
             # A frozen dataclass has no other way to complete itself.
-            object.__setattr__(self, "objective", self._telling(measured))
+            object.__setattr__(self, "objective", self._first_measure(measured))
 
     @property
     def names(self) -> list[str]:
@@ -241,7 +241,7 @@ class Study:
         common = set.intersection(*map(set, found))
         return [name for name in METRICS if name not in TRANSLATION_METRICS or name in common]
 
-    def _telling(self, measured: Sequence[str]) -> str:
+    def _first_measure(self, measured: Sequence[str]) -> str:
         """Returns the first column that measures how good a trial is."""
         found = [column for column in self.columns if column in measured]
         tokenizers = [field for field in default_fields() if field.startswith("tokenizer.")]

@@ -156,8 +156,8 @@ class Sweep:
             )
         with Board(self._workers > 1, self.study.objective) as self._board:
             self._enter()
-            if told := self.hint(names):
-                self._board.say(told)
+            if hint := self.hint(names):
+                self._board.say(hint)
             self._together = {name: group for group in self.groups(names) for name in group}
             try:
                 with concurrent.futures.ThreadPoolExecutor(self._workers) as threads:
@@ -169,7 +169,7 @@ class Sweep:
             except BaseException:
                 self._release()
                 raise
-        code = self._tell_the_end(stopped_by)
+        code = self._report_the_end(stopped_by)
         self.write()
         return code
 
@@ -264,7 +264,7 @@ class Sweep:
 
     def _work(self, threads: concurrent.futures.ThreadPoolExecutor) -> int:
         """Runs trials until none is left; returns the number of the signal that ended it, or 0."""
-        asked, stopped_by, told = -math.inf, 0, False
+        asked, stopped_by, reported = -math.inf, 0, False
         begun = ended = False
         self._begun, self._waited_for = time.monotonic(), len(self._waiting())
         while True:
@@ -281,12 +281,12 @@ class Sweep:
                 waiting = self._waiting()
                 if stopped_by or not waiting:
                     return stopped_by
-                if not told:
+                if not reported:
                     self._board.say(
                         f"waiting for {len(waiting)} trials of other workers, each considered"
                         f" dead after {self._lost_after} s without a heartbeat"
                     )
-                    told = True
+                    reported = True
                 time.sleep(_LOOK)
             done, _ = concurrent.futures.wait(
                 self._seats, _LOOK, concurrent.futures.FIRST_COMPLETED
@@ -461,7 +461,7 @@ class Sweep:
         counts = (f"{states.count(state)} {state}" for state in sorted(set(states)))
         self._board.show(f"{self.study.name}: {', '.join(counts)}", lines)
 
-    def _tell_the_end(self, stopped_by: int) -> int:
+    def _report_the_end(self, stopped_by: int) -> int:
         if stopped_by:
             self._board.say(f"{signal.Signals(stopped_by).name}: continue with the same command")
             return 128 + stopped_by

@@ -273,9 +273,9 @@ class TrialQueue:
         if self._rdb.get_trial(claim.id).state == TrialState.RUNNING:
             # Otherwise another worker has it, or an answer was lost and this is known already.
             with contextlib.suppress(UpdateFinishedTrialError):
-                self._tell(claim.trial, record, value, pruned, failure)
+                self._end(claim.trial, record, value, pruned, failure)
 
-    def _tell(
+    def _end(
         self,
         trial: "optuna.trial.Trial",
         record: Mapping[str, Any],

@@ -15,7 +15,7 @@ import ml_collections
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
-from seqjax.errors import Unavailable, UserError, passes, told
+from seqjax.errors import Unavailable, UserError, as_user_error, passes
 from seqjax.evaluation.metrics import best_is_higher
 from seqjax.files import absolute, in_bucket, replace_file, run_path
 from seqjax.literal_paths import take_paths_literally
@@ -161,7 +161,7 @@ class Checkpoints:
             self._complete(step, clock, metrics)
             return
         arrays = {name: ocp.args.StandardSave(tree) for name, tree in _arrays(state).items()}
-        with self._told():
+        with self._storage_errors():
             if step in self.manager.all_steps():
                 self.manager.delete(step)
             self.manager.save(
@@ -189,7 +189,7 @@ class Checkpoints:
         self.manager.reload()
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _storage_errors(self) -> Iterator[None]:
         """Raises `Unavailable` for an error of a disk or a network that may pass."""
         try:
             yield
@@ -230,7 +230,7 @@ class Checkpoints:
             except Exception as error:  # Orbax raises whatever its storage raised.
                 if not is_damage(error):
                     message = f"checkpoint {self._name(step)} can't be read now: "
-                    raise told(underlying(error), message + in_one_line(error)) from error
+                    raise as_user_error(underlying(error), message + in_one_line(error)) from error
                 damaged[step] = in_one_line(error)
                 continue
             for other, reason in damaged.items():
@@ -273,7 +273,7 @@ class Checkpoints:
             except Exception as error:
                 others = self._steps(but=s)
                 choose = f"choose another with --config.decode.checkpoint, among {others}"
-                raise told(
+                raise as_user_error(
                     underlying(error),
                     f"checkpoint {self._name(s)} can't be read: {in_one_line(error)};"
                     f" {choose if others else 'there is no other'}",
@@ -335,12 +335,12 @@ class Checkpoints:
     def wait(self) -> None:
         """Waits until everything that was saved is on the disk."""
         if "manager" in self.__dict__:
-            with self._told():
+            with self._storage_errors():
                 self.manager.wait_until_finished()
 
     def close(self) -> None:
         """Waits, then releases the folder."""
-        with self._told():
+        with self._storage_errors():
             for name in ("manager", "_reader"):
                 if opened := self.__dict__.get(name):
                     opened.close()

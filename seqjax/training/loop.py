@@ -4,7 +4,7 @@ At every step s, from the first to the last, in this order:
 
     1. evaluate   if s is due
     2. save       if s is due, or was evaluated
-    3. leave      if training is complete, stopped early, or told to stop (saved first)
+    3. leave      if training is complete, stopped early, or asked to stop (saved first)
     4. take       batch s, a pure function of the seed and s
     5. step       dispatch update s, then read what update s - 1 reported
 

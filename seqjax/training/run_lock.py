@@ -70,7 +70,7 @@ def is_locked(workdir: Path) -> bool:
 
 def _wait(path: Path, patience: float) -> TextIO:
     """Returns a file that is locked, or says who has it."""
-    workdir, deadline, told = path.parent, time.monotonic() + patience, False
+    workdir, deadline, reported = path.parent, time.monotonic() + patience, False
     while True:
         file = path.open("a+", encoding="utf-8")
         if _lock(file):
@@ -87,9 +87,9 @@ def _wait(path: Path, patience: float) -> TextIO:
                 f"{workdir}: expected no other training, but {holder} trains there; stop it, or"
                 " choose a new --workdir"
             )
-        if not told:
+        if not reported:
             say(f"{workdir}: waiting until {holder} has left it", always=True)
-        told = True
+        reported = True
         time.sleep(_PAUSE)
 
 

@@ -292,11 +292,11 @@ def _sessions(folder: Path) -> list[dict[str, Any]]:
 
 def _session(session: Mapping[str, Any]) -> dict[str, str]:
     devices = session.get("devices", [])
-    told = [f"{one.get('count')} x {one.get('kind')}" for one in devices if isinstance(one, dict)]
+    names = [f"{one.get('count')} x {one.get('kind')}" for one in devices if isinstance(one, dict)]
     changed = " with uncommitted changes" if session.get("dirty") else ""
     return {
         "started": str(session.get("started", "")),
-        "devices": ", ".join(told),
+        "devices": ", ".join(names),
         "processes": str(session.get("processes", "")),
         "commit": str(session.get("commit") or "unknown")[:10] + changed,
         "python": str(session.get("python", "")),

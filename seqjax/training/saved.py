@@ -1,4 +1,4 @@
-"""What a run directory tells of its training before anything of it is read."""
+"""What the names of files in a run directory say of its training, before any is read."""
 
 import json
 from pathlib import Path

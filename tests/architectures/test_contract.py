@@ -107,7 +107,7 @@ def make(encoder, decoder, changes, dtype="float32"):
     if "direction" not in changes:
         model.encoder.direction = ("both", "forward", "backward")[index % 3]
     for relation in MODEL_RELATIONS:
-        assert relation.holds(config), relation.told(config)
+        assert relation.holds(config), relation.expectation(config)
     return build(model, VOCABULARY + (0 if model.share_embeddings else 3), VOCABULARY)
 
 

@@ -397,7 +397,7 @@ def test_there_are_parameters_for_what_is_there_and_no_others(case, models):
         ({"kind": "elman", "input_feeding": True}, "input_feeding = True: expected False"),
     ],
 )
-def test_what_would_look_for_a_source_is_told(changes, message):
+def test_what_would_look_for_a_source_is_reported(changes, message):
     with pytest.raises(UserError) as error:
         build_language_model(configured(**changes), VOCABULARY)
     assert str(error.value).startswith(f"model.decoder.{message}")

@@ -32,7 +32,7 @@ _FAILURES = {
 
 @pytest.fixture
 def verb(monkeypatch):
-    """A small verb: prints a field of its config, or raises what it is told to."""
+    """A small verb: prints a field of its config, or raises a given error."""
     module = types.ModuleType("seqjax.commands.show")
     module.HELP = "show the number of layers"
     module.calls = []
@@ -234,7 +234,7 @@ def test_a_bug_keeps_its_traceback(verb):
         main(["show", f"--config={_DEMO}", "--raise=bug"])
 
 
-def test_help_of_a_verb_tells_its_options(verb, capsys):
+def test_help_of_a_verb_lists_its_options(verb, capsys):
     assert main(["show", "--help"]) == 0
     text = capsys.readouterr().out
     for part in ("show the number of layers", "--config FILE[:VARIANT]", "--workdir", "--raise"):

@@ -220,7 +220,7 @@ def test_mistakes_are_one_line(explain, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options, told",
+    "options, reported",
     [
         (["--devices=h10x8"], "--devices=h10x8: expected one of tpu-v2, tpu-v3,"),
         (
@@ -233,7 +233,7 @@ def test_mistakes_are_one_line(explain, tmp_path):
         ),
     ],
 )
-def test_mistakes_about_devices_are_one_line(explain, tiny, options, told):
+def test_mistakes_about_devices_are_one_line(explain, tiny, options, reported):
     code, out, error = explain(_DEMO, *tiny(), *options)
     assert (code, out, error.count("\n")) == (2, "", 1)
-    assert told in error
+    assert reported in error

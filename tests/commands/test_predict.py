@@ -96,7 +96,7 @@ def test_only_a_line_feed_ends_a_line(predict):
     assert out.count("\n") == 2
 
 
-def test_what_the_tokenizer_has_never_seen_is_told(predict):
+def test_what_the_tokenizer_has_never_seen_is_reported(predict):
     code, out, error = predict("我喜欢\nA lamp.\n".encode())
     assert code == 0 and out.count("\n") == 2
     assert "1 source(s) with words that the vocabulary lacks, read as <unk>" in error

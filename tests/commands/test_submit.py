@@ -44,7 +44,7 @@ def test_a_dry_run_shows_all_and_leaves_nothing(submit, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_without_the_schedulers_command_it_is_told(submit, nothing_installed, tmp_path):
+def test_without_the_schedulers_command_it_is_reported(submit, nothing_installed, tmp_path):
     code, out, error = submit("--on=slurm", _STUDY, "--workdir=runs/x", "--output=files")
     assert code == 0
     files = tmp_path / "files"
@@ -103,7 +103,7 @@ def test_machines_elsewhere_get_corpora_that_they_can_have(submit, on, monkeypat
     assert ("--volume=CLAIM:/PATH" in error) == (on[0] == "kubernetes")
     monkeypatch.setenv("SEQJAX_DATA", "/home/me")
     assert "data.directory=/home/me/scan/simple_split: expected" in submit(*options)[2]
-    # The extra follows from the variable, which no argument tells.
+    # The extra follows from the variable, which no argument names.
     monkeypatch.setenv("SEQJAX_DATA", "s3://mine/a b")
     code, out, error = submit(*options)
     assert (code, error) == (0, "") and "export SEQJAX_DATA='s3://mine/a b'\n" in out
@@ -149,7 +149,7 @@ def test_a_search_is_one_sweep_which_names_its_database(submit, on):
 
 
 @pytest.mark.parametrize(
-    "options, told",
+    "options, reported",
     [
         (["--on=mars", _DEMO], "--on=mars: expected "),
         ([_DEMO], "--on: expected a value, since it is required"),
@@ -191,10 +191,10 @@ def test_a_search_is_one_sweep_which_names_its_database(submit, on):
         (["--on=kubernetes", _DEMO], "--image=: expected a container image"),
     ],
 )
-def test_mistakes_are_one_line_before_any_file(submit, tmp_path, options, told):
+def test_mistakes_are_one_line_before_any_file(submit, tmp_path, options, reported):
     code, out, error = submit("--workdir=runs/x", *options)
     assert (code, out) == (2, "")
-    assert error.startswith("seqjax: error: ") and error.count("\n") == 1 and told in error
+    assert error.startswith("seqjax: error: ") and error.count("\n") == 1 and reported in error
     assert not list(tmp_path.iterdir())
 
 

@@ -205,7 +205,7 @@ def search(tmp_path):
     return write
 
 
-def test_a_search_is_told_before_it_runs(sweep, search):
+def test_a_search_is_reported_before_it_runs(sweep, search):
     fields = {"evaluation.every": 1}
     path = search("{'pruner': 'median'}")
     code, out, error = sweep("--dry_run", study=path, fields=fields)
@@ -231,14 +231,14 @@ def test_a_search_is_told_before_it_runs(sweep, search):
         ),
     ],
 )
-def test_a_study_that_is_none_is_told(sweep, tmp_path, text, message):
+def test_a_study_that_is_none_is_reported(sweep, tmp_path, text, message):
     path = tmp_path / "other.py"
     path.write_text(text)
     code, out, error = sweep(study=path)
     assert (code, out, error) == (2, "", f"seqjax: error: {path}: {message}\n")
 
 
-def test_a_storage_that_cannot_be_reached_is_told(sweep):
+def test_a_storage_that_cannot_be_reached_is_reported(sweep):
     code, out, error = sweep("--storage=sqlite:////nowhere/study.db")
     assert (code, out, sweep.launched) == (2, "", [])
     assert error == (

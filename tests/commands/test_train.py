@@ -171,7 +171,7 @@ def test_a_split_that_the_corpus_lacks_is_not_offered(tmp_path):
     assert offered() == "validation"
 
 
-def test_ctrl_c_saves_and_tells_how_to_continue(train, finished, monkeypatch, saved, reported):
+def test_ctrl_c_saves_and_prints_how_to_continue(train, finished, monkeypatch, saved, reported):
     with monkeypatch.context() as patch:
         _signal_at(patch, 1, signal.SIGINT)
         found, error = train({"train.duration": 6})
@@ -179,7 +179,7 @@ def test_ctrl_c_saves_and_tells_how_to_continue(train, finished, monkeypatch, sa
     first, command = error.splitlines()[-2:]
     assert first == "SIGINT: saved step 2; continue with"
     assert command == f"  python launch.py train --workdir={train.workdir}"
-    # The very command that was told, without the config file.
+    # The very command that was message, without the config file.
     found, error = train(config="")
     assert found == 0
     assert "continuing at step 2\n" in error
@@ -202,7 +202,7 @@ def test_ctrl_c_saves_and_tells_how_to_continue(train, finished, monkeypatch, sa
         ),
     ],
 )
-def test_a_command_that_is_told_can_be_pasted(options, command, capfd):
+def test_a_command_that_is_printed_can_be_pasted(options, command, capfd):
     """Whatever the folder is called, and with all that continuing needs."""
     arguments = argparse.Namespace(workdir="my runs/x[1]", config="", processes="1", process=-1)
     arguments.coordinator, arguments.together = "", None
@@ -212,8 +212,8 @@ def test_a_command_that_is_told_can_be_pasted(options, command, capfd):
         setattr(arguments, name, value)
     training = SimpleNamespace(step=3, run=lambda: "SIGTERM", runs=[])
     assert train_verb._finish(training, arguments, default_config()) == 128 + signal.SIGTERM
-    told = capfd.readouterr().err.splitlines()[-1]
-    assert shlex.split(told) == ["python", "launch.py", "train", *shlex.split(command)]
+    message = capfd.readouterr().err.splitlines()[-1]
+    assert shlex.split(message) == ["python", "launch.py", "train", *shlex.split(command)]
 
 
 def test_a_finished_run_is_left_as_it_is(train, finished, reported):
@@ -337,19 +337,19 @@ def _on(texts, fields):
 
 @pytest.mark.parametrize("kind", REFUSALS)
 def test_a_refused_training_changes_nothing(kind, train, texts, of_texts):
-    changed, told = REFUSALS[kind]
+    changed, message = REFUSALS[kind]
     before = _contents(of_texts)
     code, error = train(_on(texts, {"train.duration": 8} | changed), workdir=of_texts)
-    assert code == 2 and told in error.splitlines()[-1], error
+    assert code == 2 and message in error.splitlines()[-1], error
     assert _contents(of_texts) == before
 
 
 @pytest.mark.parametrize("kind", sorted(REFUSALS.keys() - {"identity", "corpus"}))
 def test_a_refused_new_training_leaves_no_folder(kind, train, texts, tmp_path):
-    changed, told = REFUSALS[kind]
+    changed, message = REFUSALS[kind]
     workdir = tmp_path / "new" / "deep" / "run"
     code, error = train(_on(texts, {"train.duration": 8} | changed), workdir=workdir)
-    assert code == 2 and told in error.splitlines()[-1], error
+    assert code == 2 and message in error.splitlines()[-1], error
     assert not list(tmp_path.iterdir())
 
 

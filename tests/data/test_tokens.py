@@ -280,7 +280,7 @@ def test_a_cache_that_cannot_be_written_is_a_user_error(tokenizers, data, tmp_pa
         tokenize(Pairs(), tokenizers, data, training=True)
 
 
-def test_the_digest_tells_other_words_of_the_same_lengths(tokenizers, data):
+def test_the_digest_detects_other_words_of_the_same_lengths(tokenizers, data):
     def digest(*pairs):
         return tokenize(Pairs([Pair(*pair) for pair in pairs]), tokenizers, data, True).digest
 

@@ -45,12 +45,12 @@ def test_the_ratio_that_is_named_holds_all(tiny_task, caplog):
             assert all(targets <= limits) == enough
 
 
-@pytest.mark.parametrize(("count", "told"), [(9, False), (10, True)])
-def test_single_odd_pairs_are_not_reported(count, told, tiny_task, caplog):
+@pytest.mark.parametrize(("count", "reported"), [(9, False), (10, True)])
+def test_single_odd_pairs_are_not_reported(count, reported, tiny_task, caplog):
     task = tiny_task(max_length_ratio=2.0, max_length_extra=10)
     targets = np.where(np.arange(1000) < count, 99, 5)
     warn_of_limits(task, np.full(1000, 4), targets, "a")
-    assert bool(caplog.records) == told
+    assert bool(caplog.records) == reported
 
 
 def test_outputs_that_ended_at_their_limit_name_the_fields(tiny_task):

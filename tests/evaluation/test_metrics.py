@@ -155,7 +155,7 @@ def test_different_counts_are_a_bug():
         ({"tokenize": "13b"}, "did you mean '13a'"),
     ],
 )
-def test_mistakes_are_told_in_one_line(arguments, message):
+def test_mistakes_are_reported_in_one_line(arguments, message):
     with pytest.raises(UserError, match=message) as error:
         score(**({"hypotheses": ["a"], "references": ["a"]} | arguments))
     assert "\n" not in str(error.value)

@@ -115,7 +115,7 @@ def test_empty_sources_give_empty_texts_without_a_search(tiny_params, tiny_task)
 
 
 @pytest.mark.parametrize("beam_size", [1, 2])
-def test_a_model_whose_outputs_are_no_numbers_is_told(beam_size, tiny_params, tiny_task):
+def test_a_model_whose_outputs_are_no_numbers_is_reported(beam_size, tiny_params, tiny_task):
     task = tiny_task(beam_size=beam_size)
     translator, params = setup(task, tiny_params)
     broken = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), params)

@@ -115,14 +115,14 @@ def test_a_decoder_layer_without_attention_is_its_convolution_and_the_residual(f
     assert layer.apply(variables, (x, x, x[..., 0] > 0), method="prepare") is None
 
 
-def test_attention_weights_are_told_on_request(golden):
+def test_attention_weights_are_returned_on_request(golden):
     layer = ConvolutionalDecoderLayer(width=5, embedding_width=4, kernel=3)
     inputs = golden(GOLDENS, "decoder_layer/inputs")
     variables = {"params": golden(GOLDENS, "decoder_layer/params")}
     read = (inputs["states"], inputs["values"], MASK)
-    told = functools.partial(layer.apply, mutable=[SOURCE_ATTENTION])
-    _, told = jax.jit(told)(variables, inputs["x"], inputs["embedded"], read)
-    (weights_BxHxTxS,) = told[SOURCE_ATTENTION]["weights"]
+    reported = functools.partial(layer.apply, mutable=[SOURCE_ATTENTION])
+    _, reported = jax.jit(reported)(variables, inputs["x"], inputs["embedded"], read)
+    (weights_BxHxTxS,) = reported[SOURCE_ATTENTION]["weights"]
     assert weights_BxHxTxS.shape == (3, 1, 6, 7)
     np.testing.assert_allclose(weights_BxHxTxS.sum(-1), 1, rtol=1e-6)
     assert not np.any(np.asarray(weights_BxHxTxS) * ~MASK[:, None, None])

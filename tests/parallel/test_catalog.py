@@ -30,7 +30,7 @@ def test_a_name_says_kind_and_number(name, kind, count):
 
 
 @pytest.mark.parametrize(
-    "name, told",
+    "name, message",
     [
         ("h1000x8", "did you mean 'h100'?"),
         ("tpu-v9-8", "expected one of tpu-v2, tpu-v3"),
@@ -43,10 +43,10 @@ def test_a_name_says_kind_and_number(name, kind, count):
         ("h100x0", "expected at least 1"),
     ],
 )
-def test_other_names_are_refused(name, told):
+def test_other_names_are_refused(name, message):
     with pytest.raises(UserError) as caught:
         find_devices(name)
-    assert str(caught.value).startswith(f"--devices={name}: ") and told in str(caught.value)
+    assert str(caught.value).startswith(f"--devices={name}: ") and message in str(caught.value)
 
 
 def test_a_scheduler_may_be_asked_for_any_gpu():

@@ -34,15 +34,15 @@ def test_takes_as_many_devices_as_asked(asked, given):
 
 
 @pytest.mark.parametrize(
-    "asked, told",
+    "asked, reported",
     [
         ({"data": 9}, r"parallel.data = 9, .* their product 9 to be at most 8, .* cpu devices"),
         ({"data": 4, "model": 4}, r"parallel.model = 4: expected their product 16 to be at most 8"),
         ({"model": 3}, r"parallel.fsdp = 1, parallel.model = 3: .* product 3 to divide 8, .*-1"),
     ],
 )
-def test_refuses_what_the_devices_do_not_give(asked, told):
-    with pytest.raises(UserError, match=told):
+def test_refuses_what_the_devices_do_not_give(asked, reported):
+    with pytest.raises(UserError, match=reported):
         make_mesh(**asked)
 
 

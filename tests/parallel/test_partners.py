@@ -45,11 +45,11 @@ SCRIPT = """
 import os, sys
 from seqjax.parallel.partners import Partners
 
-def tell(error):
-    print(f"told: {error}", file=sys.stderr)
+def report(error):
+    print(f"lost: {error}", file=sys.stderr)
     return 75
 
-with Partners(tell).watched():
+with Partners(report).watched():
     for line in sys.argv[1:]:
         os.write(2, line.encode() + b"\\n")
     os.abort()
@@ -66,7 +66,7 @@ OTHER = "F1130 22:45:18.55 21985 other.cc:80] Check failed"
 @pytest.mark.parametrize(
     ("lines", "code", "shown"),
     [
-        (["[Gloo] connected", *GIVEN_UP], 75, ["[Gloo] connected", "told: another process of "]),
+        (["[Gloo] connected", *GIVEN_UP], 75, ["[Gloo] connected", "lost: another process of "]),
         # Of any other abort everything is shown.
         (["[Gloo] connected", OTHER], -6, ["[Gloo] connected", OTHER]),
     ],

@@ -19,7 +19,7 @@ DEMO = ROOT / "configs" / "demo.py"
 
 
 @pytest.mark.parametrize(
-    "given, told",
+    "given, message",
     [
         (("two",), "--processes=two: expected a number from 1, or 'auto'"),
         (("0",), "--processes=0: expected a number from 1, or 'auto'"),
@@ -32,8 +32,8 @@ DEMO = ROOT / "configs" / "demo.py"
         (("2", 0, "host:0"), "--coordinator=host:0: expected HOST:PORT of process 0"),
     ],
 )
-def test_options_that_do_not_go_together(given, told):
-    with pytest.raises(UserError, match=told):
+def test_options_that_do_not_go_together(given, message):
+    with pytest.raises(UserError, match=message):
         Processes(*given).check()
 
 
@@ -42,7 +42,7 @@ def test_options_that_do(given):
     Processes(*given).check()
 
 
-def test_where_the_others_cannot_be_is_told_before_any_waiting():
+def test_where_the_others_cannot_be_is_reported_before_any_waiting():
     def join(processes):
         with joined(processes, lambda error: 1):
             pass
@@ -77,7 +77,7 @@ with joined(Processes("2", number, f"localhost:{sys.argv[1]}"), lambda error: 2)
 
 
 @pytest.mark.slow
-def test_what_is_wrong_for_all_is_told_by_each():
+def test_what_is_wrong_for_all_is_reported_by_each():
     port = free_port()
     processes = [
         subprocess.Popen(
@@ -175,7 +175,7 @@ def test_processes_train_and_evaluate_what_one_does(count, layout, tiny, saved, 
 
 
 @pytest.mark.slow
-def test_a_process_that_has_nothing_to_do_is_told(tmp_path):
+def test_a_process_that_has_nothing_to_do_is_lines(tmp_path):
     options = [f"--config={DEMO}", f"--workdir={tmp_path}", "--config.parallel.data=1"]
     with started(2, 1, "train", *options) as processes:
         ends = [process.communicate(timeout=60) for process in processes]

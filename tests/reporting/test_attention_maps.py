@@ -24,7 +24,7 @@ def test_a_map_holds_the_tokens_and_the_weights(tmp_path):
 
 
 @pytest.mark.filterwarnings("error")
-def test_letters_without_a_font_are_told_by_their_codes(tmp_path):
+def test_letters_without_a_font_are_shown_by_their_codes(tmp_path):
     """No warning of a missing glyph, and names as long as the codes."""
     for name, source in (("latin", ["h", "a"]), ("korean", ["\u1112", "\u1161"])):
         write_map(tmp_path / name, source, OUTPUT, [np.full((1, 2, 2), 0.5)])

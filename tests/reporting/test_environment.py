@@ -1,4 +1,4 @@
-"""What environment.json tells of a run, and that it never stops one."""
+"""What environment.json says of a run, and that it never stops one."""
 
 import hashlib
 import json

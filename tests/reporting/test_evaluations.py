@@ -20,7 +20,7 @@ def test_a_run_that_was_never_evaluated_has_none(folder):
     assert read_evaluations(folder) == []
 
 
-def test_digests_tell_texts_and_their_borders_apart():
+def test_digests_distinguish_texts_and_their_borders():
     one, other = corpus_facts(["a", "b"], ["c"]), corpus_facts(["ab"], ["c"])
     assert (one["examples"], other["examples"]) == (2, 1)
     assert corpus_facts(["a\nb"], [])["sources"] != one["sources"]

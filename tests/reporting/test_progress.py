@@ -29,7 +29,7 @@ def test_lines_where_there_is_no_terminal():
     assert last == "step 2000/2000  loss 3.214  5,312 tokens/s  41 % of peak  took 0 s"
 
 
-def test_a_line_tells_what_is_known():
+def test_a_line_shows_what_is_known():
     stream = io.StringIO()
     progress = Progress(10, 4, stream)
     progress.update(5, {})

@@ -30,7 +30,7 @@ def test_every_trial_is_valid_also_with_a_small_budget(name):
 
 
 @pytest.mark.parametrize("name", _STUDIES)
-def test_the_readme_tells_the_command_and_what_is_compared(name):
+def test_the_readme_names_the_command_and_what_is_compared(name):
     text = (_ROOT / "experiments" / name / "README.md").read_text(encoding="utf-8")
     assert f"python launch.py sweep --study=experiments/{name}/study.py" in text
     study = _load(name)

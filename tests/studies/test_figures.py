@@ -3,7 +3,7 @@ import pytest
 from seqjax.studies.figures import color, wrapped
 
 
-def test_colours_are_distinct_and_few_of_them_are_easily_told_apart():
+def test_colours_are_distinct_and_few_of_them_are_easily_distinguished():
     for count in (1, 8, 9, 40):
         colors = [color(rank, count) for rank in range(count)]
         assert len(set(colors)) == count

@@ -33,7 +33,7 @@ def test_one_worker_alone_sees_what_it_would_see_anyway(visible):
 
 
 @pytest.mark.parametrize("content, shares", [("0\n1\n", ["0", "1"]), (None, [])])
-def test_the_driver_tells_where_nothing_is_said(visible, monkeypatch, tmp_path, content, shares):
+def test_the_driver_decides_if_nothing_is_set(visible, monkeypatch, tmp_path, content, shares):
     program = tmp_path / "nvidia-smi"
     answer = "exit 9" if content is None else f"printf '{content}'"
     program.write_text(f"#!/bin/sh\n[ $1 = --query-gpu=index ] && {answer}\n")

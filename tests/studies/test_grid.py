@@ -73,7 +73,7 @@ def test_a_sample_is_a_function_of_its_seed_and_grows_at_its_end():
         (sample, ({"sed": choice(1)}, 1), "sed: the config has no such field"),
     ],
 )
-def test_mistakes_are_told(function, arguments, message):
+def test_mistakes_are_reported(function, arguments, message):
     assert message in _error(function, *arguments)
 
 
@@ -109,7 +109,7 @@ def test_trials_are_named_by_the_fields_that_are_changed():
         ),
         (sweep(_RATE, [0.00123456, 0.5]), ["learning_rate-0.001235", "learning_rate-0.5"]),
         (sweep(_RATE, [0.25, 0.25002]), ["learning_rate-0.25", "learning_rate-0.25002"]),
-        # What is told apart by no name, or has none that a folder may have, gets a digest.
+        # What no name distinguishes, or has none that a folder may have, gets a digest.
         (sweep("data.train", ["a/b", "a-b"]), ["train-a-b", "train-a-b-8562567b"]),
         (sweep("data.train", ["a", "A"]), ["train-a", "train-A-60a5458b"]),
         (sweep("data.train", ["a" * 120]), [f"train-{'a' * 105}-eb2586ad"]),
@@ -130,7 +130,7 @@ def test_values_that_are_added_to_a_study_give_no_trial_another_name():
         assert many[name] == config
 
 
-def test_what_makes_no_trials_is_told():
+def test_what_makes_no_trials_is_reported():
     same = "trials: changes 1 and 3: expected different configs, but both make the same"
     assert _error(trials, default_config(), sweep(_SEED, [0, 1, 0])) == same
     assert _error(trials, default_config(), []) == "trials: expected at least one change"

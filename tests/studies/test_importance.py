@@ -40,7 +40,7 @@ def test_what_decides_comes_first_and_shares_sum_to_one(decisive, value):
     assert list(shares.values()) == sorted(shares.values(), reverse=True)
 
 
-def test_of_few_trials_and_of_one_value_nothing_is_told():
+def test_of_few_trials_and_of_one_value_nothing_is_reported():
     def value(fields):
         return fields[_RATE]
 

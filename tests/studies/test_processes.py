@@ -140,7 +140,7 @@ def test_no_process_outlives_a_failure_to_show_what_it_says(program, tmp_path):
     assert (tmp_path / "saved").exists()
 
 
-def test_a_traceback_is_told_by_its_exception(program):
+def test_a_traceback_is_reported_by_its_exception(program):
     program(
         "import sys\nprint('Traceback:\\n  raise KeyError(1)\\nKeyError: 1\\n---\\nFor simplicity,"
         " JAX has removed frames', file=sys.stderr)\nsys.exit(1)\n"
@@ -212,7 +212,7 @@ def test_processes_that_run_at_a_time_have_an_environment_each(program):
                 assert sorted(o.output for o in threads.map(launcher, [[], []])) == ["a\n", "b\n"]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux notifies a process of its parent")
 def test_no_process_outlives_a_launcher_that_is_killed(program, tmp_path):
     program(
         "import os, sys, time\n"

@@ -89,7 +89,7 @@ def test_random_points_are_known_before_and_more_of_them_begin_with_the_same():
         ({"space": _GRID, "sampler": "grid", "trials": 5}, "trials = 5: expected at most 4, the"),
     ],
 )
-def test_what_is_no_search_is_told(fields, message):
+def test_what_is_no_search_is_reported(fields, message):
     assert message in _error(_search, **fields)
 
 
@@ -110,7 +110,7 @@ def test_what_is_no_search_is_told(fields, message):
         ),
     ],
 )
-def test_what_cannot_be_searched_is_told_before_any_work(fields, overrides, message):
+def test_what_cannot_be_searched_is_reported_before_any_work(fields, overrides, message):
     assert message in _error(_search(**fields).jobs, "study.py", overrides)
 
 

@@ -17,7 +17,7 @@ _DOMAINS = [
 
 
 @pytest.mark.parametrize(("domain", "text", "points"), _DOMAINS)
-def test_a_domain_is_told_as_it_is_written_and_counts_its_values(domain, text, points):
+def test_a_domain_is_printed_as_it_is_written_and_counts_its_values(domain, text, points):
     assert str(domain) == text
     assert eval(text) == domain
     assert tuple(domain.points()) == points
@@ -50,7 +50,7 @@ def test_draws_lie_in_the_domain_and_reach_all_of_it(domain, text, points):
         (lambda: choice(1, 1), "choice(1, 1): expected at least one value, and each of them once"),
     ],
 )
-def test_what_is_no_domain_is_told(make, message):
+def test_what_is_no_domain_is_reported(make, message):
     with pytest.raises(UserError) as caught:
         make()
     assert str(caught.value).startswith(message)

@@ -36,7 +36,7 @@ def test_the_default_is_a_file_in_the_folder(tmp_path):
         ("sqlite:////nowhere/x.db", "cannot be used: unable to open database file"),
     ],
 )
-def test_what_cannot_be_used_is_told_in_one_line(url, message, tmp_path):
+def test_what_cannot_be_used_is_reported_in_one_line(url, message, tmp_path):
     with pytest.raises(UserError) as caught:
         open_storage(url, tmp_path, 1, 2)
     assert message in str(caught.value)
@@ -48,7 +48,7 @@ def test_a_bucket_cannot_hold_a_database(bucket):
         open_storage("", bucket, 1, 2)
 
 
-def test_a_server_that_is_not_there_is_told(tmp_path):
+def test_a_server_that_is_not_there_is_lines(tmp_path):
     pytest.importorskip("psycopg", reason="needs psycopg: pip install 'seqjax[postgresql]'")
     url = "postgresql+psycopg://me:secret@127.0.0.1:1/x"
     with pytest.raises(UserError) as caught:
@@ -85,7 +85,7 @@ def test_a_storage_that_comes_back_is_waited_for(capsys):
 
 
 @pytest.mark.parametrize("given_up", [False, True])
-def test_one_that_stays_away_is_told(given_up):
+def test_one_that_stays_away_is_reported(given_up):
     away = _Away(failures=99, lost_after=600 if given_up else 1, given_up=given_up)
     started = time.monotonic()
     with pytest.raises(UserError, match="--storage=sqlite:///study.db: cannot be used: gone$"):

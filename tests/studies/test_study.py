@@ -74,7 +74,7 @@ def test_a_pattern_chooses_all_trials_whose_names_fit():
         ({"columns": ("blue",)}, "column 'blue': expected one of parameters, "),
     ],
 )
-def test_what_is_no_study_is_told(fields, message):
+def test_what_is_no_study_is_reported(fields, message):
     fields = {"name": "s", "trials": {"a": default_config()}} | fields
     assert _error(Study, **fields).startswith(message)
 
@@ -93,7 +93,7 @@ def test_a_study_may_say_what_it_compares_by():
     assert error.startswith("study 's': objective = 'error_rate': expected one of loss, perplexity")
 
 
-def test_the_objective_is_the_first_column_that_tells_how_good_a_trial_is():
+def test_the_objective_is_the_first_column_that_measures_how_good_a_trial_is():
     configs = {"a": default_config(), "b": default_config()}
     for columns, objective, higher in (
         (("updates", "bleu", "loss"), "bleu", True),
@@ -116,7 +116,7 @@ def test_the_objective_is_the_first_column_that_tells_how_good_a_trial_is():
     assert study.value(Trial(splits={"test": {"loss": "nan"}})) is study.value(Trial()) is None
 
 
-def test_a_list_of_jobs_tells_in_which_fields_they_differ():
+def test_a_list_of_jobs_shows_in_which_fields_they_differ():
     configs = trials(default_config(), sweep("seed", [1, 2]))
     jobs = Study("s", configs).jobs("study.py", [("train.duration", "9 steps")])
     assert [job.fields for job in jobs.values()] == [{"seed": 1}, {"seed": 2}]

@@ -57,11 +57,11 @@ def test_a_trial_is_a_config_that_every_verb_can_take(tmp_path):
         (_FILE.replace("**{}", "columns=('bleuu',)"), "study.py: column 'bleuu': expected one of"),
     ],
 )
-def test_mistakes_in_a_file_are_told_in_one_line_with_their_place(text, message, tmp_path):
+def test_mistakes_in_a_file_are_reported_in_one_line_with_their_place(text, message, tmp_path):
     assert message in _error(load_study, _write(tmp_path, text))
 
 
-def test_no_file_is_told(tmp_path):
+def test_no_file_is_lines(tmp_path):
     message = _error(load_study, str(tmp_path / "none.py"))
     assert message == f"--study={tmp_path / 'none.py'}: expected a Python file; there is none"
 

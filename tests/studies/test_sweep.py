@@ -49,7 +49,7 @@ def _train(folder, fields, losses=()):
 
 
 class Fake:
-    """Stands in for the processes: remembers what was launched, answers what it is told to."""
+    """Stands in for the processes: remembers what was launched, answers as it is set to."""
 
     def __init__(self):
         self.launched = []
@@ -161,9 +161,9 @@ def test_where_a_group_fails_each_is_run_by_itself(sweep, fake, tmp_path, capsys
         ("evaluate", "a"),
         ("train", "b"),
     ]
-    told = capsys.readouterr().err
-    assert "together they failed (train was stopped by SIGKILL): each is run by itself" in told
-    assert "[2/2] b: failed: too wide" in told and "[1/2] a: done" in told
+    reported = capsys.readouterr().err
+    assert "together they failed (train was stopped by SIGKILL): each is run by itself" in reported
+    assert "[2/2] b: failed: too wide" in reported and "[1/2] a: done" in reported
     log = (tmp_path / "b" / "log.txt").read_text()
     assert log == "together they failed (train was stopped by SIGKILL): each is run by itself\n"
 
@@ -193,8 +193,8 @@ def test_a_trial_of_a_group_that_diverges_fails_alone(sweep, fake, tmp_path, cap
         _train(tmp_path / name, {})
     assert sweep(vectorize="auto").run(["a", "b"]) == 1
     assert fake.launched == [("train", "a,b", None), ("evaluate", "b", "test")]
-    told = capsys.readouterr().err
-    assert "[1/2] a: failed: the loss is nan" in told and "[2/2] b: done" in told
+    reported = capsys.readouterr().err
+    assert "[1/2] a: failed: the loss is nan" in reported and "[2/2] b: done" in reported
 
 
 def test_a_signal_ends_a_group_and_it_goes_on_next_time(sweep, fake, tmp_path):
@@ -356,14 +356,14 @@ def test_a_run_of_another_config_is_neither_trained_nor_scored(sweep, fake, tmp_
     fake.launched.clear()
     reason = "train.duration = '9 steps': expected '20 steps', as in the run in "
     assert short.trial("a").state().startswith(f"refused: {reason}")
-    told = f"{reason}{tmp_path / 'a'}; choose another --workdir"
-    with pytest.raises(UserError, match=re.escape(f"trial 'a': {told}")):
+    reported = f"{reason}{tmp_path / 'a'}; choose another --workdir"
+    with pytest.raises(UserError, match=re.escape(f"trial 'a': {reported}")):
         short.run(["a"])
     assert fake.launched == [] and (tmp_path / "results.md").exists() == (not direct)
     # Where others can be run it fails alone.
     assert short.run(["a", "b"]) == 1
     outcomes = {row["trial"]: row["outcome"] for row in _rows(tmp_path)}
-    assert outcomes == {"a": f"failed: {told}", "b": "done"}
+    assert outcomes == {"a": f"failed: {reported}", "b": "done"}
 
 
 @pytest.mark.parametrize(
@@ -384,7 +384,7 @@ def test_a_trial_can_be_trained_further(sweep, tmp_path, before, now, state):
     assert other.startswith("refused: ")
 
 
-def test_how_many_fields_a_run_has_otherwise_is_told(sweep, tmp_path):
+def test_how_many_fields_a_run_has_otherwise_is_reported(sweep, tmp_path):
     _train(tmp_path / "a", {"seed": "7", "train.patience": "9", "decode.beam_size": "1"})
     assert sweep().trial("a").state().endswith(" (1 more field differs); choose another --workdir")
 
@@ -433,7 +433,7 @@ def test_a_record_of_one_config_is_still_read(sweep, tmp_path):
     assert sweep().trial("a").state() == "done"
 
 
-def test_a_study_that_changes_while_it_runs_is_told(sweep, fake, tmp_path):
+def test_a_study_that_changes_while_it_runs_is_reported(sweep, fake, tmp_path):
     fake.read_otherwise = {"train.duration": "20 steps"}
     before = sweep(("train.duration", "9 steps"))
     assert before.run(["a"]) == 1
@@ -728,7 +728,7 @@ def test_a_sweep_that_slept_does_not_take_its_own_trial_for_dead(sweep, fake, tm
 def test_the_storage_learns_that_a_trial_has_saved_a_step_more(sweep, fake, tmp_path):
     (tmp_path / "a" / "checkpoints" / "8").mkdir(parents=True)
     save(default_config(), tmp_path / "a" / "config.json")
-    made, told = sweep(lost_after=4), []
+    made, reported = sweep(lost_after=4), []
 
     def known():
         with sqlite3.connect(tmp_path / "study.db") as connection:
@@ -739,18 +739,18 @@ def test_the_storage_learns_that_a_trial_has_saved_a_step_more(sweep, fake, tmp_
         if arguments[0] == "train":
             # The first signs of life come before it has saved one.
             time.sleep(1.5)
-            told.append(known())
+            reported.append(known())
             (tmp_path / "a" / "checkpoints" / "9").mkdir()
             deadline = time.monotonic() + 30
             while not known() and time.monotonic() < deadline:
                 time.sleep(0.1)
-            told.append(known())
+            reported.append(known())
         return fake(arguments, stop, show)
 
     launch.signal = 0
     made._launch = launch
     assert made.run(["a"]) == 0
-    assert told == [0, 1]
+    assert reported == [0, 1]
 
 
 def test_machines_with_one_storage_need_no_folder_in_common(fake, tmp_path):
@@ -822,7 +822,7 @@ def work(tmp_path):
         worker.communicate()
 
 
-def _told(path):
+def _lines(path):
     return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
 
 
@@ -836,15 +836,15 @@ def _until(condition):
 @pytest.mark.slow
 def test_of_three_workers_one_is_killed_and_every_trial_is_done_once(work, tmp_path):
     doomed = work(hangs=True)
-    _until(lambda: any(name == "seed-1" for name, _ in _told(tmp_path / "begun")))
+    _until(lambda: any(name == "seed-1" for name, _ in _lines(tmp_path / "begun")))
     others = [work(), work()]
-    _until(lambda: len(_told(tmp_path / "done")) > 2)
+    _until(lambda: len(_lines(tmp_path / "done")) > 2)
     doomed.send_signal(signal.SIGKILL)
     errors = [worker.communicate(timeout=120)[1].decode() for worker in others]
     assert [worker.returncode for worker in others] == [0, 0], errors
     names = [f"seed-{number}" for number in range(8)]
-    assert sorted(name for name, _ in _told(tmp_path / "done")) == names
-    begun = _told(tmp_path / "begun")
+    assert sorted(name for name, _ in _lines(tmp_path / "done")) == names
+    begun = _lines(tmp_path / "begun")
     assert sorted(name for name, _ in begun) == sorted([*names, "seed-1"])
     # The others took part in it, and one of them went on with what was left.
     assert {pid for _, pid in begun} >= {str(worker.pid) for worker in others}

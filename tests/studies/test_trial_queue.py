@@ -83,7 +83,7 @@ def test_trials_are_known_by_their_configs(queue):
     assert _states(queue()) == ["complete", "waiting", "waiting"]
 
 
-def test_what_failed_is_told_and_tried_again_by_the_next_start_only(queue):
+def test_what_failed_is_reported_and_tried_again_by_the_next_start_only(queue):
     first = queue()
     first.finish(first.claim(["a"]), {"failure": "no luck"}, failure="no luck")
     first.revive()
@@ -193,7 +193,7 @@ def test_the_median_ends_what_is_worse_than_half(queue):
         one.finish(claim, {}, min(values))
     bad = one.claim(one.standings())
     assert not one.report(bad, [5.2])
-    # Another worker goes on with it, and knows what was told.
+    # Another worker goes on with it, and knows what was said.
     one.finish(bad, {})
     other = queue(**rules)
     bad = other.claim(["trial-2"])

@@ -34,13 +34,13 @@ def run(tmp_path):
     return make
 
 
-def test_values_that_do_not_fit_are_told_before_anything_runs(run):
+def test_values_that_do_not_fit_are_reported_before_anything_runs(run):
     trial, phases, launch = run([], **{"model.encoder.heads": 3})
     assert trial.run(launch, print) == 0
     assert phases == [] and trial.recorded().failure.startswith("model.encoder.heads = 3: expected")
 
 
-def test_what_is_done_is_told_while_it_is_done(run):
+def test_what_is_done_is_printed_while_it_is_done(run):
     trial, phases, launch = run([Outcome(2, "", "seqjax: error: no")])
     assert trial.run(launch, print) == 0
     assert phases == ["train"] and trial.phase == ""

@@ -34,7 +34,7 @@ def test_what_reports_to_weights_and_biases_has_it_and_the_key(job):
 
 
 @pytest.mark.parametrize(
-    "asked, told",
+    "asked, reported",
     [
         ({"devices": "tpu-v5e-8"}, "--on=tpu takes TPUs"),
         ({"workdir": "runs/x"}, "--workdir=runs/x: expected a bucket"),
@@ -43,6 +43,6 @@ def test_what_reports_to_weights_and_biases_has_it_and_the_key(job):
         ({"study": True, "storage": "sqlite:///x.db"}, "--storage=sqlite:///x.db: expected a"),
     ],
 )
-def test_what_it_cannot_run_is_refused(job, asked, told):
-    with pytest.raises(UserError, match=re.escape(told)):
+def test_what_it_cannot_run_is_refused(job, asked, reported):
+    with pytest.raises(UserError, match=re.escape(reported)):
         cloud.submission(job(**({"workdir": "gs://bucket/x"} | asked)))

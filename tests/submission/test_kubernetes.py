@@ -102,7 +102,7 @@ def test_one_pod_needs_no_others(job):
 
 
 @pytest.mark.parametrize(
-    "asked, told",
+    "asked, reported",
     [
         ({"devices": "tpu-v5e-8"}, "--on=tpu takes TPUs"),
         ({"devices": "h100x16"}, "h100x16: --on=kubernetes expects gpux16, and the label"),
@@ -116,6 +116,6 @@ def test_one_pod_needs_no_others(job):
         ({"study": True, "nodes": 1, "workdir": "gs://bucket/x"}, "--storage=: expected"),
     ],
 )
-def test_what_it_cannot_run_is_refused(job, asked, told):
-    with pytest.raises(UserError, match=re.escape(told)):
+def test_what_it_cannot_run_is_refused(job, asked, reported):
+    with pytest.raises(UserError, match=re.escape(reported)):
         kubernetes.submission(job(**(_ASKED | asked)))

@@ -29,8 +29,8 @@ def test_the_scripts_of_a_study_are_the_golden_ones(job, same_as_golden):
     same_as_golden(slurm.submission(job("runs/scan", study=True, devices="gpux1")), "slurm-study")
 
 
-@pytest.mark.parametrize("cpus, told", [({"SLURM_CPUS_PER_TASK": "16"}, 1), ({}, 0)])
-def test_the_processors_of_a_task_are_those_of_the_job(job, tmp_path, cpus, told):
+@pytest.mark.parametrize("cpus, reported", [({"SLURM_CPUS_PER_TASK": "16"}, 1), ({}, 0)])
+def test_the_processors_of_a_task_are_those_of_the_job(job, tmp_path, cpus, reported):
     """The script as bash runs it, with a function in srun's place that prints its arguments."""
     asked = job(here=tmp_path, options=("--cpus-per-task=16",))
     script = slurm.submission(asked).files["job.sbatch"]
@@ -42,11 +42,11 @@ def test_the_processors_of_a_task_are_those_of_the_job(job, tmp_path, cpus, told
         text=True,
         check=True,
     )
-    expected = ["--cpus-per-task=16"] * told + ["python", "launch.py", "train"]
+    expected = ["--cpus-per-task=16"] * reported + ["python", "launch.py", "train"]
     assert done.stdout.splitlines()[: len(expected)] == expected
 
 
-def test_jobs_that_share_a_file_are_told_of_its_locks(job):
+def test_jobs_that_share_a_file_are_warned_of_its_locks(job):
     shared = slurm.submission(job("runs/scan", study=True))
     assert "SQLite needs a file system that keeps locks" in shared.note
     storage = "postgresql://me@host/scan"
@@ -71,14 +71,14 @@ def test_the_workers_of_a_search_are_an_array_and_share_it(job):
     assert set(slurm.submission(job("runs/search", **search)).files) == {"job.sbatch"}
 
 
-def test_an_array_that_is_too_large_by_default_is_told_of(job):
+def test_an_array_that_is_too_large_by_default_is_reported(job):
     many = tuple(f"trial-{number:04}" for number in range(1001))
     asked = job(arguments=("sweep", "--study=x.py", "--workdir=runs/x"), trials=many)
     assert "1001 jobs needs a larger MaxArraySize" in slurm.submission(asked).note
 
 
 @pytest.mark.parametrize(
-    "asked, told",
+    "asked, reported",
     [
         ({"devices": "tpu-v5e-8"}, "--devices=tpu-v5e-8: --on=slurm expects GPUs such as h100x8"),
         ({"options": ("--a", "gpu")}, "--option=gpu: expected an option of sbatch"),
@@ -86,8 +86,8 @@ def test_an_array_that_is_too_large_by_default_is_told_of(job):
         ({"study": True, "nodes": 2}, "--nodes=2: expected 1, since a trial runs on one machine"),
     ],
 )
-def test_what_it_cannot_run_is_refused(job, asked, told):
-    with pytest.raises(UserError, match=re.escape(told)):
+def test_what_it_cannot_run_is_refused(job, asked, reported):
+    with pytest.raises(UserError, match=re.escape(reported)):
         slurm.submission(job(**asked))
 
 
@@ -102,8 +102,8 @@ def queue():
 
     def ask(number, field):
         command = ["scontrol", "show", "job", "--oneliner", number]
-        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        return re.search(rf"\b{field}=(\S+)", told)[1]
+        reported = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return re.search(rf"\b{field}=(\S+)", reported)[1]
 
     return ask
 

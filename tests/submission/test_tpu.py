@@ -92,16 +92,16 @@ def test_without_git_nothing_is_made(job, tmp_path):
 # `ssh` is the next line of a file: exit code, state, message.
 _CLOUD = """
 gcloud() {
-  local verb=$4 code=0 state told
+  local verb=$4 code=0 state reported
   [ "$verb" = describe ] || echo "$verb" >> asked
   case $verb in
     describe) cat state 2>/dev/null; return ;;
     delete) rm -f state; return ;;
     create | ssh)
-      read -r code state told < $verb
+      read -r code state reported < $verb
       sed -i 1d $verb
       case $state in gone) rm -f state ;; *) echo "$state" > state ;; esac
-      echo "$told" >&2 ;;
+      echo "$reported" >&2 ;;
   esac
   return "$code"
 }
@@ -173,7 +173,7 @@ def test_a_study_takes_one_machine(job):
 
 
 @pytest.mark.parametrize(
-    "asked, told",
+    "asked, reported",
     [
         ({}, "--devices=: --on=tpu expects a slice such as tpu-v5e-16"),
         ({"devices": "h100x8"}, "--devices=h100x8: --on=tpu expects a slice"),
@@ -185,6 +185,6 @@ def test_a_study_takes_one_machine(job):
         ),
     ],
 )
-def test_what_it_cannot_run_is_refused(job, asked, told):
-    with pytest.raises(UserError, match=re.escape(told)):
+def test_what_it_cannot_run_is_refused(job, asked, reported):
+    with pytest.raises(UserError, match=re.escape(reported)):
         tpu.submission(job(**({"workdir": "gs://bucket/x"} | asked)))

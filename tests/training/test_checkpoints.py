@@ -129,8 +129,8 @@ def test_a_damaged_checkpoint_is_skipped_named_and_set_aside(tmp_path, caplog):
         checkpoints = open_checkpoints(tmp_path, keep_latest=3)
         state, clock = checkpoints.restore(make_state(0))
     assert_equal(state, make_state(2))
-    told = [r.getMessage() for r in caplog.records if r.name.startswith("seqjax")]
-    assert [line.split(": ")[0] for line in told] == [f"skipping damaged checkpoint {folder}"]
+    reported = [r.getMessage() for r in caplog.records if r.name.startswith("seqjax")]
+    assert [line.split(": ")[0] for line in reported] == [f"skipping damaged checkpoint {folder}"]
     assert checkpoints.steps() == [1, 2]
     # Reading changes nothing.
     assert folder.exists()
@@ -257,20 +257,20 @@ def test_averages_the_chosen_checkpoint_and_those_before_it(which, average, mean
     checkpoints.close()
 
 
-def test_reads_that_end_too_late_are_not_told(monkeypatch):
-    """TensorStore's reads go on after Orbax has given up, and tell a closed event loop so."""
-    told = []
-    monkeypatch.setattr(sys, "unraisablehook", told.append)
+def test_reads_that_end_too_late_are_not_reported(monkeypatch):
+    """TensorStore's reads go on after Orbax has given up, and report to a closed event loop."""
+    reported = []
+    monkeypatch.setattr(sys, "unraisablehook", reported.append)
     hush_late_reads.__wrapped__()
     late = SimpleNamespace(exc_value=RuntimeError("Event loop is closed"), object=None)
     other = SimpleNamespace(exc_value=RuntimeError("no"), object=None)
-    named = SimpleNamespace(exc_value=RuntimeError("Event loop is closed"), object=told)
+    named = SimpleNamespace(exc_value=RuntimeError("Event loop is closed"), object=reported)
     for event in (late, other, named):
         sys.unraisablehook(event)
-    assert told == [other, named]
+    assert reported == [other, named]
 
 
-def test_mistakes_are_told_in_one_line(tmp_path):
+def test_mistakes_are_reported_in_one_line(tmp_path):
     with pytest.raises(
         UserError, match=f"^{tmp_path}/checkpoints: expected a checkpoint; train first$"
     ):
@@ -341,7 +341,7 @@ def test_a_disk_that_fails_is_not_taken_for_damage(tmp_path):
         ("RESOURCE_EXHAUSTED: Out of memory while trying to allocate", False, False),
     ],
 )
-def test_errors_of_the_storage_are_told_from_damage(text, damage, passing):
+def test_errors_of_the_storage_are_distinguished_from_damage(text, damage, passing):
     error = ValueError(text)
     assert (is_damage(error), passes(underlying(error))) == (damage, passing)
 
@@ -370,7 +370,7 @@ def test_an_evaluation_completes_the_only_checkpoint_without_writing_it_again(tm
     checkpoints.close()
 
 
-def test_a_full_disk_is_told_as_what_may_pass(tmp_path, monkeypatch):
+def test_a_full_disk_raises_unavailable(tmp_path, monkeypatch):
     checkpoints = open_checkpoints(tmp_path)
 
     def full(*_, **__):

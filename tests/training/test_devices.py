@@ -8,18 +8,18 @@ from seqjax.training.devices import mesh_of
 
 
 @pytest.mark.parametrize(
-    "field, told",
+    "field, reported",
     [
         ("heads", r"^parallel.model = 4: expected a divisor of model.encoder.heads = 2$"),
         ("feed_forward", r"^parallel.model = 4: .* model.encoder.feed_forward = 2$"),
         ("key_value_heads", r"^parallel.model = 4: .* model.encoder.key_value_heads = 2$"),
     ],
 )
-def test_devices_that_cannot_share_a_model(field, told):
+def test_devices_that_cannot_share_a_model(field, reported):
     config = default_config()
     config.parallel.update(data=1, model=4)
     config.model.encoder[field] = 2
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=reported):
         mesh_of(config)
 
 

@@ -202,7 +202,7 @@ def test_a_run_stopped_again_and_again_ends_as_if_it_had_not_been(
     assert Training.of_one(config, prepared, tmp_path).run() == "complete"
     assert saved(tmp_path, 13) == saved(whole[0], 13)
     assert reported(tmp_path) == reported(whole[0])
-    # The comparison can tell states apart.
+    # The comparison can distinguish states.
     assert saved(tmp_path, 12) != saved(whole[0], 13)
 
 

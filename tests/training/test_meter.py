@@ -133,7 +133,7 @@ def test_a_stop_does_not_show_in_the_reports(make):
     assert line["train/seconds"] > clock["seconds"]
 
 
-def test_never_reports_when_told_so(make):
+def test_never_reports_if_that_is_set(make):
     make, lines = make
     meter = make(every=0)
     for step in range(1, 6):
@@ -145,7 +145,7 @@ def test_never_reports_when_told_so(make):
 @pytest.mark.parametrize(
     "bad, named", [(sums(NAN, 1), "loss is nan"), (sums(1, 1, float("inf")), "gradient is inf")]
 )
-def test_divergence_is_told_with_its_step_before_anything_is_saved(bad, named, make):
+def test_divergence_is_reported_with_its_step_before_anything_is_saved(bad, named, make):
     make, _ = make
     meter = make()
     meter.add(6, sums(1, 1), 0.0)

@@ -65,7 +65,7 @@ def test_finds_where_configs_differ(variants):
 
 
 @pytest.mark.parametrize(
-    "field, value, told",
+    "field, value, message",
     [
         ("model.encoder.layers", "3", "^trained together: .*layers: expected one value, .* seed, "),
         ("batching.seed", "-1", "^trained together: batching.seed = -1: expected 0 or more"),
@@ -82,11 +82,11 @@ def test_finds_where_configs_differ(variants):
         ("reporting.wandb_project", "x", "^trained together: reporting.wandb_project = 'x'"),
     ],
 )
-def test_refuses_what_is_no_number_of_an_update(variants, field, value, told):
+def test_refuses_what_is_no_number_of_an_update(variants, field, value, message):
     configs = [load_config_file(f"{variants}:{name}") for name in NAMES]
     for config in configs if field == "batching.seed" else configs[:1]:
         apply_overrides(config, [(field, value)])
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         check_members(configs)
 
 
@@ -201,21 +201,21 @@ def test_what_a_kill_left_of_the_first_saves_is_gone_over_again(
 @pytest.mark.slow
 def test_chooses_the_faster_way_once(variants, tiny, tmp_path, capsys):
     command = ["train", f"--config={variants}", "--together=m0,m1", f"--workdir={tmp_path}"]
-    told = []
+    message = []
     for duration in (2, 4):
         given = options(tiny, {"train.duration": duration})
         assert main([*command, "--members=auto", *given]) == 0
-        told.append(capsys.readouterr().err)
+        message.append(capsys.readouterr().err)
     way = re.search(
-        r"m0, m1; --members=(\w+): an update of all .* took loop \d+ ms, batch", told[0]
+        r"m0, m1; --members=(\w+): an update of all .* took loop \d+ ms, batch", message[0]
     )
-    assert way and "--members" not in told[1]
+    assert way and "--members" not in message[1]
     sessions = json.loads((tmp_path / "m1" / "environment.json").read_text())["sessions"]
     assert [session["members"] for session in sessions] == [way[1]] * 2
 
 
 @pytest.mark.parametrize(
-    "given, told",
+    "given, message",
     [
         (["--together=a,b"], "--together: expected --config=FILE, whose variants it names"),
         (["--together=,", "--config=X"], "--together=,: expected names, each once, as a,b,c"),
@@ -228,7 +228,7 @@ def test_chooses_the_faster_way_once(variants, tiny, tmp_path, capsys):
         (["--config=X:m0", "--members=loop"], "--members=loop: expected --together with it"),
     ],
 )
-def test_tells_what_goes_together(given, told, variants, tmp_path, capsys):
+def test_prints_what_goes_together(given, message, variants, tmp_path, capsys):
     given = [option.replace("=X", f"={variants}") for option in given]
     assert main(["train", *given, f"--workdir={tmp_path}"]) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err

@@ -46,7 +46,7 @@ def test_a_warmup_longer_than_training_is_refused_once_the_corpus_is_known(confi
         prepare(configured(fields))
 
 
-def test_a_validation_split_that_is_not_there_is_told_before_any_work(configured, tmp_path):
+def test_a_validation_split_that_is_not_there_is_reported_before_any_work(configured, tmp_path):
     with pytest.raises(UserError, match="did you mean 'validation'"):
         prepare(configured({"data.validation": "validatoin"}), tmp_path)
     assert not list(tmp_path.iterdir())

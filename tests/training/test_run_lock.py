@@ -9,7 +9,7 @@ from seqjax.errors import UserError
 from seqjax.training.run_lock import locked
 
 
-def test_a_folder_is_held_by_one_process_and_told_by_whom(tmp_path, hold, capsys):
+def test_a_folder_is_held_by_one_process_which_is_named(tmp_path, hold, capsys):
     holder = hold(tmp_path, 600)
     start = time.monotonic()
     with pytest.raises(UserError) as error, locked(tmp_path, patience=1.0):

@@ -33,12 +33,12 @@ git ls-files -co --exclude-standard -z |
 while true; do
   if [ "$(state)" != READY ]; then
     [ -z "$(state)" ] || on_tpu delete "$NAME" --quiet
-    told=$(on_tpu create "$NAME" --spot \
+    answer=$(on_tpu create "$NAME" --spot \
       --accelerator-type=v5litepod-16 --version=v2-alpha-tpuv5-lite 2>&1)
     code=$?
-    echo "$told" >&2
+    echo "$answer" >&2
     # Where there is no capacity now, there may be some later.
-    if [ "$code" != 0 ] && [[ $told == *capacity* ]]; then sleep "$PAUSE"; continue; fi
+    if [ "$code" != 0 ] && [[ $answer == *capacity* ]]; then sleep "$PAUSE"; continue; fi
     [ "$code" = 0 ] || exit "$code"
   fi
   on_tpu scp "$CODE" "$NAME:code.tgz" --worker=all &&
