@@ -131,6 +131,7 @@ def test_steps_walk_the_same_way_as_the_whole(cell, normalize, filled):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
 def test_padding_changes_nothing_and_gets_nothing(cell, reverse, filled):

@@ -37,6 +37,7 @@ def gradient(task):
     return jax.value_and_grad(lambda params, key: task.loss(params, BATCH, key)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rematerialize", [False, True])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_results_and_gradients_are_the_same(family, rematerialize, filled):
@@ -53,6 +54,7 @@ def test_results_and_gradients_are_the_same(family, rematerialize, filled):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), *maps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_depth_adds_nothing_to_compile(family, filled):
     def products(scan, layers):

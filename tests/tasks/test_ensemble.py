@@ -27,6 +27,7 @@ def members(tiny_task, filled):
     return tasks, tuple(map(filled, shapes))
 
 
+@pytest.mark.slow
 def test_a_score_is_that_of_the_mean_probability(members):
     tasks, params = members
     read = np.concatenate([np.full((2, 1), BOS), TARGET[:, :-1]], axis=1)
@@ -58,6 +59,7 @@ def test_both_views_agree(members):
     np.testing.assert_allclose(-total, jax.jit(ensemble.score)(params, BATCH)["nll"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_search_reorders_every_member(members):
     tasks, params = members
     ensemble = Ensemble(tasks)
@@ -75,6 +77,7 @@ def test_a_search_reorders_every_member(members):
     assert not np.array_equal(found.tokens[:, 0], found.tokens[:, 1])
 
 
+@pytest.mark.slow
 def test_equal_members_are_one(members, tiny_task):
     task, params = members[0][0], members[1][0]
     one = jax.jit(task.search)(params, SOURCE)

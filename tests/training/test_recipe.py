@@ -29,6 +29,7 @@ VALUES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind, schedule", [("adamw", "linear"), ("sgd", "cosine")])
 def test_a_number_of_the_program_is_that_of_the_config(kind, schedule, tiny_task):
     tokenizers = tiny_task().tokenizers

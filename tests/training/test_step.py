@@ -85,6 +85,7 @@ def assert_same_params(left, right, tolerance=1e-5):
     )
 
 
+@pytest.mark.slow
 def test_the_number_of_devices_changes_nothing_with_dropout_on(make):
     single, alone = run(*make(DROPOUT, devices=1), 10)
     shared, together = run(*make(DROPOUT, devices=8), 10)
@@ -99,6 +100,7 @@ def test_the_number_of_devices_changes_nothing_with_dropout_on(make):
     assert together[9]["loss"] < together[0]["loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulate, devices", [(2, 8), (4, 1)])
 def test_parts_of_a_batch_add_up_to_the_same_update(accumulate, devices, make):
     whole, expected = run(*make(), 2)
@@ -148,6 +150,7 @@ def test_empty_rows_and_a_batch_of_nothing_else_add_nothing(make, loss_of):
     )
 
 
+@pytest.mark.slow
 def test_masks_differ_from_update_to_update_and_from_row_to_row(make):
     batch = make_batch(0)
     losses = []
@@ -244,6 +247,7 @@ def test_the_average_follows_the_parameters():
     np.testing.assert_allclose(after[1], [0.15 * 2.8 + 0.85 * 5, 0.15 * 3.8 + 0.85 * 6], rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_an_average_changes_no_update(tiny_task, tiny_params, accumulate):
     task = tiny_task()
