@@ -250,6 +250,6 @@ def load(path: str | os.PathLike[str], missing: str = "warn") -> ml_collections.
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; expected the config.json of a run") from None
     except ValueError as error:
-        raise UserError(f"{path}: not a saved config: {error}") from error
+        raise UserError(f"{path}: expected a saved config ({error})") from error
     except UserError as error:
         raise UserError(f"{path}: {error}") from error

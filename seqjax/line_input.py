@@ -31,7 +31,7 @@ class LineInput:
           UserError: the stream is closed.
         """
         if stream is None or stream.closed:
-            raise UserError(f"{name} is closed: expected one sentence a line")
+            raise UserError(f"{name}: expected one sentence a line; it is closed")
         self._name = name
         self._blocks: queue.Queue[bytes | Exception] = queue.Queue(_WAITING)
         self._lines: deque[bytes] = deque()

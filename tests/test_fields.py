@@ -93,8 +93,8 @@ def test_a_field_that_means_nothing_any_more_does_not_bar_an_older_run(folder):
         ('{"seed": true}', "seed = True: expected a whole number"),
         ('{"evaluation": {"metrics": ["bleu", 1]}}', "expected a tuple of strings"),
         ('{"model": 3}', "model = 3: names a section; choose one of decoder"),
-        ("[]", "not a saved config"),
-        ('{"seed"', "not a saved config"),
+        ("[]", "expected a saved config ("),
+        ('{"seed"', "expected a saved config ("),
     ],
 )
 def test_damaged_configs_are_reported_with_their_path(text, message, tmp_path):

@@ -108,5 +108,5 @@ def test_a_stream_that_fails_gives_what_came_before(failure):
 def test_a_closed_stream_is_a_mistake(stream):
     if stream is not None:
         stream.close()
-    with pytest.raises(UserError, match="^input is closed: expected one sentence a line$"):
+    with pytest.raises(UserError, match="^input: expected one sentence a line; it is closed$"):
         LineInput(stream, "input")

@@ -89,5 +89,5 @@ def test_fields_that_cannot_be_are_named(fields, message, trained):
 
 
 def test_a_folder_without_a_run_is_named(tmp_path):
-    with pytest.raises(UserError, match="has no config.json, expected a trained run"):
+    with pytest.raises(UserError, match="expected a trained run; it has no config.json"):
         seqjax.load_run(tmp_path)

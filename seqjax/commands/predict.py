@@ -140,7 +140,7 @@ def _check(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> 
         if not folder or in_bucket(folder) or Path(folder).is_file():
             raise UserError(f"--attention={folder}: expected a local folder")
         if config.model.decoder.attention == "none":
-            raise UserError("--attention: model.decoder.attention = 'none' has nothing to draw")
+            raise UserError("model.decoder.attention = 'none': expected an attention to draw")
 
 
 class _Maps:

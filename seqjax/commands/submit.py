@@ -183,7 +183,7 @@ def _check(arguments: argparse.Namespace, scheduler: ModuleType) -> None:
         value = getattr(arguments, name)
         if value not in ("", None, [], False) and name not in scheduler.OPTIONS:
             taken = ", ".join(f"--{option}" for option in scheduler.OPTIONS) or "none of its kind"
-            raise UserError(f"--{name}: --on={arguments.on} does not take it; it takes {taken}")
+            raise UserError(f"--{name}: expected no such option; --on={arguments.on} takes {taken}")
     if arguments.nodes is not None and arguments.nodes < 1:
         raise UserError(f"--nodes={arguments.nodes}: expected 1 or more")
     if arguments.time_limit and not _TIME_LIMIT.fullmatch(arguments.time_limit):
@@ -196,7 +196,7 @@ def _check(arguments: argparse.Namespace, scheduler: ModuleType) -> None:
         raise UserError("--study and --config: expected one of the two")
     for name, default in (("storage", ""), ("workers", None), ("vectorize", "off")):
         if getattr(arguments, name) != default and not arguments.study:
-            raise UserError(f"--{name}={getattr(arguments, name)}: goes with --study=FILE")
+            raise UserError(f"--{name}={getattr(arguments, name)}: expected --study=FILE with it")
     if arguments.workers is not None and arguments.workers < 1:
         raise UserError(f"--workers={arguments.workers}: expected at least 1")
     if arguments.storage and "://" not in arguments.storage:

@@ -42,7 +42,10 @@ class Processes(NamedTuple):
             raise UserError(f"--processes={self.count}: expected a number from 1, or 'auto'")
         if self.count in ("1", "auto"):
             if self.number != -1 or self.coordinator:
-                raise UserError("--process and --coordinator go with a number of --processes")
+                raise UserError(
+                    f"--processes={self.count}: expected a number above 1 with --process and"
+                    " --coordinator"
+                )
             return
         if not 0 <= self.number < int(self.count):
             raise UserError(

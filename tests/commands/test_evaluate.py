@@ -293,7 +293,7 @@ def test_an_ensemble_is_on_the_devices_of_its_first_member(evaluate, several):
     [
         (["--together=a,b", "--ensemble=a,b"], "--ensemble: expected no --together beside it"),
         (["--ensemble=a,"], "--ensemble=a,: expected names, each once, as a,b,c"),
-        (["--ensemble=a,c"], "c: has no config.json, expected a trained run"),
+        (["--ensemble=a,c"], "c: expected a trained run; it has no config.json"),
     ],
 )
 def test_mistakes_about_several_runs(evaluate, several, options, message):
@@ -339,7 +339,7 @@ def test_a_run_must_be_there(evaluate, trained, tmp_path):
     code, out, error = evaluate(workdir=tmp_path)
     assert (code, out) == (2, "")
     assert error == (
-        f"seqjax: error: --workdir={tmp_path}: has no config.json, expected a trained run\n"
+        f"seqjax: error: --workdir={tmp_path}: expected a trained run; it has no config.json\n"
     )
     shutil.copy(trained / "config.json", tmp_path)
     code, out, error = evaluate(workdir=tmp_path)

@@ -149,7 +149,7 @@ def test_a_closed_standard_input_is_a_mistake(trained, monkeypatch, capfd):
     monkeypatch.setattr(sys, "stdin", None)
     assert main(["predict", f"--workdir={trained}"]) == 2
     out, error = capfd.readouterr()
-    expected = "seqjax: error: standard input is closed: expected one sentence a line\n"
+    expected = "seqjax: error: standard input: expected one sentence a line; it is closed\n"
     assert (out, error) == ("", expected)
 
 
@@ -290,7 +290,7 @@ def test_a_model_without_attention_says_so(capfdbinary, tmp_path):
     capfdbinary.readouterr()
     assert main(["predict", f"--workdir={run}", f"--attention={tmp_path / 'maps'}"]) == 2
     error = capfdbinary.readouterr().err
-    assert b"--attention: model.decoder.attention = 'none' has nothing to draw" in error
+    assert b"model.decoder.attention = 'none': expected an attention to draw" in error
     assert not (tmp_path / "maps").exists()
 
 

@@ -23,8 +23,11 @@ DEMO = ROOT / "configs" / "demo.py"
     [
         (("two",), "--processes=two: expected a number from 1, or 'auto'"),
         (("0",), "--processes=0: expected a number from 1, or 'auto'"),
-        (("auto", 1), "--process and --coordinator go with a number of --processes"),
-        (("1", -1, "host:1234"), "go with a number of --processes"),
+        (
+            ("auto", 1),
+            "--processes=auto: expected a number above 1 with --process and",
+        ),
+        (("1", -1, "host:1234"), "--processes=1: expected a number above 1 with"),
         (("4", 4, "host:1234"), "--process=4: expected 0 to 3, since --processes=4"),
         (("4", -1, "host:1234"), "--process=-1: expected 0 to 3"),
         (("2", 0, "host"), "--coordinator=host: expected HOST:PORT of process 0"),

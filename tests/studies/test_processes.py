@@ -41,7 +41,7 @@ def test_a_verb_of_seqjax_from_any_folder(tmp_path, monkeypatch, capfd):
     outcome = launch(["evaluate", "--workdir=none"])
     assert outcome.code == 2 and outcome.output == "" and outcome.signal == 0
     assert outcome.complaint == (
-        "seqjax: error: --workdir=none: has no config.json, expected a trained run"
+        "seqjax: error: --workdir=none: expected a trained run; it has no config.json"
     )
     assert capfd.readouterr() == ("", outcome.complaint + "\n")
     assert list(Path().iterdir()) == []
