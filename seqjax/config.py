@@ -19,7 +19,9 @@ from seqjax.values import Section
 def default_config() -> ml_collections.ConfigDict:
     """Returns every field with its default: a small Transformer on the built-in corpus."""
     config = Section()
-    # What the model learns: 'text_to_text', a sentence from a sentence.
+    # What the model learns: 'text_to_text', a text from a text (translation); or 'language_model',
+    # each token of a text from those before it, by the decoder alone, without attention to a
+    # source.
     config.task = "text_to_text"
     # Seed of the initial parameters and of dropout; also of the batches if batching.seed is -1.
     config.seed = 0
@@ -54,6 +56,12 @@ def _data() -> ml_collections.ConfigDict:
     data.source = "en"
     # Target language, as the corpus names it.
     data.target = "de"
+    # Language models: the text, as the corpus names it: a column, a field, a group of the pattern,
+    # or a feature.
+    data.text = "text"
+    # Language models: what a document of corpus 'text' is: a 'line', a 'block' of lines that ends
+    # with a blank line, or the whole 'file'. Each ends with the end-of-sentence token.
+    data.documents = "line"
     # File name of a split. 'text' fills in {split} and {language}, the other corpora {split}. It
     # has no {split} if data.split_by divides one file.
     data.files = "{split}.{language}"
@@ -67,14 +75,15 @@ def _data() -> ml_collections.ConfigDict:
     data.validation = "validation"
     # Name of the split that `evaluate` scores unless --split names another.
     data.test = "test"
-    # Divide one file into train, validation and test: by 'line', or by 'source', which keeps all
-    # pairs with the same source in one split. '': each split has a file.
+    # Divide one file into train, validation and test: by 'line', at random; by 'source', which
+    # keeps all pairs with the same source in one split; or in 'order', the first part for training,
+    # then validation and test. '': each split has a file.
     data.split_by = ""
     # Seed of that division.
     data.split_seed = 0
-    # Share of the pairs that becomes the validation split.
+    # Share of the pairs, documents or characters that becomes the validation split.
     data.validation_share = 0.05
-    # Share of the pairs that becomes the test split.
+    # Share of them that becomes the test split.
     data.test_share = 0.05
     # Number of training examples of the synthetic corpus.
     data.synthetic_size = 100_000
@@ -136,11 +145,18 @@ def _batching() -> ml_collections.ConfigDict:
     batching = Section()
     # Seed of the order of batches and of subword sampling; -1 takes `seed`.
     batching.seed = -1
+    # How batches are made. 'buckets': whole examples, those of similar length together. Language
+    # models also have 'windows', blocks of all text as one stream in random order, and 'streams',
+    # blocks in their own order: a recurrent decoder carries its state from one to the next. '' is
+    # the task's default: 'buckets' for 'text_to_text', 'windows' for 'language_model'.
+    batching.plan = ""
+    # Plans 'windows' and 'streams': tokens of a row.
+    batching.length = 128
     # What limits a batch: 'tokens' (padded tokens of its longer side) or 'sentences'.
     batching.kind = "tokens"
     # Padded tokens of the longer side in a batch, over all devices.
     batching.tokens = 4096
-    # Sentence pairs in a batch, over all devices.
+    # Sentence pairs, documents, blocks or streams in a batch, over all devices.
     batching.sentences = 128
     # Largest number of batch shapes. Each is compiled once; more shapes mean less padding.
     batching.shapes = 6
@@ -348,6 +364,9 @@ def _evaluation() -> ml_collections.ConfigDict:
     evaluation.translate = True
     # Number of examples evaluated during training, from the first on; -1 takes all.
     evaluation.limit = -1
+    # Language models, plan 'windows': score only the last so many tokens of each window, so that
+    # each is predicted from at least batching.length - stride tokens; 0 scores all.
+    evaluation.stride = 0
     # Lower-case outputs and references before scoring.
     evaluation.lowercase = False
     # Tokenizer of sacreBLEU for BLEU: '13a' for most languages, 'zh', 'ja-mecab', 'ko-mecab',
@@ -380,6 +399,32 @@ def _decode() -> ml_collections.ConfigDict:
     decode.max_length_ratio = 2.0
     # Tokens added to that limit, including end-of-sentence.
     decode.max_length_extra = 10
+    # Draw outputs at random instead of searching for the best: 'beam' searches, 'sample' draws. ''
+    # is the task's default: 'beam' for 'text_to_text', 'sample' for 'language_model', which has no
+    # other.
+    decode.method = ""
+    # Seed of samples. A sample depends on the seed, its input and its index alone.
+    decode.seed = 0
+    # Sampling: divide the logits by this; below 1 outputs are more probable, above 1 more diverse.
+    # 0 takes the most probable token.
+    decode.temperature = 1.0
+    # Sampling: keep only this many of the most probable tokens (Fan et al., 2018); 0 keeps all.
+    decode.top_k = 0
+    # Sampling: keep the most probable tokens that together have this probability (Holtzman et al.,
+    # 2020); 1 keeps all.
+    decode.top_p = 1.0
+    # Sampling: keep tokens that are at least this many times as probable as the most probable one
+    # (Nguyen et al., 2024); 0 keeps all.
+    decode.min_p = 0.0
+    # Sampling: keep the tokens whose information is closest to the expected one, which together
+    # have this probability (Meister et al., 2023); 1 keeps all.
+    decode.typical_p = 1.0
+    # Sampling: make tokens that have occurred less probable (Keskar et al., 2019); 1 does not.
+    decode.repetition_penalty = 1.0
+    # Language models: most tokens of a continuation.
+    decode.max_new_tokens = 200
+    # Language models: strings that end a continuation, and are left out of it.
+    decode.stop = ()
     # Padded tokens in an evaluation batch: of the sources during search, of the longer side for the
     # loss.
     decode.tokens = 4096

@@ -1,8 +1,11 @@
 """What the fields under `model` may hold, and which parts of a model fit together."""
 
+from collections.abc import Iterable
+
 from ml_collections import ConfigDict
 
 from seqjax.rules import ANYTHING, PROBABILITY, Relation, Rule, at_least, one_of, quoted, where
+from seqjax.tasks.declared import TASKS
 
 _RECURRENT = ("elman", "lstm", "gru")
 _ATTENTIONS = (
@@ -93,12 +96,21 @@ def _query_width(decoder: ConfigDict) -> int:
     return _embedding_width(decoder) if _family(decoder) == "convolutional" else decoder.width
 
 
-def _has_heads(stack: ConfigDict) -> bool:
-    return _family(stack) == "transformer" or stack.get("attention") == "multi_head"
+def _has_heads(config: ConfigDict, name: str) -> bool:
+    """Returns whether `model.encoder` or `model.decoder` has attention of several heads."""
+    stack, sourced = config.model[name], "encoder" in TASKS[config.task].stacks
+    if _family(stack) == "transformer":
+        return True
+    return sourced and stack.get("attention") == "multi_head"
 
 
 def _sinusoidal(stack: ConfigDict) -> bool:
     return _family(stack) != "recurrent" and stack.positions == "sinusoidal"
+
+
+def is_recurrent(stack: ConfigDict) -> bool:
+    """Returns whether a stack carries its state from position to position."""
+    return _family(stack) == "recurrent"
 
 
 def learns_positions(stack: ConfigDict) -> bool:
@@ -132,8 +144,7 @@ def _size_relations(name: str) -> tuple[Relation, ...]:
         Relation(
             f"{stack}.heads",
             lambda c: (
-                not _has_heads(c.model[name])
-                or _query_width(c.model[name]) % c.model[name].heads == 0
+                not _has_heads(c, name) or _query_width(c.model[name]) % c.model[name].heads == 0
             ),
             lambda c: f"a divisor of {_width_field(stack, c.model[name])}",
         ),
@@ -175,8 +186,20 @@ def _size_relations(name: str) -> tuple[Relation, ...]:
     )
 
 
-def _position_relations(name: str, longest: str) -> tuple[Relation, ...]:
-    """Returns the relations of the positions in a stack with its longest input."""
+def _longest_relation(name: str, longest: str) -> Relation:
+    """Returns the relation of learned positions in a stack with its longest input."""
+    stack = f"model.{name}"
+    return Relation(
+        f"{stack}.max_positions",
+        lambda c: (
+            not learns_positions(c.model[name]) or c.model[name].max_positions >= c.data[longest]
+        ),
+        f"at least data.{longest} = {{data.{longest}}}, since positions are learned",
+    )
+
+
+def _position_relations(name: str) -> tuple[Relation, ...]:
+    """Returns the relations of the positions in a stack."""
     stack = f"model.{name}"
 
     def even(c: ConfigDict, given: bool) -> bool:
@@ -210,14 +233,6 @@ def _position_relations(name: str, longest: str) -> tuple[Relation, ...]:
                 f"an even number, since {stack}.positions = 'sinusoidal'",
             )
             for field, given in (("width", False), ("embedding_width", True))
-        ),
-        Relation(
-            f"{stack}.max_positions",
-            lambda c: (
-                not learns_positions(c.model[name])
-                or c.model[name].max_positions >= c.data[longest]
-            ),
-            f"at least data.{longest} = {{data.{longest}}}, since positions are learned",
         ),
     )
 
@@ -378,13 +393,29 @@ def _embedding_field(path: str, stack: ConfigDict) -> str:
     )
 
 
+def _with(stacks: set[str], relations: Iterable[Relation]) -> tuple[Relation, ...]:
+    """Returns relations that hold by themselves in a task that does not build these stacks."""
+
+    def of_task(relation: Relation) -> Relation:
+        return relation._replace(
+            holds=lambda c: not stacks <= set(TASKS[c.task].stacks) or relation.holds(c)
+        )
+
+    return tuple(of_task(relation) for relation in relations)
+
+
 MODEL_RELATIONS = (
-    *_size_relations("encoder"),
-    *_position_relations("encoder", "max_source_length"),
-    _implementation_relation("encoder"),
-    *_size_relations("decoder"),
-    *_position_relations("decoder", "max_target_length"),
-    _implementation_relation("decoder"),
-    *_DECODER_RELATIONS,
-    *_EMBEDDING_RELATIONS,
+    *_with(
+        {"encoder"},
+        (
+            *_size_relations("encoder"),
+            *_position_relations("encoder"),
+            _longest_relation("encoder", "max_source_length"),
+            _implementation_relation("encoder"),
+        ),
+    ),
+    *_with({"decoder"}, (*_size_relations("decoder"), *_position_relations("decoder"))),
+    *_with({"encoder", "decoder"}, [_longest_relation("decoder", "max_target_length")]),
+    *_with({"decoder"}, [_implementation_relation("decoder")]),
+    *_with({"encoder", "decoder"}, (*_DECODER_RELATIONS, *_EMBEDDING_RELATIONS)),
 )

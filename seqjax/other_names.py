@@ -54,6 +54,8 @@ _FIELDS = {
     "batching.sentences batching.tokens": "batch_size bsz batch global_batch_size",
     "batching.seed": "data_seed shuffle_seed sampler_seed",
     "batching.kind": "batch_type normalization_unit batch_by batching",
+    "batching.length": "block_size tokens_per_sample bptt bptt_len context_length n_ctx",
+    "batching.plan": "sample_break_mode group_texts",
     "batching.multiple": "required_batch_size_multiple pad_to_multiple_of batch_size_multiple",
     "batching.shapes": (
         "bucket_size num_buckets buckets num_batch_buckets group_by_length length_buckets"
@@ -208,10 +210,18 @@ _FIELDS = {
     "decode.unknown": "generate_unk unkpen replace_unk ban_unk_token suppress_unk",
     "decode.max_length_ratio": "max_len_a max_length_a max_decoding_ratio",
     "decode.max_length_extra": "max_len_b max_length_b",
+    "decode.max_new_tokens decode.max_length_ratio decode.max_length_extra": "max_new_tokens",
     "decode.max_length_ratio decode.max_length_extra": (
-        "max_new_tokens max_output_length max_decode_length generation_max_length"
+        "max_output_length max_decode_length generation_max_length"
         " max_decoding_length max_length max_target_len val_max_target_length max_gen_length"
     ),
+    # Sampling.
+    "decode.method": "do_sample multinomial_sampling sampling random_sampling",
+    "decode.temperature": "random_sampling_temp sampling_temperature softmax_temperature",
+    "decode.top_k": "sampling_topk random_sampling_topk",
+    "decode.top_p": "sampling_topp random_sampling_topp nucleus_p nucleus",
+    "decode.repetition_penalty": "repetition_penalization rep_pen",
+    "decode.stop": "stop_strings stop_sequences stop_words",
     "decode.tokens": (
         "per_device_eval_batch_size eval_batch_size batch_size_valid max_tokens_valid"
         " valid_batch_size test_batch_size per_gpu_eval_batch_size infer_batch_size"
@@ -262,10 +272,6 @@ _SENTENCES = {
     ),
     "`predict --n_best=N` prints the N best outputs": (
         "nbest n_best num_return_sequences n_best_list return_sequences"
-    ),
-    "outputs are searched for and never sampled: decode.beam_size": (
-        "do_sample top_k top_p temperature sampling_topk sampling_topp random_sampling_temp"
-        " random_sampling_topk multinomial_sampling typical_p"
     ),
     "`--processes=N` runs a training on several hosts; on one, it takes every device": (
         "world_size gpu_ranks distributed_world_size num_processes nproc_per_node n_gpu gpus"

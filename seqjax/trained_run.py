@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from seqjax.config_files import load_run_config
+from seqjax.data.examples import encode
 from seqjax.data.tokenizer import EOS
-from seqjax.data.tokens import encode
 from seqjax.errors import UserError
 from seqjax.evaluation.attender import Attender
 from seqjax.evaluation.evaluator import Evaluation, Evaluator
@@ -123,7 +123,7 @@ class TrainedRun:
             (target,) = self._targets([output])
         ((_, weights),) = self._attender(self.params, [ids], [target])
         tokenizers = self.task.tokenizers
-        pieces = tokenizers.source.pieces(ids), tokenizers.target.pieces(target)
+        pieces = tokenizers["source"].pieces(ids), tokenizers["target"].pieces(target)
         return Attention(*pieces, weights, source, output)
 
     def evaluate(self, split: str = "test", limit: int = -1) -> Evaluation:
@@ -134,7 +134,7 @@ class TrainedRun:
         return Evaluator(self.task, self.mesh, split, limit)(self.params)
 
     def _targets(self, texts: Sequence[str]) -> list[list[int]]:
-        return [[*ids, EOS] for ids in encode(self.task.tokenizers.target, texts)]
+        return [[*ids, EOS] for ids in encode(self.task.tokenizers["target"], texts)]
 
     @functools.cached_property
     def _scorer(self) -> Scorer:

@@ -16,7 +16,7 @@ from seqjax.duration import expected_duration, parse_duration, wrong_duration
 from seqjax.errors import UserError, did_you_mean
 from seqjax.fields import conformed, flatten, nested, require_known
 from seqjax.files import in_bucket
-from seqjax.model_rules import MODEL_RELATIONS, MODEL_RULES
+from seqjax.model_rules import MODEL_RELATIONS, MODEL_RULES, is_recurrent, learns_positions
 from seqjax.overrides import overridden
 from seqjax.rules import (
     ALL_OR_SOME,
@@ -33,9 +33,8 @@ from seqjax.rules import (
     some_of,
     where,
 )
+from seqjax.tasks.declared import ANSWERED, MEASURES, TASKS
 
-TRANSLATION_METRICS = ("bleu", "chrf", "ter", "exact_match", "error_rate")
-METRICS = ("loss", "perplexity", "accuracy", *TRANSLATION_METRICS)
 _SACREBLEU_TOKENIZERS = (
     ("none", "zh", "13a", "intl", "char", "ja-mecab", "ko-mecab")
     + ("spm", "flores101", "flores200", "spBLEU-1K")
@@ -85,6 +84,12 @@ def _groups(pattern: str) -> tuple[str, ...]:
     return tuple(re.compile(pattern).groupindex)
 
 
+def _has_group(config: ConfigDict, role: str) -> bool:
+    if config.data.corpus != "pattern" or role not in TASKS[config.task].roles:
+        return True
+    return config.data[role] in _groups(config.data.pattern)
+
+
 def _named_group(config: ConfigDict) -> str:
     known = quoted(_groups(config.data.pattern)) or "none"
     return f"a named group of data.pattern = {config.data.pattern!r}, which has {known}"
@@ -114,18 +119,20 @@ def _duration(*units: str, never: bool = True) -> Rule:
 _EVERY = _duration("steps", "epochs", "tokens", "%")
 
 RULES: dict[str, Rule] = {
-    "task": one_of("text_to_text"),
+    "task": one_of(*TASKS),
     "seed": between(0, 2**32 - 1),
     "data.corpus": Rule(_is_corpus, f"one of {quoted(_CORPORA)} or 'tfds:NAME'", _CORPORA),
     "data.directory": where(_is_place, "a local folder, gs://... or s3://..."),
     "data.source": FILLED,
     "data.target": FILLED,
+    "data.text": FILLED,
+    "data.documents": one_of("line", "block", "file"),
     "data.files": where(_are_files, "a file name that may hold {split} and {language}"),
     "data.pattern": where(_is_pattern, "a regular expression such as '(?P<en>.*)=(?P<de>.*)'"),
     "data.train": FILLED,
     "data.validation": FILLED,
     "data.test": FILLED,
-    "data.split_by": one_of("", "line", "source"),
+    "data.split_by": one_of("", "line", "source", "order"),
     "data.split_seed": between(0, 2**32 - 1),
     "data.validation_share": PROBABILITY,
     "data.test_share": PROBABILITY,
@@ -151,6 +158,8 @@ RULES: dict[str, Rule] = {
     "tokenizer.normalization": one_of("none", "NFC", "NFKC"),
     "tokenizer.sampling": PROBABILITY,
     "batching.seed": between(-1, 2**32 - 1),
+    "batching.plan": one_of("", *dict.fromkeys(p for task in TASKS.values() for p in task.plans)),
+    "batching.length": at_least(1),
     "batching.kind": one_of("tokens", "sentences"),
     "batching.tokens": at_least(1),
     "batching.sentences": at_least(1),
@@ -173,14 +182,25 @@ RULES: dict[str, Rule] = {
     "schedule.warmup": _duration("steps", "epochs", "tokens", "%"),
     "schedule.final": between(0, 1),
     "train.duration": _duration("steps", "epochs", "tokens", "seconds", never=False),
-    "train.stop_metric": one_of("", *METRICS),
+    "train.stop_metric": one_of("", *MEASURES),
     "train.patience": at_least(1),
     "evaluation.every": _EVERY,
     "evaluation.translate": ANYTHING,
     "evaluation.limit": ALL_OR_SOME,
+    "evaluation.stride": at_least(0),
     "evaluation.lowercase": ANYTHING,
     "evaluation.tokenize": one_of(*_SACREBLEU_TOKENIZERS),
-    "evaluation.metrics": some_of(*TRANSLATION_METRICS),
+    "evaluation.metrics": some_of(*ANSWERED),
+    "decode.method": one_of("", "beam", "sample"),
+    "decode.seed": between(0, 2**32 - 1),
+    "decode.temperature": where(lambda value: 0 <= value <= 1e4, "a number from 0 to 10,000"),
+    "decode.top_k": at_least(0),
+    "decode.top_p": where(lambda value: 0 < value <= 1, "more than 0, at most 1"),
+    "decode.min_p": where(lambda value: 0 <= value <= 1, "a number from 0 to 1"),
+    "decode.typical_p": where(lambda value: 0 < value <= 1, "more than 0, at most 1"),
+    "decode.repetition_penalty": where(lambda value: 0 < value <= 1e4, "more than 0"),
+    "decode.max_new_tokens": at_least(1),
+    "decode.stop": Rule(lambda value: all(value), "strings that are not empty"),
     "decode.beam_size": at_least(1),
     "decode.length_normalization": one_of("gnmt", "plain", "none"),
     "decode.length_penalty": between(0, 10),
@@ -201,7 +221,7 @@ RULES: dict[str, Rule] = {
     "checkpoint.every": _EVERY,
     "checkpoint.keep_latest": at_least(1),
     "checkpoint.keep_best": at_least(0),
-    "checkpoint.best_metric": one_of(*METRICS),
+    "checkpoint.best_metric": one_of(*MEASURES),
     "parallel.data": ALL_OR_SOME,
     "parallel.fsdp": ALL_OR_SOME,
     "parallel.model": ALL_OR_SOME,
@@ -224,14 +244,25 @@ def _warmup_fits(config: ConfigDict) -> bool:
 
 def _can_be_measured(config: ConfigDict, metric: str) -> bool:
     evaluation = config.evaluation
+    if metric and metric not in TASKS[config.task].measures:
+        return False
     measured = evaluation.metrics if evaluation.translate else ()
-    return metric not in TRANSLATION_METRICS or metric in measured
+    return metric not in ANSWERED or metric in measured
 
 
-_IN_THE_VALIDATION = (
-    "a metric that is measured: evaluation.metrics = {evaluation.metrics},"
-    " evaluation.translate = {evaluation.translate}"
-)
+def _in_the_validation(config: ConfigDict) -> str:
+    evaluation, measures = config.evaluation, TASKS[config.task].measures
+    if not set(ANSWERED) & set(measures):
+        return f"one of {quoted(tuple(measures))}, which task = {config.task!r} has"
+    return (
+        f"a metric that is measured: evaluation.metrics = {evaluation.metrics},"
+        f" evaluation.translate = {evaluation.translate}"
+    )
+
+
+def _plan(config: ConfigDict) -> str:
+    return config.batching.plan or TASKS[config.task].plans[0]
+
 
 RELATIONS: tuple[Relation, ...] = (
     *MODEL_RELATIONS,
@@ -241,9 +272,59 @@ RELATIONS: tuple[Relation, ...] = (
         "the folder of the files, since data.corpus = '{data.corpus}'",
     ),
     Relation(
+        "data.corpus",
+        lambda c: c.task == "text_to_text" or not c.data.corpus.startswith("synthetic:"),
+        "'text', 'tsv', 'jsonl', 'pattern' or 'tfds:NAME', since task = '{task}'",
+    ),
+    Relation(
+        "data.split_by",
+        lambda c: c.data.split_by != "source" or c.task == "text_to_text",
+        "'line' or 'order', since task = '{task}' has no source",
+    ),
+    Relation(
+        "data.split_by",
+        lambda c: (
+            c.data.split_by in ("", "order")
+            or (c.task, c.data.corpus, c.data.documents) != ("language_model", "text", "file")
+        ),
+        "'order', since data.documents = 'file' is one document",
+    ),
+    Relation(
+        "batching.plan",
+        lambda c: _plan(c) in TASKS[c.task].plans,
+        lambda c: f"one of {quoted(TASKS[c.task].plans)}, since task = {c.task!r}",
+    ),
+    Relation(
+        "batching.plan",
+        lambda c: _plan(c) != "streams" or is_recurrent(c.model.decoder),
+        "'windows' or 'buckets', since model.decoder.kind = '{model.decoder.kind}' carries no state"
+        " from batch to batch",
+    ),
+    Relation(
+        "evaluation.stride",
+        lambda c: c.evaluation.stride <= c.batching.length,
+        "at most batching.length = {batching.length}",
+    ),
+    Relation(
+        "evaluation.stride",
+        lambda c: c.evaluation.stride == 0 or _plan(c) == "windows",
+        "0, or batching.plan = 'windows'",
+    ),
+    Relation(
+        "model.decoder.max_positions",
+        lambda c: (
+            c.task != "language_model"
+            or _plan(c) == "buckets"
+            or not learns_positions(c.model.decoder)
+            or c.model.decoder.max_positions >= c.batching.length
+        ),
+        "at least batching.length = {batching.length}, since positions are learned",
+    ),
+    Relation(
         "data.source",
         lambda c: (
-            not c.data.corpus.startswith("synthetic:")
+            c.task != "text_to_text"
+            or not c.data.corpus.startswith("synthetic:")
             or {c.data.source, c.data.target} == {"en", "de"}
         ),
         "'en' and data.target = 'de' or the reverse, since data.corpus = '{data.corpus}'",
@@ -260,7 +341,8 @@ RELATIONS: tuple[Relation, ...] = (
             or c.data.split_by != ""
             or "split" in _placeholders(c.data.files)
         ),
-        "a file name with {{split}}, or data.split_by = 'line' or 'source' to divide one file",
+        "a file name with {{split}}, or data.split_by = 'line', 'source' or 'order' to divide one"
+        " file",
     ),
     Relation(
         "data.files",
@@ -274,17 +356,26 @@ RELATIONS: tuple[Relation, ...] = (
     ),
     Relation(
         "data.files",
-        lambda c: c.data.corpus != "text" or "language" in _placeholders(c.data.files),
+        lambda c: (
+            c.task != "text_to_text"
+            or c.data.corpus != "text"
+            or "language" in _placeholders(c.data.files)
+        ),
         "a file name with {{language}}, since data.corpus = 'text' has a file for each",
     ),
     Relation(
         "data.source",
-        lambda c: c.data.corpus != "pattern" or c.data.source in _groups(c.data.pattern),
+        lambda c: _has_group(c, "source"),
         _named_group,
     ),
     Relation(
         "data.target",
-        lambda c: c.data.corpus != "pattern" or c.data.target in _groups(c.data.pattern),
+        lambda c: _has_group(c, "target"),
+        _named_group,
+    ),
+    Relation(
+        "data.text",
+        lambda c: _has_group(c, "text"),
         _named_group,
     ),
     Relation(
@@ -313,7 +404,7 @@ RELATIONS: tuple[Relation, ...] = (
     Relation(
         "train.stop_metric",
         lambda c: _can_be_measured(c, c.train.stop_metric),
-        _IN_THE_VALIDATION,
+        _in_the_validation,
     ),
     Relation(
         "train.stop_metric",
@@ -323,7 +414,12 @@ RELATIONS: tuple[Relation, ...] = (
     Relation(
         "checkpoint.best_metric",
         lambda c: _can_be_measured(c, c.checkpoint.best_metric),
-        _IN_THE_VALIDATION,
+        _in_the_validation,
+    ),
+    Relation(
+        "decode.method",
+        lambda c: c.decode.method != "beam" or c.task == "text_to_text",
+        "'sample', since task = '{task}'",
     ),
     Relation(
         "decode.checkpoint",

@@ -154,7 +154,7 @@ def tiny_task():
         config.decode.update(beam_size=2, max_length_ratio=1.0, max_length_extra=3)
         config.decode.update(decode)
         characters = Symbols("character", "abcdefg ")
-        return TextToText(config, Tokenizers(characters, characters))
+        return TextToText(config, Tokenizers({"source": characters, "target": characters}))
 
     return make
 
@@ -279,9 +279,9 @@ def saved():
 
     def read(workdir: Path, step: int) -> dict[str, tuple]:
         arrays = {}
-        for item in ("params", "optimizer", "average"):
+        for item in ("params", "optimizer", "average", "carry"):
             folder = Path(workdir).absolute() / "checkpoints" / str(step) / item
-            if item == "average" and not folder.exists():
+            if item in ("average", "carry") and not folder.exists():
                 continue
             # It may have been saved by devices that are not here.
             here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
@@ -323,7 +323,7 @@ def trained(tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split, count in {"train": 400, "validation": 40, "test": 40, "other": 8}.items():
         pairs = SyntheticTranslation("test_composition" if split == "other" else split, 400)
         for language, side in (("en", "source"), ("de", "target")):
-            lines = [f"{getattr(pairs[i], side)}\n" for i in range(count)]
+            lines = [f"{pairs[i][side]}\n" for i in range(count)]
             (corpus / f"{split}.{language}").write_text("".join(lines), encoding="utf-8")
     workdir = tmp_path_factory.mktemp("trained")
     fields = {

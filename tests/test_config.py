@@ -14,9 +14,13 @@ _CLASSICS = (
     ("sutskever2014", "cho2014", "bahdanau2015", "luong2015", "gehring2017", "vaswani2017")
     + ("chen2018",)
 )  # fmt: skip
+_CHARACTERS = ("transformer", "lstm", "gru", "elman", "convolutional")
 _CONFIGS = [
     *("demo.py", "multi30k_transformer.py", "multi30k_transformer.py:tiny"),
     *(f"classics.py:{name}" for name in _CLASSICS),
+    *(f"names.py:{name}" for name in _CHARACTERS),
+    *(f"shakespeare.py:{name}" for name in (*_CHARACTERS, "char_rnn", "large")),
+    *("ptb_lstm.py", "ptb_lstm.py:tied"),
 ]
 
 

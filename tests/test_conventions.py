@@ -17,10 +17,8 @@ import pytest
 from seqjax.architectures.contract import Carry
 from seqjax.config import default_config
 from seqjax.data.subword_sampling import BpeDropout
-from seqjax.data.symbols import BOS, EOS, PAD, UNK
-from seqjax.data.text_form import TextForm
-from seqjax.evaluation.evaluator import text_metrics
-from seqjax.evaluation.metrics import translation_metrics
+from seqjax.data.symbols import BOS, EOS, PAD, UNK, Bytes
+from seqjax.data.tokenizer import Tokenizers
 from seqjax.fields import flatten
 from seqjax.layers.embedding import Embedding
 from seqjax.layers.feed_forward import ACTIVATIONS
@@ -28,10 +26,12 @@ from seqjax.layers.masked_softmax import masked_softmax
 from seqjax.layers.normalization import NORMS
 from seqjax.layers.positions import sinusoids, turn
 from seqjax.layers.recurrent import RecurrentLayer, gru, lstm
+from seqjax.measures.translation import translation_metrics
 from seqjax.search.beam import beam_search
 from seqjax.search.filters import Filters, apply_filters
 from seqjax.search.sampling import sample, sample_keys
 from seqjax.tasks.cross_entropy import cross_entropy
+from seqjax.tasks.text_to_text import TextToText
 from seqjax.training.optimizers import learning_rate, make_optimizer
 from seqjax.training.state import TrainState
 from seqjax.training.step import train_step_of
@@ -140,7 +140,13 @@ def test_seed_of_a_sample():
 
 
 def test_repetition_penalty():
-    assert not [field for field in flatten(default_config()) if "repet" in field]
+    """On logits, as transformers' sampling has it; a search has none."""
+    logits, seen = jnp.asarray([2.0, -1.0, 0.5]), jnp.asarray([True, True, False])
+    found = apply_filters(logits, Filters(repetition_penalty=2.0), seen)
+    np.testing.assert_allclose(found, [1.0, -2.0, 0.5])
+    # Of log probabilities, all of which are negative, each would be doubled.
+    fields = [field for field in flatten(default_config()) if "repet" in field]
+    assert fields == ["decode.repetition_penalty"]
 
 
 def test_label_smoothing():
@@ -159,9 +165,9 @@ def test_perplexity():
 def test_gradient_divisor():
     """The tokens of the batch: a sentence weighs as much as it is long."""
 
-    def loss(params, batch, key):
+    def loss(params, batch, key, carry):
         total = jnp.sum(params["w"] * batch["x"])
-        return total, {"loss": total, "tokens": jnp.float32(batch["x"].size)}
+        return total, ({"loss": total, "tokens": jnp.float32(batch["x"].size)}, carry)
 
     step = train_step_of(loss, optax.sgd(1.0), jax.random.key(0))
     params = {"w": jnp.zeros(())}
@@ -333,13 +339,15 @@ def test_entities():
 
 
 def test_normalized_references():
-    evaluation = default_config().evaluation
-    evaluation.metrics = ("bleu", "error_rate")
-    pair = ["the first of five"], ["the ﬁrst of ﬁve"]
-    found = {
-        name: text_metrics(*pair, TextForm(normalization=name), evaluation)["error_rate"]
-        for name in ("none", "NFC", "NFKC")
-    }
+    config = default_config()
+    config.evaluation.metrics = ("bleu", "error_rate")
+    hypothesis, texts = "the first of five", {"target": ["the ﬁrst of ﬁve"]}
+    found = {}
+    for name in ("none", "NFC", "NFKC"):
+        tokenizers = Tokenizers(dict.fromkeys(("source", "target"), Bytes(normalization=name)))
+        sums = {"nll": 1.0, "tokens": 1.0, "correct": 1.0}
+        metrics = TextToText(config, tokenizers).measure(sums, texts, [hypothesis])
+        found[name] = metrics["error_rate"]
     assert found == {"none": 50.0, "NFC": 50.0, "NFKC": 0.0}
 
 

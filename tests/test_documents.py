@@ -16,7 +16,9 @@ a reader may find otherwise:
     console elsewhere   the command needs what a test does not have: an accelerator, a scheduler,
                         a corpus, the network, or much time
 
-Blocks marked `python` are run too, those of a document as one script.
+Blocks marked `python` are run too, those of a document as one script. Those marked with a file as
+well are what a reader writes there before the first command: ```python my/config.py is the whole
+file, ```python seqjax/tasks/declared.py after "TASKS = {" stands in it after that line.
 """
 
 import os
@@ -38,6 +40,7 @@ _CHECKOUT = ("seqjax", "configs", "experiments", "launch.py", "Makefile", "pypro
 _BLOCK = re.compile(
     r"^```(?P<kind>console|python)(?P<word>[ a-z]*)\n(?P<body>.*?)^```$", re.M | re.S
 )
+_FILE = re.compile(r"^```python (\S+)(?: after \"([^\"\n]*)\")?\n(.*?)^```$", re.M | re.S)
 _NUMBER = r"\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?"
 _WORDS = ("", "figures", "sample", "elsewhere")
 # Seconds that a command may take on a busy machine.
@@ -101,6 +104,18 @@ def _script(document: Path) -> str:
     return "\n".join(block["body"] for block in found if block["kind"] == "python")
 
 
+def _write_files(document: Path, checkout: Path) -> None:
+    """Writes the files that a document has a reader write."""
+    for name, after, text in _FILE.findall(document.read_text()):
+        path = checkout / name
+        if after:
+            before = path.read_text()
+            assert before.count(f"{after}\n") == 1, f"{document}: {name}: {after}"
+            text = before.replace(f"{after}\n", f"{after}\n{text}")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+
+
 def _agrees(shown: str, printed: str, word: str) -> bool:
     """Returns whether what a command printed is what a document shows."""
     if word == "elsewhere" or not shown.strip():
@@ -138,6 +153,12 @@ def test_files_that_are_named_are_there(document):
         assert (_ROOT / name).exists(), name
 
 
+def test_a_task_is_added_inside_the_room_of_tasks():
+    written = _FILE.findall((_ROOT / "docs" / "ADDING.md").read_text())
+    of_the_house = {name for name, *_ in written if name.startswith("seqjax/")}
+    assert of_the_house == {"seqjax/tasks/word_count.py", "seqjax/tasks/declared.py"}
+
+
 def test_the_first_page_is_short():
     assert len((_ROOT / "README.md").read_text().splitlines()) <= 150
 
@@ -168,7 +189,7 @@ def checkout(tmp_path_factory):
 
 
 # The first need seconds for each command, the others train models as a reader does.
-_QUICK = ("DATA.md", "ARCHITECTURES.md")
+_QUICK = ("DATA.md", "ARCHITECTURES.md", "ADDING.md")
 _TOUR = ("README.md", "TOUR.md", "PYTHON.md", "LAUNCH.md")
 
 
@@ -198,6 +219,7 @@ def test_every_command_does_what_is_shown(names, optimizations, checkout):
     by_name = {path.name: path for path in _DOCUMENTS}
     for document in map(by_name.get, names):
         behind = []
+        _write_files(document, checkout)
         for command in _commands(document):
             if command.word == "elsewhere":
                 continue

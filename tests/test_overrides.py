@@ -107,7 +107,10 @@ def test_other_arguments_are_left_in_their_order():
             "--config.batch_size=64",
             "no such field; did you mean 'batching.sentences' or 'batching.tokens'?",
         ),
-        ("--config.train.seed=1", "no such field; did you mean 'seed' or 'batching.seed'?"),
+        (
+            "--config.train.seed=1",
+            "no such field; did you mean 'seed', 'batching.seed' or 'decode.seed'?",
+        ),
         ("--config.optimizer.lr=1", "no such field; did you mean 'optimizer.learning_rate'?"),
         (
             "--config.model.decoder.hidden_size=64",

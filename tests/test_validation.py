@@ -355,8 +355,8 @@ def test_unknown_names_are_reported_with_the_known_ones_and_the_nearest(field, v
         ({"data__corpus": "tsv"}, "data.directory = '': expected the folder of the files"),
         (
             {"data__corpus": "tsv", "data__directory": "a", "data__files": "deu.txt"},
-            "data.files = 'deu.txt': expected a file name with {split}, or data.split_by = 'line'"
-            " or 'source' to divide one file",
+            "data.files = 'deu.txt': expected a file name with {split}, or data.split_by = 'line',"
+            " 'source' or 'order' to divide one file",
         ),
         (
             {"data__corpus": "text", "data__directory": "a", "data__split_by": "line"},

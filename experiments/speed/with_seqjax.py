@@ -48,7 +48,7 @@ def task_of(config, vocabulary: int) -> TextToText:
     tokenizer = SimpleNamespace(
         vocabulary_size=vocabulary, decode=lambda ids: " ".join(map(str, ids))
     )
-    return TextToText(config, SimpleNamespace(source=tokenizer, target=tokenizer))
+    return TextToText(config, {"source": tokenizer, "target": tokenizer})
 
 
 def prepare(sizes: dict):

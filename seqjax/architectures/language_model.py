@@ -6,13 +6,14 @@ import ml_collections
 
 from seqjax.architectures.contract import BEGINNING, Carry, Place, PyTree, no_memory
 from seqjax.architectures.encoder_decoder import build_decoder, build_embedding
-from seqjax.errors import UserError
-from seqjax.layers.recurrent import CELLS
 
-# Fields of `config.model.decoder` -> their values without a source: for every family, and further
-# ones for recurrent decoders.
-_OF_ALL = {"attention": "none"}
-_OF_RECURRENT = {"bridge": "zeros", "feed_summary": False, "input_feeding": False}
+# What fields of `config.model.decoder` that ask for a source are without one.
+_WITHOUT_SOURCE = {
+    "attention": "none",
+    "bridge": "zeros",
+    "feed_summary": False,
+    "input_feeding": False,
+}
 
 
 class LanguageModel(nn.Module):
@@ -94,16 +95,11 @@ class LanguageModel(nn.Module):
 
 
 def build_language_model(model: ml_collections.ConfigDict, vocabulary: int) -> LanguageModel:
-    """Returns the language model of `config.model`, whose encoder is ignored.
+    """Returns the language model of `config.model`.
 
-    Raises:
-      UserError: the decoder needs a source.
+    The encoder and the fields of the decoder that concern a source have no effect.
     """
-    decoder = model.decoder
-    for field, only in {**_OF_ALL, **(_OF_RECURRENT if decoder.kind in CELLS else {})}.items():
-        if decoder[field] != only:
-            raise UserError(
-                f"model.decoder.{field} = {decoder[field]!r}: expected {only!r}, since a language"
-                " model has no source"
-            )
+    model = model.copy_and_resolve_references()
+    with model.unlocked():
+        model.decoder.update(_WITHOUT_SOURCE)
     return LanguageModel(ml_collections.FrozenConfigDict(model), vocabulary)

@@ -13,7 +13,6 @@ import ml_collections
 from seqjax.commands.standard_streams import named_output
 from seqjax.data.corpus import has_split
 from seqjax.errors import Unavailable, UserError
-from seqjax.evaluation.metrics import best_is_higher
 from seqjax.fields import flatten, load
 from seqjax.files import run_path
 from seqjax.parallel.processes import is_first
@@ -27,6 +26,7 @@ from seqjax.reporting.predictions import file_stem, write_predictions
 from seqjax.reporting.samples import sample_lines
 from seqjax.stages import say
 from seqjax.studies.grid import differences, label
+from seqjax.tasks.declared import best_is_higher
 from seqjax.training.members import program
 
 if TYPE_CHECKING:
@@ -133,7 +133,9 @@ def _evaluator(trained: "Trained", split: str) -> "Evaluator":
     try:
         return Evaluator(trained.task, trained.mesh, split)
     except UserError as error:
-        if isinstance(error, Unavailable) or has_split(trained.task.config.data, split):
+        if isinstance(error, Unavailable) or has_split(
+            trained.task.config.data, split, trained.task.declared.roles
+        ):
             raise
         reason, unnamed = str(error), f"split = {split!r}: "
         if reason.startswith(unnamed):
@@ -162,17 +164,18 @@ def _evaluate(
     facts = {
         "workdir": str(run_path(workdir)),
         "split": arguments.split,
-        "examples": len(result.hypotheses),
-        "sources_cut": evaluator.sources_cut,
+        "examples": evaluator.count,
+        **{f"{name}s_cut": count for name, count in evaluator.cut.items()},
         "step": trained.step,
         "averaged": config.decode.average,
-        "beam_size": config.decode.beam_size,
+        **({"beam_size": config.decode.beam_size} if result.hypotheses else {}),
         "parameters": parameter_count(trained.params),
-        "output_tokens": result.output_tokens,
-        "decoding_seconds": round(result.decoding_seconds, 3),
-        **result.metrics,
     }
-    form = trained.task.tokenizers.target.form
+    if result.hypotheses:
+        facts["output_tokens"] = result.output_tokens
+        facts["decoding_seconds"] = round(result.decoding_seconds, 3)
+    facts |= result.metrics
+    form = trained.task.tokenizers[trained.task.declared.roles[-1]].form
     if form.normalization != "none":
         # The references were, too: sacreBLEU on their file may find other scores.
         facts["normalization"] = form.normalization
@@ -199,7 +202,9 @@ def _keep(
     digest = hashlib.sha256(",".join(facts.get("ensemble", ())).encode()).hexdigest()[:8]
     parts = [facts["split"], digest if "ensemble" in facts else "", label(changes)]
     name = "-".join(filter(None, parts))
-    path = write_predictions(workdir, name, trained.step, result.hypotheses)
+    path = None
+    if result.hypotheses:
+        path = write_predictions(workdir, name, trained.step, result.hypotheses)
     record = {
         "split": facts["split"],
         "step": trained.step,
@@ -302,5 +307,8 @@ def _show(result: "Evaluation", count: int) -> None:
 
 def _triples(result: "Evaluation", count: int) -> list[tuple[str, str, str]]:
     """Returns source, reference and output of the first examples."""
-    triples = zip(result.sources, result.references, result.hypotheses, strict=True)
-    return list(triples)[:count]
+    # Without a search there are no outputs.
+    outputs = result.hypotheses[:count]
+    first = len(outputs)
+    triples = zip(result.sources[:first], result.references[:first], outputs, strict=True)
+    return list(triples)

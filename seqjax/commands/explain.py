@@ -15,6 +15,7 @@ from seqjax.parallel.catalog import find_devices
 from seqjax.parallel.platform import require_platform
 from seqjax.reporting.settings import summarize_changes, write_fields
 from seqjax.stages import say, stage, write_seconds
+from seqjax.tasks.declared import TASKS
 from seqjax.training.saved import has_checkpoint
 
 HELP = "Prints the parameters, memory, work and time that a config takes; nothing is trained."
@@ -58,7 +59,7 @@ def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int
     workdir = None if arguments.config else run_path(arguments.workdir)
     has_tokenizers = workdir and has_checkpoint(workdir)
     if has_tokenizers:
-        refuse_changes(config, workdir, ("tokenizer.",), "the run has its tokenizers")
+        refuse_changes(config, workdir, ("task", "tokenizer."), "the run has its tokenizers")
     there = stand_ins(devices.count) if devices else None
     if devices:
         config = config.copy_and_resolve_references()
@@ -121,15 +122,16 @@ def _span(paths: Sequence[str]) -> str:
 
 
 def _corpus(facts: dict[str, Any]) -> list[str]:
-    corpus, epoch = facts["corpus"], facts["epoch"]
+    corpus, epoch, unit = facts["corpus"], facts["epoch"], TASKS[facts["task"]].unit
     rows = [
-        ("pairs kept", f"{corpus['kept']:,}", f"of {corpus['pairs']:,}"),
-        ("dropped", f"{corpus['pairs'] - corpus['kept']:,}", _dropped(corpus)),
+        (f"{unit} kept", f"{corpus['kept']:,}", f"of {corpus[unit]:,}"),
+        ("dropped", f"{corpus[unit] - corpus['kept']:,}", _dropped(corpus)),
         ("cut", f"{corpus['long_cut']:,}", "longer than data.max_source_length, ..."),
     ]
-    for side in ("source", "target"):
-        tokens, unknown = epoch[f"{side}_tokens"], corpus[f"{side}_unknown"]
-        rows.append((f"{side} tokens", f"{tokens:,}", f"{_percent(unknown / tokens)} unknown"))
+    for role in TASKS[facts["task"]].roles:
+        tokens, unknown = epoch[f"{role}_tokens"], corpus[f"{role}_unknown"]
+        share = _percent(unknown / corpus[f"{role}_tokens"])
+        rows.append((f"{role} tokens", f"{tokens:,}", f"{share} unknown"))
     return ["AN EPOCH OF THE CORPUS", *_table([row for row in rows if row[1] != "0"], "<><")]
 
 
@@ -148,16 +150,19 @@ def _dropped(corpus: dict[str, int]) -> str:
 
 
 def _batches(facts: dict[str, Any]) -> list[str]:
-    rows = [("rows", "source", "target", "steps an epoch", "padding", "FLOPs a step")]
+    roles = TASKS[facts["task"]].roles
+    rows = [("rows", *roles, "steps an epoch", "padding", "FLOPs a step")]
     for batch in facts["batches"]:
-        sizes = [str(batch[name]) for name in ("rows", "source", "target")]
+        sizes = [str(batch[name]) for name in ("rows", *roles)]
         rows.append(
             (*sizes, f"{batch['steps']:,}", _percent(batch["padding"]), _si(batch["flops"]))
         )
     epoch = facts["epoch"]
     mean = epoch["flops"] / epoch["steps"]
-    rows.append(("all", "", "", f"{epoch['steps']:,}", _percent(facts["padding"]), _si(mean)))
-    return ["BATCH SHAPES", *_table(rows, ">>>>>>", foot=True)]
+    rows.append(
+        ("all", *("" for _ in roles), f"{epoch['steps']:,}", _percent(facts["padding"]), _si(mean))
+    )
+    return ["BATCH SHAPES", *_table(rows, ">" * len(rows[0]), foot=True)]
 
 
 def _durations(facts: dict[str, Any]) -> list[str]:
@@ -172,7 +177,7 @@ def _durations(facts: dict[str, Any]) -> list[str]:
 
 def _memory(facts: dict[str, Any]) -> list[str]:
     memory = facts["memory"]
-    rows_, source, target = memory["shape"]
+    rows_, *lengths = memory["shape"]
     rows = [
         ("parameters", _mib(memory["parameters"])),
         ("optimizer state", _mib(memory["optimizer"])),
@@ -190,7 +195,7 @@ def _memory(facts: dict[str, Any]) -> list[str]:
         share = "?" if memory["fits"] is None else _percent(memory["total"] / usable)
         answer = {True: "It fits", False: "It does NOT fit", None: "Unknown"}[memory["fits"]]
         notes = [f"  {answer}: {share}, as compiled for CPUs; an accelerator's compiler differs."]
-    head = f"MEMORY of each device, largest batch {rows_} x ({source} + {target})"
+    head = f"MEMORY of each device, largest batch {rows_} x ({' + '.join(map(str, lengths))})"
     return [head, *_table(rows, "<>"), *notes]
 
 

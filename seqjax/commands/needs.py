@@ -7,10 +7,11 @@ from ml_collections import ConfigDict
 
 from seqjax.duration import parse_duration
 from seqjax.errors import UserError
-from seqjax.evaluation.metrics import check_scorers
 from seqjax.fields import flatten
 from seqjax.files import cache_folder
+from seqjax.measures.translation import check_scorers
 from seqjax.reporting.weights_and_biases import require_wandb
+from seqjax.tasks.declared import ANSWERED, TASKS
 
 
 def check_needs(verb: str, configs: Iterable[ConfigDict]) -> None:
@@ -26,8 +27,9 @@ def check_needs(verb: str, configs: Iterable[ConfigDict]) -> None:
         evaluation = config.evaluation
         if verb != "evaluate":
             require_wandb(config.reporting.wandb_project)
-        never = not evaluation.translate or parse_duration(evaluation.every)[0] == 0
-        if verb != "train" or not never:
+        searched = set(ANSWERED) & set(TASKS[config.task].measures)
+        never = not (evaluation.translate and searched) or parse_duration(evaluation.every)[0] == 0
+        if searched and (verb != "train" or not never):
             check(evaluation.metrics, evaluation.lowercase, evaluation.tokenize)
 
 
@@ -49,12 +51,13 @@ def check_corpora(configs: Iterable[ConfigDict], splits: Sequence[str]) -> None:
     for config in configs:
         watched = parse_duration(config.evaluation.every)[0] > 0
         wanted = dict.fromkeys(("train", *(["validation"] if watched else []), *splits))
-        place = (*flatten(config.data).items(), *wanted)
+        roles = TASKS[config.task].roles
+        place = (*flatten(config.data).items(), *wanted, *roles)
         if place in seen:
             continue
         seen.add(place)
         try:
-            look_for(config.data, wanted)
+            look_for(config.data, wanted, roles)
             return
         except UserError as error:
             first = first or error

@@ -1,4 +1,4 @@
-"""Sentence pairs by number, wherever they are stored.
+"""Records by number, wherever they are stored.
 
 `open_corpus` reads the config's `data` part: 'text', 'tsv', 'jsonl' and 'pattern' files,
 'tfds:NAME' for any translation data set of TensorFlow Datasets, and
@@ -11,25 +11,27 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import ml_collections
 
+from seqjax.data.documents import Documents, split_in_order
 from seqjax.data.line_files import (
     AlignedTexts,
     JsonLines,
     PatternLines,
     TabSeparated,
+    paths,
     require_files,
 )
-from seqjax.data.pair import Corpus, Pair
+from seqjax.data.record import Corpus, Record
 from seqjax.data.selection import SPLITS, Selected, divided, filtered
 from seqjax.errors import UserError, did_you_mean
 from seqjax.files import as_path, expanded, in_bucket
 from seqjax.stages import stage
 
-__all__ = ["Corpus", "Pair", "open_corpus"]
+__all__ = ["Corpus", "Record", "open_corpus"]
 
 _CHUNK_BYTES = 1 << 20
 _KINDS = ("synthetic:translation", "text", "tsv", "jsonl", "pattern", "tfds:NAME")
@@ -41,39 +43,42 @@ _FILES = {
 }
 
 
-def open_corpus(data: ml_collections.ConfigDict, split: str) -> Corpus:
+def open_corpus(
+    data: ml_collections.ConfigDict, split: str, roles: Sequence[str] = ("source", "target")
+) -> Corpus:
     """Opens one split of the corpus that the config names.
 
     Args:
       data: the `data` part of the config.
+      roles: the fields that each record shall have; `data` says how the corpus names them.
       split: 'train', 'validation' or 'test' for the splits `data` names so, or any other
         split's own name. `data.limit` and the filters `data.drop_...` hold for 'train'.
 
     Raises:
       UserError: the corpus is unknown, missing or malformed.
     """
-    corpus = _split(data, split)
+    corpus = _split(data, split, roles)
     if split != "train":
         return corpus
     if 0 <= data.limit < len(corpus):
         corpus = Selected(corpus, range(data.limit), f"first-{data.limit}")
     held_out = []
     if data.drop_overlap:
-        held_out = [_split(data, name) for name in SPLITS if name != "train"]
+        held_out = [_split(data, name, roles) for name in SPLITS if name != "train"]
     return filtered(corpus, data, held_out)
 
 
-def look_for(data: ml_collections.ConfigDict, splits: Iterable[str]) -> None:
+def look_for(data: ml_collections.ConfigDict, splits: Iterable[str], roles: Sequence[str]) -> None:
     """Looks whether a corpus has these splits; reads their files, but filters nothing.
 
     Raises:
       UserError: see `open_corpus`.
     """
     for split in splits:
-        _split(data, split)
+        _split(data, split, roles)
 
 
-def has_split(data: ml_collections.ConfigDict, split: str) -> bool:
+def has_split(data: ml_collections.ConfigDict, split: str, roles: Sequence[str]) -> bool:
     """Returns whether a corpus seems to have a split, by the names of its files; reads none."""
     named = {"train": data.train, "validation": data.validation, "test": data.test}
     name = named.get(split, split)
@@ -81,8 +86,10 @@ def has_split(data: ml_collections.ConfigDict, split: str) -> bool:
         if data.corpus in _FILES and data.split_by:
             role = split if split in SPLITS else {n: s for s, n in named.items()}[split]
             return role == "train" or data[f"{role}_share"] > 0
-        if data.corpus in _FILES:
-            require_files(data, name)
+        if data.corpus == "text" and len(roles) == 1:
+            paths(data, name)
+        elif data.corpus in _FILES:
+            require_files(data, name, roles)
         elif data.corpus.startswith("tfds:"):
             return re.split(r"[\[+]", name)[0] in _prepared_builder(data).info.splits
     except Exception:  # Libraries of buckets and of data sets raise what they like.
@@ -90,7 +97,7 @@ def has_split(data: ml_collections.ConfigDict, split: str) -> bool:
     return True
 
 
-def _split(data: ml_collections.ConfigDict, split: str) -> Corpus:
+def _split(data: ml_collections.ConfigDict, split: str, roles: Sequence[str]) -> Corpus:
     named = {"train": data.train, "validation": data.validation, "test": data.test}
     name = named.get(split, split)
     if data.corpus in _FILES:
@@ -98,14 +105,19 @@ def _split(data: ml_collections.ConfigDict, split: str) -> Corpus:
             # Whatever split was asked for, it would be the same file.
             raise UserError(
                 f"data.files = {data.files!r}: expected a file name with {{split}}, or"
-                " data.split_by = 'line' or 'source' to divide one file"
+                " data.split_by = 'line', 'source' or 'order' to divide one file"
             )
-        corpus = _FILES[data.corpus](data, name)
+        if data.corpus == "text" and len(roles) == 1:
+            corpus = Documents(data, name)
+        else:
+            corpus = _FILES[data.corpus](data, name, roles)
+        if data.split_by == "order":
+            return split_in_order(corpus, data, split)
         return divided(corpus, data, split) if data.split_by else corpus
     if data.corpus == "synthetic:translation":
         return _synthetic(data, name)
     if data.corpus.startswith("tfds:") and data.corpus != "tfds:":
-        return TensorFlowDataset(data, name)
+        return TensorFlowDataset(data, name, roles)
     hint = did_you_mean(data.corpus, _KINDS)
     raise UserError(f"data.corpus = {data.corpus!r}: expected one of {', '.join(_KINDS)}{hint}")
 
@@ -118,9 +130,9 @@ class _Swapped:
     def __len__(self) -> int:
         return len(self._corpus)
 
-    def __getitem__(self, index: int) -> Pair:
-        pair = self._corpus[index]
-        return Pair(pair.target, pair.source)
+    def __getitem__(self, index: int) -> Record:
+        record = self._corpus[index]
+        return {"source": record["target"], "target": record["source"]}
 
 
 def _synthetic(data: ml_collections.ConfigDict, split: str) -> Corpus:
@@ -137,21 +149,22 @@ def _synthetic(data: ml_collections.ConfigDict, split: str) -> Corpus:
 
 
 class TensorFlowDataset:
-    """Corpus 'tfds:NAME': a translation data set of TensorFlow Datasets, without TensorFlow.
+    """Corpus 'tfds:NAME': a text data set of TensorFlow Datasets, without TensorFlow.
 
     It is downloaded and prepared as array_record unless it is already.
     """
 
-    def __init__(self, data: ml_collections.ConfigDict, split: str):
+    def __init__(self, data: ml_collections.ConfigDict, split: str, roles: Sequence[str]):
         # TFDS prints its progress; standard output is for results only.
         with contextlib.redirect_stdout(sys.stderr):
             builder = _prepared_builder(data)
             known = list(builder.info.features)
-            for field, name in (("data.source", data.source), ("data.target", data.target)):
+            for role in roles:
+                name = data[role]
                 if name not in known:
                     raise UserError(
-                        f"{field} = {name!r}: expected one of {', '.join(known)}, the features of"
-                        f" {data.corpus}{did_you_mean(name, known)}"
+                        f"data.{role} = {name!r}: expected one of {', '.join(known)}, the"
+                        f" features of {data.corpus}{did_you_mean(name, known)}"
                     )
             try:
                 self._examples = builder.as_data_source(split)
@@ -162,22 +175,23 @@ class TensorFlowDataset:
                     f" which {data.corpus} has"
                 ) from error
         self._name = data.corpus
-        self._sides = (data.source, data.target)
-        self.fingerprint = _tfds_fingerprint(builder, split, len(self), self._sides)
+        self._features = {role: data[role] for role in roles}
+        names = tuple(self._features.values())
+        self.fingerprint = _tfds_fingerprint(builder, split, len(self), names)
 
     def __len__(self) -> int:
         return len(self._examples)
 
-    def __getitem__(self, index: int) -> Pair:
+    def __getitem__(self, index: int) -> Record:
         if not 0 <= index < len(self):
             raise IndexError(index)
         example = self._examples[index]
-        return Pair(*(self._text(example[side], side) for side in self._sides))
+        return {role: self._text(example[name], name) for role, name in self._features.items()}
 
-    def _text(self, value: Any, side: str) -> str:
+    def _text(self, value: Any, name: str) -> str:
         if not isinstance(value, str | bytes):
             kind = type(value).__name__
-            raise UserError(f"{self._name}: feature {side!r} is {kind}; expected a string")
+            raise UserError(f"{self._name}: feature {name!r} is {kind}; expected a string")
         return value.decode() if isinstance(value, bytes) else value
 
 
@@ -222,12 +236,12 @@ def _register(name: str) -> None:
         importlib.import_module(module)
 
 
-def _tfds_fingerprint(builder: Any, split: str, length: int, sides: tuple[str, str]) -> str:
+def _tfds_fingerprint(builder: Any, split: str, length: int, names: tuple[str, ...]) -> str:
     """Returns a hash of what a split is made from: the files themselves, if they are here."""
-    digest = hashlib.blake2b(repr((builder.info.full_name, split, length, sides)).encode())
-    names = sorted(os.fspath(name) for name in _split_files(builder, split))
-    with stage(f"reading {builder.info.full_name}", len(names), "files") as advance:
-        for count, name in enumerate(names):
+    digest = hashlib.blake2b(repr((builder.info.full_name, split, length, names)).encode())
+    files = sorted(os.fspath(name) for name in _split_files(builder, split))
+    with stage(f"reading {builder.info.full_name}", len(files), "files") as advance:
+        for count, name in enumerate(files):
             path = as_path(name)
             if not path.is_file():
                 continue

@@ -14,7 +14,7 @@ import ml_collections
 import numpy as np
 
 from seqjax.data.line_files import Lines, paths
-from seqjax.data.pair import Corpus
+from seqjax.data.record import Corpus
 from seqjax.data.selection import Selected, no_share, role_of
 from seqjax.errors import UserError, did_you_mean
 
@@ -94,7 +94,7 @@ def split_in_order(corpus: Corpus, data: ml_collections.ConfigDict, split: str) 
       UserError: no such split, or one that would be empty.
     """
     role = role_of(data, split)
-    text = corpus[0]["text"] if len(corpus) == 1 else None
+    text = corpus[0].get("text") if len(corpus) == 1 else None
     count = len(corpus) if text is None else len(text)
     shares = data.validation_share, data.test_share
     # 20 * (1 - 0.05 - 0.05) is a little less than 18.

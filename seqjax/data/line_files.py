@@ -14,12 +14,13 @@ import os
 import pathlib
 import re
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import ml_collections
 import numpy as np
 
-from seqjax.data.pair import Pair
+from seqjax.data.record import Record
 from seqjax.errors import UserError, as_user_error
 from seqjax.files import absolute, as_path, expanded, in_bucket
 from seqjax.stages import stage
@@ -129,7 +130,7 @@ class Lines:
 class AlignedTexts:
     """Corpus 'text': line i of one file translates line i of the other."""
 
-    def __init__(self, data: ml_collections.ConfigDict, split: str):
+    def __init__(self, data: ml_collections.ConfigDict, split: str, roles: Sequence[str]):
         self._source = Lines(_path(data, split=split, language=data.source))
         self._target = Lines(_path(data, split=split, language=data.target))
         if len(self._source) != len(self._target):
@@ -143,25 +144,24 @@ class AlignedTexts:
     def __len__(self) -> int:
         return len(self._source)
 
-    def __getitem__(self, index: int) -> Pair:
-        return Pair(self._source[index], self._target[index])
+    def __getitem__(self, index: int) -> Record:
+        return {"source": self._source[index], "target": self._target[index]}
 
 
 class TabSeparated:
     """Corpus 'tsv': columns named in the first line, or zero-based numbers without such a line."""
 
-    def __init__(self, data: ml_collections.ConfigDict, split: str):
+    def __init__(self, data: ml_collections.ConfigDict, split: str, roles: Sequence[str]):
         self._lines = Lines(_path(data, split=split))
-        names = (data.source, data.target)
+        self._roles = roles
+        names = tuple(data[role] for role in roles)
         numbered = [name.isascii() and name.isdigit() for name in names]
         if all(numbered):
             self._columns = [int(name) for name in names]
             self._first = 0
         elif any(numbered):
-            raise UserError(
-                f"data.source = {names[0]!r}, data.target = {names[1]!r}: expected two column names"
-                " or two column numbers"
-            )
+            given = ", ".join(f"data.{role} = {data[role]!r}" for role in roles)
+            raise UserError(f"{given}: expected two column names or two column numbers")
         else:
             self._columns = [self._column(name) for name in names]
             self._first = 1
@@ -174,7 +174,7 @@ class TabSeparated:
     def __len__(self) -> int:
         return len(self._lines) - self._first
 
-    def __getitem__(self, index: int) -> Pair:
+    def __getitem__(self, index: int) -> Record:
         if not 0 <= index < len(self):
             raise IndexError(index)
         values = self._lines[index + self._first].split("\t")
@@ -184,7 +184,7 @@ class TabSeparated:
                     f"{self._lines.path}:{index + self._first + 1}: no column {column}; expected 0"
                     f" to {len(values) - 1}"
                 )
-        return Pair(*(values[column] for column in self._columns))
+        return dict(zip(self._roles, (values[n] for n in self._columns), strict=True))
 
     def _column(self, name: str) -> int:
         known = self._lines[0].split("\t")
@@ -203,22 +203,24 @@ class TabSeparated:
 class JsonLines:
     """Corpus 'jsonl': one JSON object a line; 'a.b' names field b inside field a."""
 
-    def __init__(self, data: ml_collections.ConfigDict, split: str):
+    def __init__(self, data: ml_collections.ConfigDict, split: str, roles: Sequence[str]):
         self._lines = Lines(_path(data, split=split))
-        self._fields = (data.source, data.target)
+        self._roles = roles
+        self._fields = tuple(data[role] for role in roles)
         self._names = {name for field in self._fields for name in (field, *field.split("."))}
         self.fingerprint = _fingerprint("jsonl", self._lines, fields=self._fields)
 
     def __len__(self) -> int:
         return len(self._lines)
 
-    def __getitem__(self, index: int) -> Pair:
+    def __getitem__(self, index: int) -> Record:
         place = f"{self._lines.path}:{index + 1}"
         try:
             record = json.loads(self._lines[index], object_pairs_hook=self._object)
         except (ValueError, RecursionError) as error:
             raise UserError(f"{place}: expected a JSON object ({error})") from error
-        return Pair(*(_field(record, field, place) for field in self._fields))
+        values = (_field(record, field, place) for field in self._fields)
+        return dict(zip(self._roles, values, strict=True))
 
     def _object(self, items: list[tuple[str, Any]]) -> dict[str, Any]:
         """Returns an object; JSON leaves open which value of a repeated name counts."""
@@ -232,19 +234,20 @@ class JsonLines:
 
 
 class PatternLines:
-    """Corpus 'pattern': `data.pattern` matches each line, its named groups are the sides."""
+    """Corpus 'pattern': `data.pattern` matches each line, its named groups are the fields."""
 
-    def __init__(self, data: ml_collections.ConfigDict, split: str):
+    def __init__(self, data: ml_collections.ConfigDict, split: str, roles: Sequence[str]):
         self._lines = Lines(_path(data, split=split))
         self._pattern = re.compile(data.pattern)
-        self._groups = (data.source, data.target)
+        self._roles = roles
+        self._groups = tuple(data[role] for role in roles)
         fields = (data.pattern, *self._groups)
         self.fingerprint = _fingerprint("pattern", self._lines, fields=fields)
 
     def __len__(self) -> int:
         return len(self._lines)
 
-    def __getitem__(self, index: int) -> Pair:
+    def __getitem__(self, index: int) -> Record:
         line = self._lines[index]
         match = self._pattern.fullmatch(line)
         if not match:
@@ -253,7 +256,8 @@ class PatternLines:
                 f" data.pattern = {self._pattern.pattern!r}"
             )
         # A group in an alternative that was not taken holds nothing.
-        return Pair(*(match[group] or "" for group in self._groups))
+        values = (match[group] or "" for group in self._groups)
+        return dict(zip(self._roles, values, strict=True))
 
 
 def _shortened(line: str) -> str:
@@ -282,10 +286,10 @@ def _field(record: object, field: str, place: str) -> str:
     return value
 
 
-def require_files(data: ml_collections.ConfigDict, split: str) -> None:
+def require_files(data: ml_collections.ConfigDict, split: str, roles: Sequence[str]) -> None:
     """Raises UserError if a file of a split does not exist; reads none."""
-    for language in (data.source, data.target):
-        _path(data, split=split, language=language)
+    for role in roles:
+        _path(data, split=split, language=data[role])
 
 
 def paths(data: ml_collections.ConfigDict, split: str) -> list[pathlib.Path]:

@@ -8,76 +8,61 @@ from typing import Any
 
 import numpy as np
 
-from seqjax.data.batching import PlannedBatch, TrainingPlan
-from seqjax.data.corpus import Corpus
+from seqjax.data.examples import Examples, unless_blank
+from seqjax.data.gather import Batch, gather
+from seqjax.data.plan import Plan
+from seqjax.data.record import Corpus
 from seqjax.data.tokenizer import EOS, PAD, Tokenizers
-from seqjax.data.tokens import TokenizedCorpus, unless_blank
 
-Batch = dict[str, np.ndarray]
 _END = object()
-_MEASURED = 1000  # Pairs sampled to measure how much longer sampled segmentations are.
+_MEASURED = 1000  # Records sampled to measure how much longer sampled segmentations are.
 _FITTING = 90  # Percentage of sampled segmentations that a plan has room for.
-
-
-def assemble(corpus: TokenizedCorpus, planned: PlannedBatch, part: slice = slice(None)) -> Batch:
-    """Returns a batch as arrays: 'source' [B, S], 'target' [B, T], 'index' [B], all int32.
-
-    Sequences end in EOS and are filled up with PAD. 'index' is the example's row in
-    the tokenized corpus, -1 for an empty row, which is all PAD. `part` selects the
-    rows that this process holds.
-    """
-    rows = planned.rows[part]
-    return {
-        "source": corpus.sources.padded(rows, planned.shape.source),
-        "target": corpus.targets.padded(rows, planned.shape.target),
-        "index": rows.astype(np.int32),
-    }
 
 
 class SubwordSampling:
     """Segments the texts of a batch anew in every epoch (subword regularization, Kudo 2018).
 
-    A segmentation is a pure function of seed, epoch and the pair's index in the corpus. A side
+    A segmentation is a pure function of seed, epoch and the record's index in the corpus. A feature
     keeps its plain segmentation if the sampled one is longer than the batch is wide; plan with
     `room`, so that this happens to few.
     """
 
-    def __init__(
-        self, corpus: Corpus, tokenizers: Tokenizers, tokenized: TokenizedCorpus, seed: int
-    ):
+    def __init__(self, corpus: Corpus, tokenizers: Tokenizers, examples: Examples, seed: int):
         self._corpus = corpus
         self._tokenizers = tokenizers
-        self._tokenized = tokenized
+        self._examples = examples
         self._seed = seed
 
     def __call__(self, batch: Batch, epoch: int) -> Batch:
-        """Returns the batch with both sides segmented anew."""
-        source, target = batch["source"].copy(), batch["target"].copy()
+        """Returns the batch with all features segmented anew."""
+        anew = {name: batch[name].copy() for name in self._tokenizers}
         for row, example in enumerate(batch["index"]):
             if example < 0:
                 continue
-            index = int(self._tokenized.indices[example])
-            for side, ids in zip((source, target), self._sample(index, epoch), strict=True):
-                _replace(side[row], ids)
-        return batch | {"source": source, "target": target}
+            index = int(self._examples.indices[example])
+            for name, ids in self._sample(index, epoch).items():
+                _replace(anew[name][row], ids)
+        return batch | anew
 
-    def room(self) -> tuple[float, float]:
-        """Returns the factors that nine of ten sources and targets grow by at most."""
-        tokenized = self._tokenized
-        rows = np.unique(np.linspace(0, len(tokenized) - 1, _MEASURED).astype(int))
-        pairs = [self._sample(int(tokenized.indices[row]), epoch=0) for row in rows]
-        lengths = np.array([[len(ids) + 1 for ids in pair] for pair in pairs])
-        plain = np.stack([tokenized.source_lengths[rows], tokenized.target_lengths[rows]], axis=1)
-        source, target = np.percentile(lengths / plain, _FITTING, axis=0)
-        return max(1.0, float(source)), max(1.0, float(target))
+    def room(self) -> dict[str, float]:
+        """Returns the factors that nine of ten sequences of each feature grow by at most."""
+        examples = self._examples
+        rows = np.unique(np.linspace(0, len(examples) - 1, _MEASURED).astype(int))
+        sampled = [self._sample(int(examples.indices[row]), epoch=0) for row in rows]
+        room = {}
+        for name, plain in examples.lengths.items():
+            lengths = np.array([len(ids[name]) + 1 for ids in sampled])
+            room[name] = max(1.0, float(np.percentile(lengths / plain[rows], _FITTING)))
+        return room
 
-    def _sample(self, index: int, epoch: int) -> tuple[list[int], list[int]]:
-        pair = self._corpus[index]
-        seeds = np.random.SeedSequence((self._seed, epoch, index)).generate_state(2)
-        return (
-            self._tokenizers.source.sample(unless_blank(pair.source), int(seeds[0])),
-            self._tokenizers.target.sample(unless_blank(pair.target), int(seeds[1])),
-        )
+    def _sample(self, index: int, epoch: int) -> dict[str, list[int]]:
+        record = self._corpus[index]
+        sequence = np.random.SeedSequence((self._seed, epoch, index))
+        seeds = sequence.generate_state(len(self._tokenizers))
+        return {
+            name: tokenizer.sample(unless_blank(record[name]), int(seed))
+            for (name, tokenizer), seed in zip(self._tokenizers.items(), seeds, strict=True)
+        }
 
 
 def _replace(row: np.ndarray, ids: list[int]) -> None:
@@ -98,8 +83,8 @@ class Loader:
 
     def __init__(
         self,
-        corpus: TokenizedCorpus,
-        plan: TrainingPlan,
+        examples: Examples,
+        plan: Plan,
         first_step: int,
         last_step: int,
         place: Callable[[Batch, int], Any] = lambda batch, rows: batch,
@@ -107,7 +92,7 @@ class Loader:
         sampling: SubwordSampling | None = None,
         part: Callable[[int], slice] = lambda rows: slice(None),
     ):
-        self._corpus = corpus
+        self._examples = examples
         self._plan = plan
         self._steps = range(first_step, last_step)
         self._place = place
@@ -169,7 +154,7 @@ class Loader:
     def _make(self, step: int) -> Any:
         planned = self._plan.batch(step)
         rows = planned.shape.rows
-        batch = assemble(self._corpus, planned, self._part(rows))
+        batch = gather(self._examples, planned, self._part(rows))
         if self._sampling is not None:
             batch = self._sampling(batch, step // self._plan.steps_per_epoch)
         return self._place(batch, rows)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from seqjax.data.pair import Corpus, Pair
+from seqjax.data.record import Corpus, Record
 from seqjax.errors import UserError, did_you_mean
 from seqjax.stages import say, stage
 
@@ -40,7 +40,7 @@ class Selected:
     def __len__(self) -> int:
         return len(self._indices)
 
-    def __getitem__(self, index: int) -> Pair:
+    def __getitem__(self, index: int) -> Record:
         if not 0 <= index < len(self):
             raise IndexError(index)
         return self._corpus[int(self._indices[index])]
@@ -116,7 +116,7 @@ def _divide(key: _ByContents, division: _Division) -> dict[str, np.ndarray]:
     corpus, count = key.corpus, len(key.corpus)
     if division.by == "source":
         salt = division.seed.to_bytes(8, "little")
-        keys = _hashes(corpus, "dividing the pairs by source", lambda pair: pair.source, salt)
+        keys = _hashes(corpus, "dividing the pairs by source", lambda pair: pair["source"], salt)
     else:
         keys = np.random.Philox(np.random.SeedSequence(division.seed)).random_raw(count)
     order = np.argsort(keys, kind="stable")
@@ -171,9 +171,10 @@ def filtered(corpus: Corpus, data: ConfigDict, held_out: Sequence[Corpus]) -> Co
         again[np.unique(keys, return_index=True)[1]] = False
         drop("duplicates_dropped", again)
     if data.drop_overlap:
-        keys = _hashes(corpus, what.format("held-out sources"), lambda pair: pair.source)
+        keys = _hashes(corpus, what.format("held-out sources"), lambda pair: pair["source"])
         others = [
-            _hashes(other, "reading a held-out split", lambda p: p.source) for other in held_out
+            _hashes(other, "reading a held-out split", lambda pair: pair["source"])
+            for other in held_out
         ]
         drop("overlap_dropped", np.isin(keys, np.concatenate(others)))
     if not left.any():
@@ -185,16 +186,17 @@ def filtered(corpus: Corpus, data: ConfigDict, held_out: Sequence[Corpus]) -> Co
     return Selected(corpus, np.flatnonzero(left), selection, dropped)
 
 
-def _is_identical(pair: Pair) -> bool:
+def _is_identical(pair: Record) -> bool:
     # Pairs with an empty side are counted apart.
-    return pair.source == pair.target and bool(pair.source.strip())
+    return pair["source"] == pair["target"] and bool(pair["source"].strip())
 
 
-def _whole(pair: Pair) -> str:
-    return f"{len(pair.source)} {pair.source}{pair.target}"
+def _whole(record: Record) -> str:
+    fields = list(record.values())
+    return " ".join([*(str(len(text)) for text in fields[:-1]), "".join(fields)])
 
 
-def _read(corpus: Corpus, doing: str) -> Iterator[Pair]:
+def _read(corpus: Corpus, doing: str) -> Iterator[Record]:
     with stage(doing, len(corpus), "pairs") as advance:
         for index in range(len(corpus)):
             advance(index)
@@ -202,7 +204,7 @@ def _read(corpus: Corpus, doing: str) -> Iterator[Pair]:
 
 
 def _hashes(
-    corpus: Corpus, doing: str, text: Callable[[Pair], str], salt: bytes = b""
+    corpus: Corpus, doing: str, text: Callable[[Record], str], salt: bytes = b""
 ) -> np.ndarray:
     """Returns a hash of a text of each pair, uint64 [n]; two of a corpus hardly ever collide."""
     digests = (

@@ -9,7 +9,7 @@ import hashlib
 
 from seqjax.data.grammar.rules import Draw
 from seqjax.data.grammar.sentences import LONG_SENTENCE, SENTENCE, Sentence
-from seqjax.data.pair import Pair
+from seqjax.data.record import Record
 from seqjax.errors import UserError, did_you_mean
 
 SPLITS = ("train", "validation", "test", "test_long", "test_composition")
@@ -54,7 +54,7 @@ class SyntheticTranslation:
     def __len__(self) -> int:
         return self._size
 
-    def __getitem__(self, index: int) -> Pair:
+    def __getitem__(self, index: int) -> Record:
         """Returns example `index`, from 0 to `len(self) - 1`; raises IndexError for any other."""
         if not 0 <= index < self._size:
             raise IndexError(f"example {index} of {self._size} in split {self._split}")
@@ -64,7 +64,7 @@ class SyntheticTranslation:
             draw = Draw(int.from_bytes(hashlib.blake2b(key).digest(), "little"))
             sentence = self._grammar.draw(draw)
             if split_of(sentence) == self._split:
-                return Pair(sentence.english, sentence.german)
+                return {"source": sentence.english, "target": sentence.german}
             attempt += 1
 
 

@@ -1,9 +1,8 @@
-"""Text to token ids and back: training, saving and loading of both sides' tokenizers.
+"""Text to token ids and back: training, saving and loading of the tokenizers of all fields.
 
 Every tokenizer gives 0 to padding, 1 to begin, 2 to end of sentence, 3 to unknown.
 """
 
-import dataclasses
 import functools
 import hashlib
 import json
@@ -73,51 +72,49 @@ class Tokenizer(Protocol):
         """Returns one printable string for each id."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Tokenizers:
-    """The tokenizers of both sides, the same object when they share one vocabulary."""
-
-    source: Tokenizer
-    target: Tokenizer
+class Tokenizers(dict[str, Tokenizer]):
+    """The tokenizer of each field, the same object for fields that share a vocabulary."""
 
     @property
     def joint(self) -> bool:
-        """Whether both sides share one vocabulary."""
-        return self.source is self.target
+        """Whether several fields share one vocabulary."""
+        return len(self) > len({id(tokenizer) for tokenizer in self.values()})
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Changes whenever one of the two changes."""
-        both = f"{self.joint} {self.source.fingerprint} {self.target.fingerprint}"
-        return hashlib.sha256(both.encode()).hexdigest()[:16]
+        """Changes whenever one of them changes."""
+        all_of_them = " ".join([str(self.joint), *(each.fingerprint for each in self.values())])
+        return hashlib.sha256(all_of_them.encode()).hexdigest()[:16]
 
 
-def train_tokenizers(config: ml_collections.ConfigDict, corpus: Corpus) -> Tokenizers:
-    """Learns the vocabulary from the training split.
+def train_tokenizers(
+    config: ml_collections.ConfigDict, corpus: Corpus, roles: Sequence[str] = ("source", "target")
+) -> Tokenizers:
+    """Learns the vocabularies from the training split.
 
     Args:
       config: the `tokenizer` part of the config.
       corpus: the training split. Of a very large one frequencies are those of an evenly drawn part,
         but all characters are known.
+      roles: the fields that become tokens; they share a vocabulary if `config.joint`.
     """
     if config.joint:
-        joint = _train(config, config.kind, corpus, ("source", "target"))
-        return Tokenizers(joint, joint)
+        return Tokenizers(dict.fromkeys(roles, _train(config, config.kind, corpus, roles)))
+    kinds = {"target": config.target_kind or config.kind}
     return Tokenizers(
-        _train(config, config.kind, corpus, ("source",)),
-        _train(config, config.target_kind or config.kind, corpus, ("target",)),
+        {role: _train(config, kinds.get(role, config.kind), corpus, (role,)) for role in roles}
     )
 
 
 def _train(
-    config: ml_collections.ConfigDict, kind: str, corpus: Corpus, sides: tuple[str, ...]
+    config: ml_collections.ConfigDict, kind: str, corpus: Corpus, roles: Sequence[str]
 ) -> Tokenizer:
     form = config.lowercase, config.normalization
     if kind == "byte":
         return Bytes(*form)
     if kind in _SUBWORD_KINDS:
-        characters = _characters(corpus, sides, TextForm(*form))
-        texts = _texts(corpus, sides, _drawn(corpus))
+        characters = _characters(corpus, roles, TextForm(*form))
+        texts = _texts(corpus, roles, _drawn(corpus))
         return train_subwords(
             kind, texts, config.vocabulary, config.lowercase, config.sampling,
             config.normalization, characters,
@@ -125,7 +122,7 @@ def _train(
     if kind in _SYMBOL_KINDS:
         # Characters are few and all of them count.
         drawn = _drawn(corpus) if kind in ("word", "space") else np.arange(len(corpus))
-        texts = _texts(corpus, sides, drawn)
+        texts = _texts(corpus, roles, drawn)
         return train_symbols(kind, texts, config.vocabulary, config.minimum_frequency, *form)
     raise UserError(f"tokenizer.kind = {kind!r}: expected one of {', '.join(KINDS)}")
 
@@ -139,34 +136,36 @@ def _drawn(corpus: Corpus) -> np.ndarray:
     return np.sort(drawn)
 
 
-def _characters(corpus: Corpus, sides: tuple[str, ...], form: TextForm) -> set[str]:
+def _characters(corpus: Corpus, roles: Sequence[str], form: TextForm) -> set[str]:
     """Returns the characters of a corpus that is not read as a whole, otherwise none."""
     characters: set[str] = set()
     if len(corpus) > MAX_TRAINING_PAIRS:
-        for text in _texts(corpus, sides, np.arange(len(corpus))):
+        for text in _texts(corpus, roles, np.arange(len(corpus))):
             characters.update(form(text))
     return characters
 
 
-def _texts(corpus: Corpus, sides: tuple[str, ...], indices: np.ndarray) -> Iterator[str]:
-    whose = f"the {sides[0]}s" if len(sides) == 1 else "both sides"
-    doing = f"reading {whose} of the training split for a vocabulary"
-    with stage(doing, len(indices), "pairs") as advance:
+def _texts(corpus: Corpus, roles: Sequence[str], indices: np.ndarray) -> Iterator[str]:
+    whose = "" if roles == ("text",) else f"the {' and '.join(f'{role}s' for role in roles)} of "
+    with stage(
+        f"reading {whose}the training split for a vocabulary", len(indices), "records"
+    ) as advance:
         for count, index in enumerate(indices.tolist()):
             advance(count)
-            pair = corpus[index]
-            for side in sides:
-                yield getattr(pair, side)
+            record = corpus[index]
+            for role in roles:
+                yield record[role]
 
 
 def save_tokenizers(tokenizers: Tokenizers, directory: str | os.PathLike[str]) -> None:
     """Writes tokenizer.json and, for SentencePiece, one .model file for each vocabulary."""
     directory = as_path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    sides = ("joint",) if tokenizers.joint else ("source", "target")
+    different = dict(tokenizers)
+    if tokenizers.joint:
+        different = {"joint": next(iter(tokenizers.values()))}
     state = {}
-    for side in sides:
-        tokenizer = tokenizers.source if side == "joint" else getattr(tokenizers, side)
+    for side, tokenizer in different.items():
         state[side] = {
             "kind": tokenizer.kind,
             "lowercase": tokenizer.lowercase,
@@ -181,8 +180,10 @@ def save_tokenizers(tokenizers: Tokenizers, directory: str | os.PathLike[str]) -
     replace_file(directory / _FILE, json.dumps(state, ensure_ascii=False, indent=1) + "\n")
 
 
-def load_tokenizers(directory: str | os.PathLike[str]) -> Tokenizers:
-    """Reads what `save_tokenizers` wrote; needs nothing but the directory."""
+def load_tokenizers(
+    directory: str | os.PathLike[str], roles: Sequence[str] = ("source", "target")
+) -> Tokenizers:
+    """Reads what `save_tokenizers` wrote for these fields."""
     directory = as_path(directory)
     try:
         state = json.loads((directory / _FILE).read_text(encoding="utf-8"))
@@ -194,8 +195,10 @@ def load_tokenizers(directory: str | os.PathLike[str]) -> Tokenizers:
         reason = " ".join(str(error).split())
         raise UserError(f"the tokenizer in {directory} is damaged: {reason}") from error
     if "joint" in sides:
-        return Tokenizers(sides["joint"], sides["joint"])
-    return Tokenizers(sides["source"], sides["target"])
+        return Tokenizers(dict.fromkeys(roles, sides["joint"]))
+    if missing := set(roles) - set(sides):
+        raise UserError(f"no tokenizer in {directory} for {', '.join(sorted(missing))}")
+    return Tokenizers({role: sides[role] for role in roles})
 
 
 def _load(fields: dict, directory: Path) -> Tokenizer:

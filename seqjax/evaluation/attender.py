@@ -6,7 +6,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from seqjax.data.batching import evaluation_batches, evaluation_shapes, padded
+from seqjax.data.buckets import evaluation_plan
+from seqjax.data.examples import Sequences
 from seqjax.parallel.mesh import by_row, distribute, replicated, row_parts
 from seqjax.tasks.text_to_text import TextToText
 
@@ -32,14 +33,14 @@ class Attender:
         """
         if not sources:
             return
-        lengths = [np.array([len(ids) for ids in side], np.int32) for side in (sources, outputs)]
+        sides = {"source": Sequences.of(sources), "target": Sequences.of(outputs)}
+        lengths = {name: side.lengths for name, side in sides.items()}
         decode, multiple = self.task.config.decode, self.task.config.batching.multiple
         parts = row_parts(self.mesh)
-        shapes = evaluation_shapes(*lengths, decode.tokens, multiple, decode.shapes, parts)
-        for planned in evaluation_batches(*lengths, shapes):
+        for planned in evaluation_plan(lengths, decode.tokens, multiple, decode.shapes, parts):
             batch = {
-                "source": padded(sources, planned.rows, planned.shape.source),
-                "target": padded(outputs, planned.rows, planned.shape.target),
+                name: side.gathered(planned.spans, planned.shape[name])
+                for name, side in sides.items()
             }
             layers = jax.device_get(self._attention(params, distribute(self.mesh, batch)))
             for row, i in enumerate(planned.rows):

@@ -1,48 +1,52 @@
 """Evaluation of a whole split: every example once, in loss and in text."""
 
 import logging
-import math
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
-from seqjax.data.batching import evaluation_plan
 from seqjax.data.corpus import open_corpus
-from seqjax.data.loader import assemble
-from seqjax.data.pair import digest
-from seqjax.data.text_form import TextForm
-from seqjax.data.tokens import encode, tokenize
-from seqjax.evaluation.limits import warn_of_limits
-from seqjax.evaluation.metrics import translation_metrics
+from seqjax.data.examples import encode, tokenize
+from seqjax.data.gather import gather
+from seqjax.data.record import digest
 from seqjax.evaluation.translator import Translator
 from seqjax.parallel.mesh import by_row, distribute, replicated, row_parts
 from seqjax.stages import stage
-from seqjax.tasks.text_to_text import TextToText
+from seqjax.tasks.task import Task
 
 log = logging.getLogger(__name__)
 
 
 class Evaluation(NamedTuple):
-    """Metrics of a split and, if it was translated, its texts in corpus order.
+    """Metrics of a split and its texts, in corpus order.
 
     Attributes:
       metrics: see `Evaluator.__call__`.
-      sources, references, hypotheses: one string for each example; no hypotheses unless translated.
+      texts: the fields of all examples, by name.
+      hypotheses: an output for each example; empty without a search.
       output_tokens: tokens of the hypotheses, each with its end of sentence.
       decoding_seconds: search and detokenization, without compiling.
     """
 
     metrics: dict[str, float | str]
-    sources: list[str]
-    references: list[str]
+    texts: Mapping[str, Sequence[str]]
     hypotheses: list[str]
     output_tokens: int = 0
     decoding_seconds: float = 0.0
+
+    @property
+    def sources(self) -> Sequence[str]:
+        """The first field of each example."""
+        return next(iter(self.texts.values()))
+
+    @property
+    def references(self) -> Sequence[str]:
+        """The last field of each example."""
+        return list(self.texts.values())[-1]
 
 
 class Evaluator:
@@ -51,11 +55,12 @@ class Evaluator:
     Attributes:
       count: examples that are evaluated, the first ones of the split.
       available: examples of the split.
-      sources_cut: how many of their sources were cut to `data.max_source_length` tokens; references
-        are never cut.
+      texts: the fields of these examples, by name.
+      cut: how many of them were cut to their limit, by name.
+      digest: equal if what is scored is.
     """
 
-    def __init__(self, task: TextToText, mesh: Mesh, split: str, limit: int = -1):
+    def __init__(self, task: Task, mesh: Mesh, split: str, limit: int = -1):
         """Reads and tokenizes the split, and warns of limits of length that it exceeds.
 
         Args:
@@ -67,59 +72,45 @@ class Evaluator:
         self.mesh = mesh
         self.split = split
         config = task.config
-        corpus = open_corpus(config.data, split)
-        self.tokenized = tokenize(corpus, task.tokenizers, config.data, training=False)
+        declared, features = task.declared, task.features()
+        corpus = open_corpus(config.data, split, declared.roles)
+        self.examples = tokenize(
+            corpus, task.tokenizers, config.data, features, training=False, unit=declared.unit
+        )
         self.available = len(corpus)
         self.count = len(corpus) if limit < 0 else min(limit, len(corpus))
-        pairs = [corpus[i] for i in range(self.count)]
-        self.sources = [pair.source for pair in pairs]
-        self.references = [pair.target for pair in pairs]
-        # Equal if what is scored is.
-        self.digest = digest([self.sources, self.references])
-        lengths = [
-            side[: self.count]
-            for side in (self.tokenized.source_lengths, self.tokenized.target_lengths)
-        ]
-        self.sources_cut = self._warn_of_cut_sources()
-        warn_of_limits(task, *lengths, f"the {split} split")
-        self.plan = evaluation_plan(
-            *lengths,
-            config.decode.tokens,
-            config.batching.multiple,
-            config.decode.shapes,
-            row_parts(mesh),
-        )
+        records = [corpus[i] for i in range(self.count)]
+        self.texts = {role: [record[role] for record in records] for role in declared.roles}
+        self.digest = digest(list(self.texts.values()))
+        self.cut = self._warn_of_cuts({f.name: f.longest for f in features if f.always})
+        lengths = {name: each[: self.count] for name, each in self.examples.lengths.items()}
+        task.check_lengths(lengths, f"the {split} split")
+        self.plan = task.evaluation_plan(self.examples, self.count, row_parts(mesh))
         self._score = jax.jit(
             task.score,
-            in_shardings=(None, by_row(mesh)),
-            out_shardings=replicated(mesh),
+            in_shardings=(None, by_row(mesh), by_row(mesh)),
+            out_shardings=(replicated(mesh), by_row(mesh)),
         )
-        self._translator = Translator(task, mesh)
+        self._translator = Translator(task, mesh) if task.answers else None
 
     def __call__(
         self, params: dict, translate: bool = True, check: Callable[[], None] = lambda: None
     ) -> Evaluation:
         """Evaluates; `check` is called before each batch, and an exception it raises ends the call.
 
-        The metrics, each over all examples together (a token counts once, whatever its sentence):
-
-            loss        cross entropy of the references, nats per token, EOS counted; without
-                        label smoothing and dropout, so that it is lower than a training loss with
-                        them
-            perplexity  exp(loss)
-            accuracy    percent of reference tokens that were the most probable one, given the
-                        reference before them
-
-        and, if `translate`, from the best hypothesis of a search as `config.decode` says:
+        The metrics are those of the task (`measure`). If `translate` and the task has a search,
+        those of its best outputs are among them, and
 
             at_limit    percent of outputs that are as long as they may be: they ended because they
                         had to
-            bleu, ...   those of `config.evaluation.metrics`, see `metrics.translation_metrics`
         """
-        metrics: dict[str, float | str] = dict(self._loss(params, check))
-        if not translate:
-            return Evaluation(metrics, self.sources, self.references, [])
-        rows = [self.tokenized.source(i).tolist() for i in range(self.count)]
+        sums = self._sums(params, check)
+        if not (translate and self._translator):
+            return Evaluation(self.task.measure(sums, self.texts), self.texts, [])
+        # What is known before the search.
+        metrics = self.task.measure(sums, self.texts)
+        sources = self.examples.features["source"]
+        rows = [sources[i].tolist() for i in range(self.count)]
         self._translator.compile(params, rows)
         started = time.perf_counter()
         name = f"translating {self.split}"
@@ -127,64 +118,53 @@ class Evaluator:
         seconds = time.perf_counter() - started
         hypotheses = [translation.text for translation in best]
         metrics["at_limit"] = 100.0 * sum(found.at_limit for found in best) / len(best)
-        form = self.task.tokenizers.target.form
-        metrics |= text_metrics(hypotheses, self.references, form, self.task.config.evaluation)
+        metrics |= self.task.measure(sums, self.texts, hypotheses)
         tokens = sum(translation.length for translation in best)
-        return Evaluation(metrics, self.sources, self.references, hypotheses, tokens, seconds)
+        return Evaluation(metrics, self.texts, hypotheses, tokens, seconds)
 
-    def _warn_of_cut_sources(self) -> int:
-        """Returns how many sources were cut, after a warning if any was."""
-        if not self.tokenized.report["long_cut"]:
-            return 0
-        longest = self.task.config.data.max_source_length
-        ids = encode(self.task.tokenizers.source, self.sources)
-        cut = sum(len(row) >= longest for row in ids)
-        if cut:
-            log.warning(
-                "data.max_source_length = %d: %d of %d sources of the %s split are cut to it",
-                longest,
-                cut,
-                self.count,
-                self.split,
-            )
-        return cut
+    def _warn_of_cuts(self, limits: Mapping[str, int]) -> dict[str, int]:
+        """Returns how many texts of each limited field were cut, after a warning if any was."""
+        found = dict.fromkeys(limits, 0)
+        if not self.examples.report["long_cut"]:
+            return found
+        for name, longest in limits.items():
+            ids = encode(self.task.tokenizers[name], self.texts[name])
+            found[name] = sum(len(row) >= longest for row in ids)
+            if found[name]:
+                log.warning(
+                    "data.max_%s_length = %d: %d of %d %ss of the %s split are cut to it",
+                    name,
+                    longest,
+                    found[name],
+                    self.count,
+                    name,
+                    self.split,
+                )
+        return found
 
-    def _loss(self, params: dict, check: Callable[[], None]) -> dict[str, float]:
-        sums = {"nll": 0.0, "tokens": 0.0, "correct": 0.0}
+    def _sums(self, params: dict, check: Callable[[], None]) -> dict[str, float]:
+        """Returns the sums of the task's scores over all rows."""
+        sums: dict[str, float] = {}
         pending = None
         done = 0
-        with stage(f"scoring {self.split}", self.count, "sentences") as advance:
+        carry: Any = None
+        total = sum(int(np.sum(planned.rows >= 0)) for planned in self.plan)
+        unit = "sentences" if self.task.declared.unit == "pairs" else "rows"
+        with stage(f"scoring {self.split}", total, unit) as advance:
             for planned in self.plan:
                 check()
-                batch = assemble(self.tokenized, planned)
-                found = self._score(params, distribute(self.mesh, batch))
+                batch = distribute(self.mesh, gather(self.examples, planned))
+                carry = self.task.carry(planned.shape.rows) if carry is None else carry
+                found, carry = self._score(params, batch, carry)
                 if pending:
                     _add(sums, pending)
                     advance(done)
                 pending = found
                 done += int(np.sum(planned.rows >= 0))
             _add(sums, pending)
-        loss = sums["nll"] / sums["tokens"]
-        return {
-            "loss": loss,
-            "perplexity": math.exp(min(loss, 700.0)),
-            "accuracy": 100.0 * sums["correct"] / sums["tokens"],
-        }
-
-
-def text_metrics(
-    hypotheses: list[str], references: list[str], form: TextForm, evaluation: ConfigDict
-) -> dict[str, float | str]:
-    """Scores outputs against references in the tokenizer's normalization form, as outputs are."""
-    return translation_metrics(
-        hypotheses,
-        [form.normalized(reference) for reference in references],
-        evaluation.metrics,
-        evaluation.lowercase,
-        evaluation.tokenize,
-    )
+        return sums
 
 
 def _add(sums: dict[str, float], found: dict[str, jax.Array]) -> None:
     for name, values in jax.device_get(found).items():
-        sums[name] += float(values.sum(dtype="float64"))
+        sums[name] = sums.get(name, 0.0) + float(values.sum(dtype="float64"))

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
-import numpy as np
 from jax.sharding import Mesh
 
-from seqjax.data.batching import evaluation_plan, padded
+from seqjax.data.buckets import evaluation_plan
+from seqjax.data.examples import Sequences
 from seqjax.parallel.mesh import by_row, distribute, replicated, row_parts
 from seqjax.stages import stage
 from seqjax.tasks.text_to_text import TextToText
@@ -35,7 +35,9 @@ class Scorer:
         self.task = task
         self.mesh = mesh
         self._score = jax.jit(
-            task.score, in_shardings=(None, by_row(mesh)), out_shardings=replicated(mesh)
+            lambda params, batch: task.score(params, batch)[0],
+            in_shardings=(None, by_row(mesh)),
+            out_shardings=replicated(mesh),
         )
 
     def __call__(
@@ -45,17 +47,18 @@ class Scorer:
         scores: list[Score] = [Score(0.0, 0, 0)] * len(sources)
         if not sources:
             return scores
-        lengths = [np.array([len(ids) for ids in side], np.int32) for side in (sources, targets)]
+        sides = {"source": Sequences.of(sources), "target": Sequences.of(targets)}
+        lengths = {name: side.lengths for name, side in sides.items()}
         decode, multiple = self.task.config.decode, self.task.config.batching.multiple
         plan = evaluation_plan(
-            *lengths, decode.tokens, multiple, decode.shapes, row_parts(self.mesh)
+            lengths, decode.tokens, multiple, decode.shapes, row_parts(self.mesh)
         )
         done = 0
         with stage("scoring", len(sources), "pairs") as advance:
             for planned in plan:
                 batch = {
-                    "source": padded(sources, planned.rows, planned.shape.source),
-                    "target": padded(targets, planned.rows, planned.shape.target),
+                    name: side.gathered(planned.spans, planned.shape[name])
+                    for name, side in sides.items()
                 }
                 found = jax.device_get(self._score(params, distribute(self.mesh, batch)))
                 for row, i in enumerate(planned.rows):

@@ -9,7 +9,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from seqjax.data.batching import PlannedBatch, Shape, evaluation_batches, evaluation_shapes, padded
+from seqjax.data.buckets import evaluation_batches, evaluation_shapes
+from seqjax.data.examples import Sequences
+from seqjax.data.plan import PlannedBatch, Shape
 from seqjax.data.tokenizer import EOS, PAD
 from seqjax.errors import UserError
 from seqjax.parallel.mesh import by_row, distribute, replicated, row_parts
@@ -103,9 +105,10 @@ class Translator:
         needed = {planned.shape for planned in self._plan(sources)[1]} - self._compiled
         with stage("compiling the search", len(needed), "batch shapes") as advance:
             # The largest first: it shows at once whether memory suffices.
-            for count, shape in enumerate(sorted(needed, key=math.prod, reverse=True), start=1):
+            largest_first = sorted(needed, key=lambda shape: shape.positions, reverse=True)
+            for count, shape in enumerate(largest_first, start=1):
                 # Rows of padding end a search before its first step.
-                nothing = np.full((shape.rows, shape.source), PAD, np.int32)
+                nothing = np.full((shape.rows, shape["source"]), PAD, np.int32)
                 source = distribute(self.mesh, {"source": nothing})["source"]
                 jax.block_until_ready(self._search(params, source))
                 self._compiled.add(shape)
@@ -117,16 +120,20 @@ class Translator:
         if not real:
             return [], []
         lengths = np.array([len(sources[i]) for i in real], np.int32)
-        return real, evaluation_batches(lengths, lengths, self._shapes_for(lengths))
+        return real, evaluation_batches({"source": lengths}, self._shapes_for(lengths))
 
     def _shapes_for(self, lengths: np.ndarray) -> list[Shape]:
         """Returns the shapes so far, and those that longer sources need."""
-        longer = lengths[lengths > (self._shapes[-1].source if self._shapes else 0)]
+        longer = lengths[lengths > (self._shapes[-1]["source"] if self._shapes else 0)]
         if len(longer):
             decode = self.task.config.decode
             longer = np.resize(longer, max(len(longer), self._expected))
             self._shapes += evaluation_shapes(
-                longer, longer, decode.tokens, self._multiple, decode.shapes, row_parts(self.mesh)
+                {"source": longer},
+                decode.tokens,
+                self._multiple,
+                decode.shapes,
+                row_parts(self.mesh),
             )
         return self._shapes
 
@@ -138,11 +145,11 @@ class Translator:
         same program at a time, so they get one. The texts are made meanwhile.
         """
 
-        examples = [sources[i] for i in real]
+        examples = Sequences.of([sources[i] for i in real])
 
         def search(planned: PlannedBatch) -> Hypotheses:
             check()
-            batch = {"source": padded(examples, planned.rows, planned.shape.source)}
+            batch = {"source": examples.gathered(planned.spans, planned.shape["source"])}
             return jax.device_get(self._search(params, distribute(self.mesh, batch)["source"]))
 
         only_cpu = self.mesh.size == 1 and self.mesh.devices.flat[0].platform == "cpu"

@@ -5,6 +5,8 @@ the axis `fsdp` every matrix is divided along its largest remaining dimension (R
 2020; Zhao et al., 2023).
 """
 
+import functools
+import logging
 import re
 from typing import Any, NamedTuple
 
@@ -12,6 +14,8 @@ import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from seqjax.errors import UserError
+
+log = logging.getLogger(__name__)
 
 _WHOLE = None
 
@@ -44,7 +48,7 @@ RULES = (
     Rule(r"\w+/norm/(scale|bias)", _WHOLE),
     Rule(r"\w+/(position|relative)/table", _WHOLE),
     # The size of the vocabulary depends on the corpus and may not be divisible.
-    Rule(r"(source_embedding|target_embedding)/table", 0, optional=True),
+    Rule(r"(source_embedding|target_embedding|embedding)/table", 0, optional=True),
     Rule(r"decoder/output/(kernel|bias)", -1, optional=True),
     Rule(r"decoder/output/project/(kernel|bias)", _WHOLE),
     # Convolutions.
@@ -60,15 +64,21 @@ RULES = (
 
 
 def rule_of(path: str) -> Rule:
-    """Returns the rule of a parameter.
+    """Returns the rule of a parameter; one without a rule is replicated, with a warning.
 
     Raises:
-      LookupError: it matches no rule, or several.
+      LookupError: it matches several rules.
     """
     found = [rule for rule in RULES if re.fullmatch(rule.path, path)]
-    if len(found) != 1:
+    if len(found) > 1:
         raise LookupError(f"{path} matches {len(found)} rules of seqjax/parallel/sharding.py")
-    return found[0]
+    return found[0] if found else _replicated(path)
+
+
+@functools.cache
+def _replicated(path: str) -> Rule:
+    log.warning("%s matches no rule of seqjax/parallel/sharding.py: it is replicated", path)
+    return Rule(re.escape(path), _WHOLE)
 
 
 def parameter_shardings(mesh: Mesh, params: Any) -> Any:

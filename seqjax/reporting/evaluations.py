@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import seqjax
-from seqjax.data.pair import digest
+from seqjax.data.record import digest
 from seqjax.files import as_path, write_side_file
 
 _FOLDER = "evaluations"

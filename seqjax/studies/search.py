@@ -11,13 +11,13 @@ import ml_collections
 from seqjax.config import default_config
 from seqjax.duration import parse_duration
 from seqjax.errors import UserError, did_you_mean
-from seqjax.evaluation.metrics import best_is_higher
 from seqjax.fields import conformed, flatten, has_references
 from seqjax.overrides import apply_overrides, overridden, read_overrides
 from seqjax.studies.grid import Change, product, sample
 from seqjax.studies.space import Domain, check_space
 from seqjax.studies.study import Job, Overrides, as_options, check_report
 from seqjax.studies.trial import Trial
+from seqjax.tasks.declared import best_is_higher
 from seqjax.validation import RULES, settled, validate
 from seqjax.values import plain
 

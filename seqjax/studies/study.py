@@ -14,13 +14,13 @@ import ml_collections
 from seqjax.config import default_config
 from seqjax.config_files import choose_variant
 from seqjax.errors import UserError, did_you_mean
-from seqjax.evaluation.metrics import best_is_higher
 from seqjax.fields import conform, conformed, default_fields, flatten, nested, require_known
 from seqjax.overrides import apply_overrides, overridden, read_overrides
 from seqjax.studies.grid import differences
 from seqjax.studies.trial import Trial, fingerprint
 from seqjax.studies.trial_configs import TrialConfigs, fields_of, is_tied
-from seqjax.validation import METRICS, TRANSLATION_METRICS, validate_fields
+from seqjax.tasks.declared import ANSWERED, MEASURES, best_is_higher
+from seqjax.validation import validate_fields
 
 Overrides = Sequence[tuple[str, str]]
 
@@ -239,7 +239,7 @@ class Study:
         """Returns the metrics that all trials measure; those over tokens are always included."""
         found = (self._field(name, "evaluation.metrics") for name in self.trials)
         common = set.intersection(*map(set, found))
-        return [name for name in METRICS if name not in TRANSLATION_METRICS or name in common]
+        return [name for name in MEASURES if name not in ANSWERED or name in common]
 
     def _first_measure(self, measured: Sequence[str]) -> str:
         """Returns the first column that measures how good a trial is."""
@@ -247,7 +247,7 @@ class Study:
         tokenizers = [field for field in default_fields() if field.startswith("tokenizer.")]
         kinds = {tuple(self._field(name, f) for f in tokenizers) for name in self.trials}
         if len(kinds) > 1:
-            found = [column for column in found if column in TRANSLATION_METRICS] or found
+            found = [column for column in found if column in ANSWERED] or found
         return found[0] if found else "loss"
 
     def _field(self, name: str, path: str) -> Any:

@@ -2,8 +2,10 @@
 
 import functools
 import logging
+import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,19 +14,20 @@ import numpy as np
 
 from seqjax.architectures.contract import Carry
 from seqjax.architectures.encoder_decoder import build, source_attention
+from seqjax.data.examples import Feature, encode
 from seqjax.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer, Tokenizers
-from seqjax.data.tokens import encode
+from seqjax.measures.translation import translation_metrics
 from seqjax.model_rules import learns_positions
 from seqjax.search.beam import beam_search
 from seqjax.search.hypotheses import Hypotheses
 from seqjax.tasks.cross_entropy import cross_entropy, objective_and_loss
+from seqjax.tasks.output_limits import warn_of_limits
+from seqjax.tasks.task import Batch, Sums, Task
 
 log = logging.getLogger(__name__)
 
-Batch = dict[str, jax.Array]
 
-
-class TextToText:
+class TextToText(Task):
     """Maps a source string to a target string with an encoder-decoder.
 
     A batch holds `source` [B, S] and `target` [B, T], rows of token ids that end with EOS and are
@@ -32,13 +35,24 @@ class TextToText:
     """
 
     def __init__(self, config: ml_collections.ConfigDict, tokenizers: Tokenizers):
-        self.config = config
-        self.tokenizers = tokenizers
+        super().__init__(config, tokenizers)
         self.model = build(
             config.model,
-            tokenizers.source.vocabulary_size,
-            tokenizers.target.vocabulary_size,
+            tokenizers["source"].vocabulary_size,
+            tokenizers["target"].vocabulary_size,
         )
+
+    def features(self) -> list[Feature]:
+        """Returns both sides; sources have a limit in evaluation, too, references never."""
+        data = self.config.data
+        return [
+            Feature("source", data.max_source_length, always=True),
+            Feature("target", data.max_target_length),
+        ]
+
+    def check_lengths(self, lengths: Mapping[str, np.ndarray], split: str) -> None:
+        """Warns if references are longer than outputs may be."""
+        warn_of_limits(self, lengths["source"], lengths["target"], split)
 
     def init(self, key: jax.Array) -> dict:
         """Returns initial parameters."""
@@ -46,9 +60,9 @@ class TextToText:
         return self.model.init(key, tokens, tokens)["params"]
 
     def loss(
-        self, params: dict, batch: Batch, dropout_key: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Returns the training objective, summed over target tokens, and sums to report.
+        self, params: dict, batch: Batch, dropout_key: jax.Array, carry: Any = ()
+    ) -> tuple[jax.Array, tuple[Sums, Any]]:
+        """Returns the training objective, summed over target tokens, sums to report and the carry.
 
         The sums are `objective`, `loss` (without label smoothing, like the validation loss) and
         `tokens`.
@@ -58,10 +72,11 @@ class TextToText:
         weights = (batch["target"] != PAD).astype(jnp.float32)
         both = objective_and_loss(logits, batch["target"], smoothing)
         objective, loss = (jnp.sum(each * weights) for each in both)
-        return objective, {"objective": objective, "loss": loss, "tokens": jnp.sum(weights)}
+        sums = {"objective": objective, "loss": loss, "tokens": jnp.sum(weights)}
+        return objective, (sums, carry)
 
-    def score(self, params: dict, batch: Batch) -> dict[str, jax.Array]:
-        """Returns sums over the target tokens of each sentence, [B].
+    def score(self, params: dict, batch: Batch, carry: Any = ()) -> tuple[Sums, Any]:
+        """Returns sums over the target tokens of each sentence, [B], and the carry.
 
         They are `nll` (nats, without label smoothing), `tokens` (with EOS) and `correct` (tokens
         that are the most probable after the reference so far).
@@ -70,11 +85,48 @@ class TextToText:
         target = batch["target"]
         weights = (target != PAD).astype(jnp.float32)
         correct = (jnp.argmax(logits, axis=-1) == target) * weights
-        return {
+        sums = {
             "nll": jnp.sum(cross_entropy(logits, target) * weights, axis=1),
             "tokens": jnp.sum(weights, axis=1),
             "correct": jnp.sum(correct, axis=1),
         }
+        return sums, carry
+
+    def measure(
+        self,
+        sums: Mapping[str, float],
+        texts: Mapping[str, Sequence[str]],
+        hypotheses: Sequence[str] | None = None,
+    ) -> dict[str, float | str]:
+        """Returns the metrics of a split.
+
+        Each is over all examples together (a token counts once, whatever its sentence):
+
+            loss        cross entropy of the references, nats per token, EOS counted; without
+                        label smoothing and dropout, so that it is lower than a training loss with
+                        them
+            perplexity  exp(loss)
+            accuracy    percent of reference tokens that were the most probable one, given the
+                        reference before them
+            bleu, ...   those of `config.evaluation.metrics`, see `translation_metrics`, against
+                        references in the tokenizer's normalization form, as outputs are
+        """
+        loss = sums["nll"] / sums["tokens"]
+        metrics: dict[str, float | str] = {
+            "loss": loss,
+            "perplexity": math.exp(min(loss, 700.0)),
+            "accuracy": 100.0 * sums["correct"] / sums["tokens"],
+        }
+        if hypotheses is not None:
+            form, evaluation = self.tokenizers["target"].form, self.config.evaluation
+            metrics |= translation_metrics(
+                hypotheses,
+                [form.normalized(reference) for reference in texts["target"]],
+                evaluation.metrics,
+                evaluation.lowercase,
+                evaluation.tokenize,
+            )
+        return metrics
 
     def attention(self, params: dict, batch: Batch) -> list[jax.Array]:
         """Returns the weights [B, H, T, S] of each layer on the source, first layer first.
@@ -132,18 +184,18 @@ class TextToText:
 
     def texts(self, tokens: np.ndarray) -> list[str]:
         """Decodes rows of target ids to strings."""
-        return [self.tokenizers.target.decode(row) for row in np.asarray(tokens).tolist()]
+        return [self.tokenizers["target"].decode(row) for row in np.asarray(tokens).tolist()]
 
     def encode_sources(self, texts: Sequence[str]) -> list[list[int]]:
         """Encodes source strings as rows of ids that end with EOS, cut at the longest source."""
         longest = self.config.data.max_source_length
-        encoded = encode(self.tokenizers.source, texts)
+        encoded = encode(self.tokenizers["source"], texts)
         if cut := sum(len(ids) >= longest for ids in encoded):
             log.warning("%d source(s) cut to data.max_source_length = %d tokens", cut, longest)
         unknown = [text for text, ids in zip(texts, encoded, strict=True) if UNK in ids]
         if unknown:
-            lacking = self.tokenizers.source.unknown
-            hint = _normalization_hint(self.tokenizers.source, unknown)
+            lacking = self.tokenizers["source"].unknown
+            hint = _normalization_hint(self.tokenizers["source"], unknown)
             log.warning("%d source(s) with %s, read as <unk>%s", len(unknown), lacking, hint)
         return [[*ids[: longest - 1], EOS] for ids in encoded]
 

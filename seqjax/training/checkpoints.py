@@ -16,17 +16,17 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from seqjax.errors import Unavailable, UserError, as_user_error, passes
-from seqjax.evaluation.metrics import best_is_higher
 from seqjax.files import absolute, in_bucket, replace_file, run_path
 from seqjax.literal_paths import take_paths_literally
 from seqjax.parallel.processes import barrier, is_first
+from seqjax.tasks.declared import best_is_higher
 from seqjax.training.checkpoint_errors import hush_late_reads, in_one_line, is_damage, underlying
 from seqjax.training.measured import Measured, changes
 from seqjax.training.state import TrainState
 
 log = logging.getLogger(__name__)
 
-_ITEMS = ("params", "optimizer", "average", "clock")
+_ITEMS = ("params", "optimizer", "average", "carry", "clock")
 # Under this name metrics hold what they were measured on.
 _MEASURED = "measured"
 
@@ -35,7 +35,7 @@ class Checkpoints:
     """The folder `checkpoints/` of a run, one subfolder for each saved step.
 
     A checkpoint has the items `params`, `optimizer`, `clock` (what the loop must remember besides
-    arrays, as JSON) and, if a moving average is kept, `average`. Evaluation reads the last, or
+    arrays, as JSON) and, if they are kept, `average` and `carry`. Evaluation reads the last, or
     else the first.
 
     Until the first save, or `open`, nothing in the folder is changed.
@@ -349,6 +349,8 @@ class Checkpoints:
 def _arrays(state: TrainState) -> dict[str, Any]:
     """Returns the arrays of a state besides its step, each as an item of a checkpoint."""
     found = {"params": state.params, "optimizer": state.optimizer, "average": state.average}
+    # Most tasks have no carry, and Orbax no empty item.
+    found["carry"] = state.carry if jax.tree.leaves(state.carry) else None
     return {name: tree for name, tree in found.items() if tree is not None}
 
 

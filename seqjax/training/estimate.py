@@ -9,8 +9,8 @@ import jax
 import ml_collections
 import numpy as np
 
-from seqjax.data.batching import TrainingPlan
-from seqjax.data.tokens import TokenizedCorpus
+from seqjax.data.examples import Examples
+from seqjax.data.plan import Plan
 from seqjax.parallel.catalog import KINDS, Devices, usable_share
 from seqjax.reporting.environment import last_recorded
 from seqjax.reporting.hardware import float32_precision, known_peak, peak_flops, peak_is_measured
@@ -60,14 +60,14 @@ def estimate(
     memory = _memory(prepared, update, state, devices)
     held = memory["parameters"] + memory["optimizer"] + memory["moving_average"]
     return {
+        "task": config.task,
         "parameters": _parameters(state.params),
-        "corpus": dict(prepared.tokenized.report),
+        "corpus": dict(prepared.examples.report),
         "batches": batches,
         "padding": plan.waste,
         "epoch": {
             "steps": plan.steps_per_epoch,
-            "source_tokens": plan.source_tokens_per_epoch,
-            "target_tokens": plan.tokens_per_epoch,
+            **{f"{name}_tokens": count for name, count in plan.tokens.items()},
             "flops": sum(batch["steps"] * batch["flops"] for batch in batches),
         },
         "durations": _durations(config, prepared.durations, plan),
@@ -96,27 +96,29 @@ def _parameters(params: Any) -> dict[str, Any]:
 
 def _batches(prepared: Prepared, update: Update, state: TrainState) -> list[dict[str, Any]]:
     plan = prepared.plan
-    padding = _padding(plan, prepared.tokenized)
+    padding = _padding(plan, prepared.examples)
     return [
         {
             "rows": shape.rows,
-            "source": shape.source,
-            "target": shape.target,
+            **dict(shape.lengths),
             "steps": steps,
             "padding": waste,
-            **update.step.work(state, abstract_batch(shape))._asdict(),
+            **update.step.work(state, abstract_batch(plan, shape))._asdict(),
         }
         for shape, steps, waste in zip(plan.shapes, plan.steps_per_shape, padding, strict=True)
     ]
 
 
-def _padding(plan: TrainingPlan, tokenized: TokenizedCorpus) -> list[float]:
+def _padding(plan: Plan, examples: Examples) -> list[float]:
     """Returns the share of padding in the batches of each shape, in the first epoch."""
-    lengths = tokenized.source_lengths + tokenized.target_lengths
+    if len(plan.shapes) == 1:
+        return [plan.waste]
+    lengths = np.sum(list(examples.lengths.values()), axis=0)
     real = dict.fromkeys(plan.shapes, 0)
     for step in range(plan.steps_per_epoch):
-        shape, rows = plan.batch(step)
-        real[shape] += int(np.sum(lengths[rows[rows >= 0]], dtype=np.int64))
+        planned = plan.batch(step)
+        rows = planned.rows
+        real[planned.shape] += int(np.sum(lengths[rows[rows >= 0]], dtype=np.int64))
     return [
         1 - real[shape] / (steps * shape.positions)
         for shape, steps in zip(plan.shapes, plan.steps_per_shape, strict=True)
@@ -124,7 +126,7 @@ def _padding(plan: TrainingPlan, tokenized: TokenizedCorpus) -> list[float]:
 
 
 def _durations(
-    config: ml_collections.ConfigDict, durations: Durations, plan: TrainingPlan
+    config: ml_collections.ConfigDict, durations: Durations, plan: Plan
 ) -> dict[str, dict[str, Any]]:
     written = {
         "train.duration": (config.train.duration, durations.total),
@@ -143,10 +145,11 @@ def _memory(
     prepared: Prepared, update: Update, state: TrainState, devices: Devices | None
 ) -> dict[str, Any]:
     """Returns the memory of one device during the update of the largest shape."""
-    largest = prepared.plan.largest
-    stats = update.step.compile(state, abstract_batch(largest)).memory_analysis()
+    plan = prepared.plan
+    largest = plan.largest
+    stats = update.step.compile(state, abstract_batch(plan, largest)).memory_analysis()
     memory = {
-        "shape": list(largest),
+        "shape": [largest.rows, *(length for _, length in largest.lengths)],
         "parameters": _bytes(state.params),
         "optimizer": _bytes(state.optimizer),
         "moving_average": _bytes(state.average),

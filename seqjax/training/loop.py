@@ -130,9 +130,11 @@ class Training:
 
     @property
     def example(self) -> str:
-        """A source of the corpus: the first of the validation, if that is read."""
-        sources = self.evaluator.sources if self.evaluator else [self.prepared.corpus[0].source]
-        return sources[0]
+        """A text of the corpus: the first of the validation, if that is read."""
+        role = self.prepared.task.declared.roles[0]
+        if self.evaluator:
+            return self.evaluator.texts[role][0]
+        return self.prepared.corpus[0][role]
 
     def run(self) -> str:
         """Trains to the end; returns one of `ENDS` or the name of a signal."""
@@ -152,7 +154,8 @@ class Training:
                 progress.message(f"continuing at step {step}")
             if step < self.durations.total:
                 # Where memory does not suffice, that shows now and not hours later.
-                self._compile(abstract_batch(self.prepared.plan.largest))
+                plan = self.prepared.plan
+                self._compile(abstract_batch(plan, plan.largest))
             while True:
                 metrics = self._evaluate(step, interruption) if self._to_evaluate(step) else {}
                 ended = [run for run in self._going() if run.stops_early]
@@ -202,7 +205,7 @@ class Training:
     def _batches(self, step: int) -> Loader:
         prepared = self.prepared
         return Loader(
-            prepared.tokenized,
+            prepared.examples,
             prepared.plan,
             step,
             self.durations.total,
@@ -242,8 +245,9 @@ class Training:
                     self._drop(run, error)
 
     def _compile(self, batch: dict) -> None:
-        (rows, source), target = batch["source"].shape, batch["target"].shape[1]
-        with stage(f"compiling the update for batches of {rows}x({source},{target})"):
+        shapes = [batch[role].shape for role in self.prepared.task.declared.roles]
+        lengths = ",".join(str(length) for _, length in shapes)
+        with stage(f"compiling the update for batches of {shapes[0][0]}x({lengths})"):
             self.update.compile(self.state, self.active, batch)
 
     def _due(self, step: int, every: int) -> bool:

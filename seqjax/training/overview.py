@@ -1,6 +1,6 @@
 """The first lines of a training: model, corpus, batches, length and validation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import ml_collections
@@ -26,11 +26,13 @@ def overview(
       evaluator: of the validation split; None if it is never evaluated.
     """
     plan, durations, mesh = prepared.plan, prepared.durations, prepared.mesh
-    shapes = ", ".join(f"{rows}x({source},{target})" for rows, source, target in plan.shapes)
+    shapes = ", ".join(map(str, plan.shapes))
+    declared = prepared.task.declared
+    model = describe_model(config.to_dict()["model"], declared.stacks)
     epochs = durations.total / plan.steps_per_epoch
     lines = {
-        "model": f"{describe_model(config.to_dict()['model'])}; {parameters:,} parameters",
-        "corpus": f"{config.data.source} to {config.data.target}; {_counts(prepared)};"
+        "model": f"{model}; {parameters:,} parameters",
+        "corpus": f"{_fields(config, declared.roles)}; {_counts(prepared)};"
         f" {_vocabulary(config, prepared.tokenizers)}",
         "batches": f"{plan.steps_per_epoch:,} an epoch, shapes {shapes}, padding {plan.waste:.1%}",
         "training": f"{durations.total:,} steps, {epochs:.3g} epochs,"
@@ -40,31 +42,38 @@ def overview(
     return "\n".join(f"{name}: {text}" for name, text in lines.items())
 
 
-def describe_model(model: Mapping[str, Mapping[str, Any]]) -> str:
-    """Returns the family, the layers and the width of both sides of a model."""
+def describe_model(model: Mapping[str, Mapping[str, Any]], stacks: Sequence[str]) -> str:
+    """Returns the family, the layers and the width of the stacks of a model."""
     sides = []
-    for side in ("encoder", "decoder"):
+    for side in stacks:
         kind, layers, width = (model[side].get(name) for name in ("kind", "layers", "width"))
         sides.append(f"{side} {kind}, {_counted(layers, 'layer')} of {width}")
     return "; ".join(sides)
 
 
 def part_of(evaluator: "Evaluator") -> str:
-    """Returns how many sentences are evaluated, and of how many if that is a part."""
-    whole = f"{evaluator.available:,} sentences"
+    """Returns how many examples are evaluated, and of how many if that is a part."""
+    unit = evaluator.task.declared.unit.removesuffix("s")
+    whole = _counted(evaluator.available, "sentence" if unit == "pair" else unit)
     return whole if evaluator.count == evaluator.available else f"{evaluator.count:,} of {whole}"
 
 
 def _counts(prepared: "Prepared") -> str:
-    report = prepared.tokenized.report
+    report = prepared.examples.report
     return ", ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in report.items() if n)
 
 
 def _vocabulary(config: ml_collections.ConfigDict, tokenizers: "Tokenizers") -> str:
-    source, target = tokenizers.source.vocabulary_size, tokenizers.target.vocabulary_size
-    if tokenizers.joint:
-        return f"one vocabulary of {source:,}"
-    return f"vocabularies of {source:,} ({config.data.source}), {target:,} ({config.data.target})"
+    sizes = {role: tokenizer.vocabulary_size for role, tokenizer in tokenizers.items()}
+    if len(sizes) == 1 or tokenizers.joint:
+        return f"one vocabulary of {next(iter(sizes.values())):,}"
+    named = ", ".join(f"{size:,} ({config.data[role]})" for role, size in sizes.items())
+    return f"vocabularies of {named}"
+
+
+def _fields(config: ml_collections.ConfigDict, roles: Sequence[str]) -> str:
+    """Returns the names of the fields: 'en to de'."""
+    return " to ".join(config.data[role] for role in roles)
 
 
 def _validation(every: int, evaluator: "Evaluator | None") -> str:

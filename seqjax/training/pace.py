@@ -8,7 +8,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from seqjax.data.batching import Shape
+from seqjax.data.plan import Plan
 from seqjax.duration import MOST_STEPS
 from seqjax.parallel.processes import from_first
 from seqjax.stages import say, stage
@@ -32,11 +32,11 @@ def steps_within(seconds: float, config: ml_collections.ConfigDict, prepared: "P
     update = Update(config, prepared)
     state = update.abstract_state()
     active = np.ones(1, bool)
-    work = [update.flops(state, active, abstract_batch(shape)) for shape in plan.shapes]
+    work = [update.flops(state, active, abstract_batch(plan, shape)) for shape in plan.shapes]
     average = np.average(work, weights=plan.steps_per_shape)
     largest = work[plan.shapes.index(plan.largest)]
     with stage("measuring how long an update takes"):
-        each = seconds_of_update(update, 1, plan.largest) * average / largest
+        each = seconds_of_update(update, 1, plan) * average / largest
     steps = int(from_first(str(math.floor(seconds / each)).encode()))
     steps = min(max(1, steps), MOST_STEPS)
     say(
@@ -46,10 +46,12 @@ def steps_within(seconds: float, config: ml_collections.ConfigDict, prepared: "P
     return steps
 
 
-def seconds_of_update(update: "Update | Population", count: int, shape: Shape) -> float:
-    """Returns the least seconds that a compiled update of `count` runs on one batch takes."""
+def seconds_of_update(update: "Update | Population", count: int, plan: Plan) -> float:
+    """Returns the least seconds that a compiled update of `count` runs on a largest batch takes."""
+    shape = plan.largest
     part = update.part(shape.rows)
-    batch = {name: np.ones(of.shape, of.dtype)[part] for name, of in abstract_batch(shape).items()}
+    arrays = abstract_batch(plan, shape)
+    batch = {name: np.ones(of.shape, of.dtype)[part] for name, of in arrays.items()}
     active = np.ones(count, bool)
     placed = update.place(batch, shape.rows)
     state, least = update.fresh_state(), math.inf

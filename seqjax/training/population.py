@@ -10,16 +10,16 @@ import ml_collections
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from seqjax.data.loader import Batch
+from seqjax.data.gather import Batch
 from seqjax.fields import differing, flatten
 from seqjax.parallel.mesh import make_mesh, replicated
 from seqjax.parallel.sharding import placed
-from seqjax.tasks.text_to_text import TextToText
+from seqjax.tasks.declared import task_of
 from seqjax.training.members import check_members
 from seqjax.training.preparation import Prepared
 from seqjax.training.recipe import Recipe
 from seqjax.training.state import TrainState
-from seqjax.training.step import CompiledSteps, Sums
+from seqjax.training.step import CompiledSteps, Sums, shapes_of
 from seqjax.training.work import work_of
 
 # How a device computes its members: one after the other, or all at once (`jax.vmap`).
@@ -120,7 +120,7 @@ class Population:
 
     def flops(self, state: TrainState, active: np.ndarray, batch: dict) -> float:
         """Returns the FLOPs of the update of one member."""
-        shape = batch["source"].shape, batch["target"].shape
+        shape = shapes_of(batch)
         if shape not in self._flops:
             step = self._recipe_of(self._config).step()
             traced = jax.make_jaxpr(step)(self.abstract_member(), batch)
@@ -162,8 +162,9 @@ class Population:
         return jax.lax.map(function, members)
 
     def _recipe_of(self, config: ml_collections.ConfigDict) -> Recipe:
-        task = TextToText(config, self._prepared.tokenizers)
-        return Recipe.of(config, task, self._prepared.durations)
+        prepared = self._prepared
+        task = task_of(config, prepared.tokenizers)
+        return Recipe.of(config, task, prepared.durations, prepared.plan.largest.rows)
 
     def _with(self, values: dict[str, jax.Array]) -> ml_collections.ConfigDict:
         """Returns the members' config with the numbers of one, which are traced."""

@@ -8,16 +8,16 @@ import jax
 import ml_collections
 from jax.sharding import Mesh
 
-from seqjax.data.batching import TrainingPlan
 from seqjax.data.corpus import Corpus, open_corpus
+from seqjax.data.examples import Examples, tokenize
 from seqjax.data.loader import SubwordSampling
+from seqjax.data.plan import Plan
 from seqjax.data.tokenizer import Tokenizers, load_tokenizers, train_tokenizers
-from seqjax.data.tokens import TokenizedCorpus, tokenize
 from seqjax.duration import parse_duration
 from seqjax.errors import UserError
-from seqjax.evaluation.limits import warn_of_limits
 from seqjax.parallel.mesh import row_parts
-from seqjax.tasks.text_to_text import TextToText
+from seqjax.tasks.declared import TASKS, task_of
+from seqjax.tasks.task import Task
 from seqjax.training.devices import mesh_of
 from seqjax.training.durations import Durations, durations_of
 from seqjax.training.pace import steps_within
@@ -32,11 +32,11 @@ class Prepared(NamedTuple):
 
     corpus: Corpus
     tokenizers: Tokenizers
-    tokenized: TokenizedCorpus
+    examples: Examples
     sampling: SubwordSampling | None
-    plan: TrainingPlan
+    plan: Plan
     mesh: Mesh
-    task: TextToText
+    task: Task
     durations: Durations
 
 
@@ -59,29 +59,29 @@ def prepare(
             f"train.duration = {config.train.duration!r}: expected steps, epochs or tokens for"
             " devices that are not here, since a time is measured"
         )
-    corpus = open_corpus(config.data, "train")
+    declared = TASKS[config.task]
+    corpus = open_corpus(config.data, "train", declared.roles)
     if parse_duration(config.evaluation.every)[0]:
-        # Told before any work if it is not there.
-        open_corpus(config.data, "validation")
+        # Raises before any work if it is not there.
+        open_corpus(config.data, "validation", declared.roles)
     tokenizers = _tokenizers(config, corpus, workdir)
-    tokenized = tokenize(corpus, tokenizers, config.data, training=True)
+    task = task_of(config, tokenizers)
+    examples = tokenize(
+        corpus, tokenizers, config.data, task.features(), training=True, unit=declared.unit
+    )
     seed = config.seed if config.batching.seed == -1 else config.batching.seed
     sampling = None
     if config.tokenizer.sampling:
-        sampling = SubwordSampling(corpus, tokenizers, tokenized, seed)
-    plan = TrainingPlan(
-        tokenized.source_lengths,
-        tokenized.target_lengths,
-        config.batching,
+        sampling = SubwordSampling(corpus, tokenizers, examples, seed)
+    plan = task.plan(
+        examples,
         seed,
         row_multiple=row_parts(mesh) * config.optimizer.accumulate,
-        room=sampling.room() if sampling else (1.0, 1.0),
+        room=sampling.room() if sampling else None,
     )
-    task = TextToText(config, tokenizers)
-    lengths = tokenized.source_lengths, tokenized.target_lengths
-    warn_of_limits(task, *lengths, "the training split")
+    task.check_lengths(examples.lengths, "the training split")
     clock = saved_clock(workdir) if workdir else {}
-    prepared = Prepared(corpus, tokenizers, tokenized, sampling, plan, mesh, task, _PROVISIONAL)
+    prepared = Prepared(corpus, tokenizers, examples, sampling, plan, mesh, task, _PROVISIONAL)
     durations = durations_of(
         config,
         plan.steps_per_epoch,
@@ -94,5 +94,5 @@ def prepare(
 
 def _tokenizers(config, corpus, workdir) -> Tokenizers:
     if workdir and has_checkpoint(workdir):
-        return load_tokenizers(workdir / "tokenizer")
-    return train_tokenizers(config.tokenizer, corpus)
+        return load_tokenizers(workdir / "tokenizer", TASKS[config.task].roles)
+    return train_tokenizers(config.tokenizer, corpus, TASKS[config.task].roles)

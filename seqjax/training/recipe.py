@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import ml_collections
 import optax
 
-from seqjax.tasks.text_to_text import TextToText
+from seqjax.tasks.task import Task
 from seqjax.training.durations import Durations
 from seqjax.training.optimizers import learning_rate, make_optimizer
 from seqjax.training.state import TrainState
@@ -28,19 +28,21 @@ class Recipe(NamedTuple):
       key: of the updates, each of which has one of its own.
       accumulate: parts that a batch is split into.
       decay: of the parameters' moving average; 0 for none.
+      rows: of a batch, whose states the task may carry.
     """
 
-    task: TextToText
+    task: Task
     rate: optax.Schedule
     optimizer: optax.GradientTransformation
     initial_key: jax.Array
     key: jax.Array
     accumulate: int
     decay: float
+    rows: int
 
     @classmethod
     def of(
-        cls, config: ml_collections.ConfigDict, task: TextToText, durations: Durations
+        cls, config: ml_collections.ConfigDict, task: Task, durations: Durations, rows: int
     ) -> "Recipe":
         """Returns the recipe of a config."""
         rate = learning_rate(
@@ -53,13 +55,20 @@ class Recipe(NamedTuple):
             *jax.random.split(jax.random.key(config.seed, impl=GENERATOR)),
             config.optimizer.accumulate,
             config.optimizer.moving_average,
+            rows,
         )
 
     def fresh(self) -> TrainState:
         """Returns the state before the first update."""
         params = self.task.init(self.initial_key)
         average = jax.tree.map(jnp.copy, params) if self.decay else None
-        return TrainState(jnp.zeros((), jnp.int32), params, self.optimizer.init(params), average)
+        return TrainState(
+            jnp.zeros((), jnp.int32),
+            params,
+            self.optimizer.init(params),
+            average,
+            self.task.carry(self.rows),
+        )
 
     def step(self) -> Step:
         """Returns the update as a pure function."""

@@ -10,7 +10,6 @@ import optax
 
 from seqjax.errors import UserError
 from seqjax.evaluation.evaluator import Evaluation
-from seqjax.evaluation.metrics import best_is_higher
 from seqjax.reporting.digits import number
 from seqjax.reporting.hardware import peak_flops
 from seqjax.reporting.predictions import write_predictions
@@ -18,6 +17,7 @@ from seqjax.reporting.progress import Progress
 from seqjax.reporting.samples import sample_lines, sample_text
 from seqjax.reporting.writers import MetricWriter
 from seqjax.stages import stage
+from seqjax.tasks.declared import best_is_higher
 from seqjax.training.checkpoints import Checkpoints
 from seqjax.training.durations import shares
 from seqjax.training.measured import Measured, changes, measured_on
@@ -77,7 +77,7 @@ class Run:
             "worse": 0,
             "measured": dict(self.checkpoints.measured),
             "plan": self._prepared.plan.fingerprint,
-            "corpus": self._prepared.tokenized.digest,
+            "corpus": self._prepared.examples.digest,
             "schedule": self._schedule(),
             "shares": shares(self.config, self._prepared.durations),
         }

@@ -13,7 +13,6 @@ from typing import Any
 
 from seqjax.duration import parse_duration
 from seqjax.errors import UserError
-from seqjax.evaluation.metrics import best_is_higher
 from seqjax.fields import flatten, load, nested
 from seqjax.reporting.digits import number
 from seqjax.reporting.evaluations import read_evaluations
@@ -21,10 +20,10 @@ from seqjax.reporting.metrics_log import read_metrics
 from seqjax.reporting.settings import changes
 from seqjax.reporting.web_page import Figure, figure, titled, write_page
 from seqjax.stages import write_seconds
+from seqjax.tasks.declared import MEASURES, TASKS, best_is_higher
 from seqjax.training.overview import describe_model
 from seqjax.training.run_lock import is_locked
 from seqjax.training.saved import newest_checkpoint, saved_clock
-from seqjax.validation import METRICS
 
 PAGE = "report.html"
 
@@ -159,7 +158,7 @@ def summary(run: RunReport) -> list[str]:
     lines = [f"{name:<{width}}  {value}" for name, value in found.items() if name != "config"]
     for record in run.evaluations:
         result = record["result"]
-        known = [name for name in _evaluated(run) if name in METRICS and name in result]
+        known = [name for name in _evaluated(run) if name in MEASURES and name in result]
         values = [f"{name.replace('_', ' ')} {_figure(name, result[name])}" for name in known]
         where = f"{record.get('split')}, step {record.get('step')}{_changes(record, ', ')}"
         lines.append(f"{'evaluated':<{width}}  {where}: {', '.join(values)}")
@@ -198,7 +197,8 @@ def _state(run: RunReport) -> str:
 def _model(run: RunReport) -> str:
     counts = [record["result"].get("parameters") for record in run.evaluations]
     count = next((f"; {count:,} parameters" for count in reversed(counts) if count), "")
-    return describe_model(nested(run.config)["model"]) + count
+    stacks = TASKS[run.config["task"]].stacks
+    return describe_model(nested(run.config)["model"], stacks) + count
 
 
 def _reached(run: RunReport, name: str) -> str:
@@ -315,7 +315,7 @@ def _evaluated(run: RunReport) -> list[str]:
         if name not in _KNOWN and any(_is_number(result.get(name)) for result in values)
     ]
     # How good the outputs are stands before what they cost.
-    return sorted(found, key=lambda name: name not in METRICS)
+    return sorted(found, key=lambda name: name not in MEASURES)
 
 
 def _evaluation(record: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, Any]:

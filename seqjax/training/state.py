@@ -15,7 +15,8 @@ class TrainState:
       step: int32 [], updates done.
       params: what the next update starts from.
       optimizer: what the optimizer remembers.
-      average: the moving average of the parameters; None where none is kept.
+      average: the moving average of the parameters; None if none is kept.
+      carry: what each row of a batch hands to the same row of the next; () for most tasks.
 
     Random numbers are no part of it: the key of an update is a function of the seed and its number.
     """
@@ -24,6 +25,7 @@ class TrainState:
     params: Any
     optimizer: optax.OptState
     average: Any = None
+    carry: Any = ()
 
     @property
     def best(self) -> Any:

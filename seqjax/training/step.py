@@ -14,7 +14,7 @@ from seqjax.training.state import TrainState
 from seqjax.training.work import Work, work_of
 
 Sums = dict[str, jax.Array]
-Loss = Callable[[dict, dict, jax.Array], tuple[jax.Array, Sums]]
+Loss = Callable[[dict, dict, jax.Array, Any], tuple[jax.Array, tuple[Sums, Any]]]
 Step = Callable[[TrainState, dict], tuple[TrainState, Sums]]
 
 
@@ -31,7 +31,8 @@ def train_step_of(
     neither the number of devices nor `accumulate` changes what an update means.
 
     Args:
-      loss: (params, batch, dropout key) -> (summed loss, sums with `tokens` among them).
+      loss: (params, batch, dropout key, carry) -> (summed loss, (sums with `tokens` among them,
+        next carry)), as `Task.loss`.
       optimizer: what turns gradients into updates.
       key: typed PRNG key of the run.
       accumulate: parts that a batch is split into, one after the other.
@@ -40,14 +41,16 @@ def train_step_of(
 
     def train_step(state: TrainState, batch: dict) -> tuple[TrainState, Sums]:
         step_key = jax.random.fold_in(key, state.step)
-        gradients, sums = _gradients(loss, state.params, batch, step_key, accumulate)
+        gradients, (sums, carry) = _gradients(
+            loss, state.params, batch, step_key, state.carry, accumulate
+        )
         tokens = jnp.maximum(sums["tokens"], 1.0)
         gradients = jax.tree.map(lambda g: g / tokens, gradients)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         sums["gradient_norm"] = optax.tree.norm(gradients)
         average = None if state.average is None else moved(state.average, params, decay, state.step)
-        return TrainState(state.step + 1, params, optimizer_state, average), sums
+        return TrainState(state.step + 1, params, optimizer_state, average, carry), sums
 
     return train_step
 
@@ -110,7 +113,7 @@ class CompiledSteps:
 
     def knows(self, batch: dict) -> bool:
         """Returns whether the update is compiled for the shapes of a batch."""
-        return _shapes(batch) in self._compiled
+        return shapes_of(batch) in self._compiled
 
     def compile(self, *arguments: Any) -> jax.stages.Compiled:
         """Returns the executable for the shapes of a batch, which may be abstract."""
@@ -118,7 +121,7 @@ class CompiledSteps:
 
     def flops(self, *arguments: Any) -> float:
         """Returns the FLOPs of the products of an update on all devices; all may be abstract."""
-        key = _shapes(arguments[-1])
+        key = shapes_of(arguments[-1])
         return self._compiled[key][1] if key in self._compiled else self.work(*arguments).flops
 
     def work(self, *arguments: Any) -> Work:
@@ -126,7 +129,7 @@ class CompiledSteps:
         return work_of(self._train_step.trace(*arguments).jaxpr.jaxpr)
 
     def _known(self, *arguments: Any) -> tuple[jax.stages.Compiled, float]:
-        key = _shapes(arguments[-1])
+        key = shapes_of(arguments[-1])
         if key not in self._compiled:
             traced = self._train_step.trace(*arguments)
             flops = work_of(traced.jaxpr.jaxpr).flops
@@ -134,28 +137,31 @@ class CompiledSteps:
         return self._compiled[key]
 
 
-def _shapes(batch: dict) -> tuple:
-    return batch["source"].shape, batch["target"].shape
+def shapes_of(batch: dict) -> tuple:
+    """Returns the shapes of all arrays of a batch: an update is compiled once for each."""
+    return tuple((name, batch[name].shape) for name in sorted(batch))
 
 
-def _gradients(loss, params, batch, key, accumulate):
-    """Returns the gradient of the summed loss, and the sums, over all parts of the batch."""
+def _gradients(loss, params, batch, key, carry, accumulate):
+    """Returns the gradient of the summed loss, and (sums, next carry), over the whole batch."""
     gradient = jax.grad(loss, has_aux=True)
     if accumulate == 1:
-        return gradient(params, batch, key)
+        return gradient(params, batch, key, carry)
     # Part i takes rows i, i + n, ...: each device keeps its own rows.
-    parts = jax.tree.map(
+    parts, carries = jax.tree.map(
         lambda x: x.reshape((x.shape[0] // accumulate, accumulate) + x.shape[1:]).swapaxes(0, 1),
-        batch,
+        (batch, carry),
     )
 
-    def add(total, part_and_index):
-        part, index = part_and_index
+    def add(total, inputs):
+        part, carry, index = inputs
         with rows_of_batch(index, accumulate):
-            new = gradient(params, part, key)
-        return jax.tree.map(jnp.add, total, new), None
+            new, (sums, carry) = gradient(params, part, key, carry)
+        return jax.tree.map(jnp.add, total, (new, sums)), carry
 
-    shapes = jax.eval_shape(gradient, params, jax.tree.map(lambda x: x[0], parts), key)
-    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-    total, _ = jax.lax.scan(add, zeros, (parts, jnp.arange(accumulate)))
-    return total
+    first = jax.tree.map(lambda x: x[0], (parts, carries))
+    new, (sums, _) = jax.eval_shape(gradient, params, first[0], key, first[1])
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (new, sums))
+    (total, sums), carries = jax.lax.scan(add, zeros, (parts, carries, jnp.arange(accumulate)))
+    carry = jax.tree.map(lambda x: x.swapaxes(0, 1).reshape((-1,) + x.shape[2:]), carries)
+    return total, (sums, carry)

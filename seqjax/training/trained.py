@@ -16,8 +16,9 @@ from seqjax.fields import flatten, load
 from seqjax.files import run_path
 from seqjax.parallel.sharding import parameter_shardings, placed
 from seqjax.stages import say, stage
+from seqjax.tasks.declared import TASKS, task_of
 from seqjax.tasks.ensemble import Ensemble
-from seqjax.tasks.text_to_text import TextToText
+from seqjax.tasks.task import Task
 from seqjax.training.checkpoints import Checkpoints
 from seqjax.training.devices import mesh_of
 
@@ -43,7 +44,7 @@ class Trained(NamedTuple):
       validation: the metrics that the newest of them had while training; none for an ensemble.
     """
 
-    task: TextToText
+    task: Task
     params: dict | tuple[dict, ...]
     step: int
     mesh: Mesh
@@ -62,8 +63,8 @@ def load_trained(workdir: str | Path, config: ml_collections.ConfigDict) -> Trai
     # Without dropout a loop over layers changes nothing.
     refuse_changes(config, workdir, _FIXED, "after training it is fixed", but=(".scan_layers",))
     mesh = mesh_of(config)
-    tokenizers = load_tokenizers(workdir / "tokenizer")
-    task = TextToText(config, tokenizers)
+    tokenizers = load_tokenizers(workdir / "tokenizer", TASKS[config.task].roles)
+    task = task_of(config, tokenizers)
     with stage(f"loading {workdir}"):
         shapes = jax.eval_shape(task.init, jax.random.key(0))
         like = placed(shapes, parameter_shardings(mesh, shapes))

@@ -5,14 +5,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
 from jax.sharding import Mesh
 
-from seqjax.data.batching import Shape
-from seqjax.data.loader import Batch
-from seqjax.parallel.mesh import distribute, own_rows, replicated
+from seqjax.data.gather import Batch
+from seqjax.data.plan import Plan, Shape
+from seqjax.parallel.mesh import by_row, distribute, own_rows, replicated
 from seqjax.parallel.sharding import parameter_shardings, placed, shardings_like
 from seqjax.training.recipe import Recipe
 from seqjax.training.state import TrainState
@@ -31,7 +30,8 @@ class Update:
     """
 
     def __init__(self, config: ml_collections.ConfigDict, prepared: "Prepared"):
-        recipe = Recipe.of(config, prepared.task, prepared.durations)
+        rows = prepared.plan.largest.rows
+        recipe = Recipe.of(config, prepared.task, prepared.durations, rows)
         self.rates = [recipe.rate]
         self._mesh, self._fresh = prepared.mesh, recipe.fresh
         self._shardings = self._divide(prepared.mesh)
@@ -99,13 +99,13 @@ class Update:
             parameter_shardings(mesh, shapes.params),
             shardings_like(mesh, shapes.params, shapes.optimizer),
             None if shapes.average is None else parameter_shardings(mesh, shapes.average),
+            jax.tree.map(lambda _: by_row(mesh), shapes.carry),
         )
 
 
-def abstract_batch(shape: Shape) -> dict[str, jax.ShapeDtypeStruct]:
+def abstract_batch(plan: Plan, shape: Shape) -> dict[str, jax.ShapeDtypeStruct]:
     """Returns shapes and types of a planned batch."""
-    sides = {"source": (shape.rows, shape.source), "target": (shape.rows, shape.target)}
     return {
-        name: jax.ShapeDtypeStruct(size, jnp.int32)
-        for name, size in {**sides, "index": (shape.rows,)}.items()
+        name: jax.ShapeDtypeStruct(size, dtype)
+        for name, (size, dtype) in plan.arrays(shape).items()
     }

@@ -53,7 +53,7 @@ def test_metrics_of_a_split_are_json_and_nothing_else(evaluate, trained, saved):
     bleu = sacrebleu.corpus_bleu(lines[:-1], references, force=True).score
     chrf = sacrebleu.corpus_chrf(lines[:-1], references).score
     assert (found["bleu"], found["chrf"]) == (float(f"{bleu:.5g}"), float(f"{chrf:.5g}"))
-    tokenizer = load_tokenizers(trained / "tokenizer").target
+    tokenizer = load_tokenizers(trained / "tokenizer")["target"]
     tokens = [len(tokenizer.encode(line)) for line in lines[:-1]]
     # Each with its end of sentence.
     assert found["output_tokens"] == sum(tokens) + 40
@@ -217,7 +217,7 @@ def test_numbers_are_printed_before_anything_is_kept(evaluate, monkeypatch):
 
     def normalizing(*given):
         found = load(*given)
-        found.task.tokenizers.target.form = TextForm(normalization="NFKC")
+        found.task.tokenizers["target"].form = TextForm(normalization="NFKC")
         return found
 
     monkeypatch.setattr(trained_module, "load_trained", normalizing)

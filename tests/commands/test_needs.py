@@ -6,7 +6,7 @@ from seqjax.commands.command_line import main
 from seqjax.commands.needs import check_needs
 from seqjax.config import default_config
 from seqjax.errors import Unavailable, UserError
-from seqjax.evaluation.metrics import check_scorers
+from seqjax.measures.translation import check_scorers
 
 
 def _config(**evaluation):

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqjax.config import default_config
-from seqjax.data.batching import TrainingPlan, evaluation_plan
 from seqjax.data.boundaries import Bins, best_boundaries, steps_downwards, steps_upwards
+from seqjax.data.buckets import Buckets, evaluation_plan
 
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=80)
 
@@ -79,8 +79,9 @@ def test_plans_are_the_best_that_their_lengths_allow(seed):
     target = np.clip(source + random.integers(-5, 6, len(source)), 1, None).astype(np.int32)
     batching = default_config().batching
     batching.update(tokens=int(random.integers(100, 1500)), shapes=3)
-    plan = TrainingPlan(source, target, batching, seed=0)
-    batches = evaluation_plan(source, target, batching.tokens, 4, shapes=3)
+    lengths = {"source": source, "target": target}
+    plan = Buckets(lengths, batching, seed=0)
+    batches = evaluation_plan(lengths, batching.tokens, 4, shapes=3)
     bins = _bins(source, target, batching.tokens)
     training = [plan.batch(step).shape for step in range(plan.steps_per_epoch)]
     evaluation = [batch.shape for batch in batches]

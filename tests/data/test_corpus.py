@@ -41,7 +41,10 @@ def test_splits_have_names_of_their_own(texts):
         2,
         1,
     ]
-    assert open_corpus(texts, "newstest")[0] == ("newstest en 0", "newstest de 0")
+    assert open_corpus(texts, "newstest")[0] == {
+        "source": "newstest en 0",
+        "target": "newstest de 0",
+    }
     assert "trainig.en" in error_of(texts, "trainig")
 
 
@@ -81,12 +84,15 @@ def test_the_corpora_of_the_studies(real_data):
     assert all(
         set(target.split()) <= {"I_RUN", "I_JUMP", "I_LOOK", "I_WALK", "I_TURN_LEFT"}
         | {"I_TURN_RIGHT"} and source == source.strip()
-        for source, target in (corpus[i] for i in range(len(corpus)))
+        for source, target in (corpus[i].values() for i in range(len(corpus)))
     )  # fmt: skip
     phonemes = config("tsv", directory=str(real_data / "sigmorphon2021_g2p_medium"))
     phonemes.update(files="dut_{split}.tsv", validation="dev", source="0", target="1")
     corpus = open_corpus(phonemes, "validation")
-    assert len(corpus) == 1000 and corpus[0] == ("aanbesteding", "aː n b ə s t eː d ɪ ŋ")
+    assert len(corpus) == 1000 and corpus[0] == {
+        "source": "aanbesteding",
+        "target": "aː n b ə s t eː d ɪ ŋ",
+    }
 
 
 def test_unknown_corpus():
@@ -101,7 +107,7 @@ def test_synthetic_directions():
     data = config("synthetic:translation", synthetic_size=50, source="de", target="en")
     backward = open_corpus(data, "train")
     assert len(forward) == len(backward) == 50
-    assert all(forward[i] == tuple(reversed(backward[i])) for i in range(50))
+    assert all(list(forward[i].values()) == list(backward[i].values())[::-1] for i in range(50))
     assert forward.fingerprint != backward.fingerprint
     assert "'en' to 'de'" in error_of(config("synthetic:translation", target="fr"))
     assert "'en' to 'de'" in error_of(config("synthetic:translation", source="de"))
@@ -131,7 +137,7 @@ class TinyTranslate(tfds.core.GeneratorBasedBuilder):
 data = default_config().data
 data.corpus, data.directory = "tfds:tiny_translate", sys.argv[1]
 corpus = open_corpus(data, "train")
-pairs = sorted(corpus[i] for i in range(len(corpus)))
+pairs = sorted((corpus[i]["source"], corpus[i]["target"]) for i in range(len(corpus)))
 assert pairs == [(f"café {i}", f"Kaffee {i}") for i in range(7)], pairs
 assert open_corpus(data, "train").fingerprint == corpus.fingerprint
 assert open_corpus(data, "test").fingerprint != corpus.fingerprint
@@ -159,7 +165,9 @@ def error(**fields):
 assert "data.source = 'fr': expected one of de, en" in error(source="fr")
 assert "split = 'valid': expected one of train, test" in error(train="valid")
 assert "nosuch" in error(corpus="tfds:nosuch/de-en")
-assert [has_split(data, name) for name in ("test", "train[:50%]", "other")] == [True, True, False]
+sides = ("source", "target")
+names = ("test", "train[:50%]", "other")
+assert [has_split(data, name, sides) for name in names] == [True, True, False]
 assert "tensorflow" not in sys.modules
 """
 
@@ -175,7 +183,7 @@ with tfds.testing.mock_data(num_examples=3):
     corpus = open_corpus(data, "validation")
     pairs = [corpus[i] for i in range(len(corpus))]
 assert len(pairs) == 3
-assert all(isinstance(side, str) and side for pair in pairs for side in pair)
+assert all(isinstance(side, str) and side for pair in pairs for side in pair.values())
 assert "tensorflow" not in sys.modules
 """
 

@@ -9,6 +9,12 @@ from seqjax.data.corpus import open_corpus
 from seqjax.data.line_files import AlignedTexts, JsonLines, Lines, PatternLines, TabSeparated
 from seqjax.errors import UserError
 
+SIDES = ("source", "target")
+
+
+def record(source, target):
+    return {"source": source, "target": target}
+
 
 def write(path, content):
     data = content if isinstance(content, bytes) else content.encode()
@@ -100,12 +106,12 @@ def test_aligned_texts(tmp_path, monkeypatch):
     write(tmp_path / "short.en", "one\n")
     write(tmp_path / "short.de", "eins\nzwei\n")
     data = config(tmp_path, "text")
-    corpus = AlignedTexts(data, "train")
-    assert list(map(tuple, (corpus[0], corpus[1]))) == [("one", "eins"), ("two", "zwei")]
+    corpus = AlignedTexts(data, "train", SIDES)
+    assert [corpus[0], corpus[1]] == [record("one", "eins"), record("two", "zwei")]
     monkeypatch.setenv("CORPORA", str(tmp_path))
     data.directory = "$CORPORA"
-    assert AlignedTexts(data, "train").fingerprint == corpus.fingerprint
-    message = error_of(AlignedTexts, data, "short")
+    assert AlignedTexts(data, "train", SIDES).fingerprint == corpus.fingerprint
+    message = error_of(AlignedTexts, data, "short", SIDES)
     assert (
         f"{tmp_path / 'short.en'} has 1 lines, {tmp_path / 'short.de'} has 2; expected equal"
         in message
@@ -122,12 +128,12 @@ def test_a_corpus_in_a_bucket(bucket, scheme, suffix):
     # As long as before, and perhaps in the same second.
     for last in ("zwei", "drei"):
         write(bucket / f"train.de{suffix}", f"eins\n{last}")
-        corpus = AlignedTexts(data, "train")
-        assert list(map(tuple, (corpus[0], corpus[1]))) == [("one", "eins"), ("two", last)]
-        assert AlignedTexts(data, "train").fingerprint == corpus.fingerprint
+        corpus = AlignedTexts(data, "train", SIDES)
+        assert [corpus[0], corpus[1]] == [record("one", "eins"), record("two", last)]
+        assert AlignedTexts(data, "train", SIDES).fingerprint == corpus.fingerprint
         seen.add(corpus.fingerprint)
     assert len(seen) == 2
-    message = error_of(AlignedTexts, data, "trian")
+    message = error_of(AlignedTexts, data, "trian", SIDES)
     assert f": expected a file {data.directory}/trian.en{suffix}; its folder has " in message
     assert f"'train.en{suffix}'" in message
 
@@ -136,7 +142,7 @@ def test_home_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     write(tmp_path / "x.en", "one")
     write(tmp_path / "x.de", "eins")
-    assert len(AlignedTexts(config("~", "text"), "x")) == 1
+    assert len(AlignedTexts(config("~", "text"), "x", SIDES)) == 1
 
 
 def test_fingerprint_follows_the_files(tmp_path):
@@ -144,18 +150,18 @@ def test_fingerprint_follows_the_files(tmp_path):
     write(tmp_path / "en", "one\n")
     target = write(tmp_path / "de", "eins\n")
     os.utime(target, ns=(1, 1))
-    seen = {AlignedTexts(data, "train").fingerprint}
+    seen = {AlignedTexts(data, "train", SIDES).fingerprint}
     os.utime(target, ns=(2, 2))
-    seen.add(AlignedTexts(data, "train").fingerprint)
+    seen.add(AlignedTexts(data, "train", SIDES).fingerprint)
     assert len(seen) == 1
     # A copy that keeps times, as by rsync -t, may replace a file by one of equal size.
     write(target, "zwei\n")
     os.utime(target, ns=(2, 2))
-    seen.add(AlignedTexts(data, "train").fingerprint)
+    seen.add(AlignedTexts(data, "train", SIDES).fingerprint)
     data.source, data.target = "de", "en"
-    seen.add(AlignedTexts(data, "train").fingerprint)
+    seen.add(AlignedTexts(data, "train", SIDES).fingerprint)
     assert len(seen) == 3
-    assert AlignedTexts(data, "train").fingerprint in seen
+    assert AlignedTexts(data, "train", SIDES).fingerprint in seen
 
 
 @pytest.mark.parametrize(
@@ -180,63 +186,65 @@ def test_missing_files(tmp_path):
     for name in ("train.en", "train.de", "unrelated"):
         write(tmp_path / name, "x")
     data = config(tmp_path, "text")
-    message = error_of(AlignedTexts, data, "trian")
+    message = error_of(AlignedTexts, data, "trian", SIDES)
     assert str(tmp_path / "trian.en") in message
     assert "'train.en'" in message and "unrelated" not in message
     data.directory = str(tmp_path / "nowhere")
-    message = error_of(AlignedTexts, data, "train")
+    message = error_of(AlignedTexts, data, "train", SIDES)
     assert str(tmp_path / "nowhere" / "train.en") in message and "data.directory" in message
     data.files = "{split}.{lang}"
-    assert "{split} and {language}" in error_of(AlignedTexts, data, "train")
+    assert "{split} and {language}" in error_of(AlignedTexts, data, "train", SIDES)
 
 
 def test_tab_separated(tmp_path):
     write(tmp_path / "train.tsv", 'id\ten\tde\n1\ta "quoted\tb\n2\t\tc\textra\n3\tlonely\n')
     data = config(tmp_path, "tsv", files="{split}.tsv")
-    corpus = TabSeparated(data, "train")
+    corpus = TabSeparated(data, "train", SIDES)
     assert len(corpus) == 3
-    assert corpus[0] == ('a "quoted', "b")
-    assert corpus[1] == ("", "c")
+    assert corpus[0] == record('a "quoted', "b")
+    assert corpus[1] == record("", "c")
     message = error_of(corpus.__getitem__, 2)
     assert f"{tmp_path / 'train.tsv'}:4: no column 2; expected 0 to 1" in message
     with pytest.raises(IndexError):
         corpus[3]
 
     data.source, data.target = "2", "0"
-    numbered = TabSeparated(data, "train")
+    numbered = TabSeparated(data, "train", SIDES)
     assert len(numbered) == 4
-    assert numbered[0] == ("de", "id") and numbered[1] == ("b", "1")
+    assert numbered[0] == record("de", "id") and numbered[1] == record("b", "1")
     assert numbered.fingerprint != corpus.fingerprint
 
     data.source = "fr"
     data.target = "de"
     assert "no column 'fr'; expected one of 'id', 'en', 'de'" in error_of(
-        TabSeparated, data, "train"
+        TabSeparated, data, "train", SIDES
     )
     data.source = "0"
-    assert "two column numbers" in error_of(TabSeparated, data, "train")
+    assert "two column numbers" in error_of(TabSeparated, data, "train", SIDES)
     data.files = "{split}.{language}"
-    assert "'{split}.tsv'" in error_of(TabSeparated, data, "train")
+    assert "'{split}.tsv'" in error_of(TabSeparated, data, "train", SIDES)
 
 
 def test_tab_separated_without_rows(tmp_path):
     write(tmp_path / "train.tsv", "en\tde\n")
     data = config(tmp_path, "tsv", files="train.tsv")
     assert "expected at least one line after the column names" in error_of(
-        TabSeparated, data, "train"
+        TabSeparated, data, "train", SIDES
     )
 
 
 def test_two_columns_of_one_name_are_refused(tmp_path):
     write(tmp_path / "train.tsv", "en\ten\tde\na\tb\tc\n")
     data = config(tmp_path, "tsv", files="{split}.tsv")
-    assert "train.tsv:1: 2 columns 'en'; expected one" in error_of(TabSeparated, data, "train")
+    assert "train.tsv:1: 2 columns 'en'; expected one" in error_of(
+        TabSeparated, data, "train", SIDES
+    )
 
 
 def test_json_that_is_nested_too_deeply_is_a_mistake(tmp_path):
     write(tmp_path / "train.jsonl", "[" * 100_000 + "\n")
     data = config(tmp_path, "jsonl", files="{split}.jsonl")
-    message = error_of(JsonLines(data, "train").__getitem__, 0)
+    message = error_of(JsonLines(data, "train", SIDES).__getitem__, 0)
     assert message.startswith(f"{tmp_path / 'train.jsonl'}:1: expected a JSON object (max")
 
 
@@ -257,10 +265,10 @@ def test_json_lines(tmp_path):
         source="translation.en",
         target="translation.de",
     )
-    corpus = JsonLines(data, "train")
+    corpus = JsonLines(data, "train", SIDES)
     assert len(corpus) == 9
-    assert corpus[0] == ("a\nb", "ü")
-    assert corpus[5] == ("flat", "x")
+    assert corpus[0] == record("a\nb", "ü")
+    assert corpus[5] == record("flat", "x")
     messages = [error_of(corpus.__getitem__, i) for i in range(1, 5)]
     for line, message in enumerate(messages, start=2):
         assert message.startswith(f"{tmp_path / 'train.jsonl'}:{line}: ")
@@ -270,13 +278,13 @@ def test_json_lines(tmp_path):
     assert "expected a JSON object (Expecting value" in messages[3]
     assert "jsonl:7: field 'translation.de': expected Unicode (" in error_of(corpus.__getitem__, 6)
     # Which value of a name counts is only a question if it is read.
-    assert corpus[7] == ("a", "b")
+    assert corpus[7] == record("a", "b")
     assert "jsonl:9: expected a JSON object ('en' occurs 2 times in it)" in error_of(
         corpus.__getitem__, 8
     )
     data.source = "translation"
     assert "is an object; expected a string, such as one of 'en', 'de' in it" in error_of(
-        JsonLines(data, "train").__getitem__, 0
+        JsonLines(data, "train", SIDES).__getitem__, 0
     )
 
 
@@ -289,31 +297,31 @@ def pattern(tmp_path, **fields):
 def test_pattern_lines(tmp_path):
     write(tmp_path / "train.txt", "IN: jump twice OUT: I_JUMP I_JUMP\r\nIN: OUT: OUT: \nIN: jump\n")
     data = pattern(tmp_path)
-    corpus = PatternLines(data, "train")
+    corpus = PatternLines(data, "train", SIDES)
     assert len(corpus) == 3
-    assert corpus[0] == ("jump twice", "I_JUMP I_JUMP")
-    assert corpus[1] == ("OUT:", "")
+    assert corpus[0] == record("jump twice", "I_JUMP I_JUMP")
+    assert corpus[1] == record("OUT:", "")
     message = error_of(corpus.__getitem__, 2)
     assert message.startswith(f"{tmp_path / 'train.txt'}:3: 'IN: jump'; expected a line that")
     assert "data.pattern = 'IN: (?P<command>" in message
     with pytest.raises(IndexError):
         corpus[3]
     data.files = "{split}.{language}"
-    assert "'{split}.txt'" in error_of(PatternLines, data, "train")
+    assert "'{split}.txt'" in error_of(PatternLines, data, "train", SIDES)
 
 
 def test_a_pattern_matches_whole_lines_and_may_leave_a_group_out(tmp_path):
     write(tmp_path / "train.txt", "a=b\na\n=b!\n")
     data = pattern(tmp_path, pattern="(?P<command>[a-z]*)(=(?P<actions>[a-z]*))?")
-    corpus = PatternLines(data, "train")
-    assert [corpus[0], corpus[1]] == [("a", "b"), ("a", "")]
+    corpus = PatternLines(data, "train", SIDES)
+    assert [corpus[0], corpus[1]] == [record("a", "b"), record("a", "")]
     assert "'=b!'; expected a line that matches" in error_of(corpus.__getitem__, 2)
 
 
 def test_fingerprint_follows_the_pattern_and_its_groups(tmp_path):
     write(tmp_path / "train.txt", "IN: a OUT: b\n")
     seen = {
-        PatternLines(pattern(tmp_path, **fields), "train").fingerprint
+        PatternLines(pattern(tmp_path, **fields), "train", SIDES).fingerprint
         for fields in (
             {},
             {"source": "actions", "target": "command"},

@@ -6,12 +6,13 @@ import pytest
 from ml_collections import ConfigDict
 
 from seqjax.config import default_config
-from seqjax.data.batching import PlannedBatch, Shape, TrainingPlan
-from seqjax.data.loader import Loader, SubwordSampling, assemble
-from seqjax.data.pair import Pair
+from seqjax.data.buckets import Buckets
+from seqjax.data.examples import Examples, Feature, Sequences, tokenize
+from seqjax.data.gather import gather
+from seqjax.data.loader import Loader, SubwordSampling
+from seqjax.data.plan import PlannedBatch, Shape, whole
 from seqjax.data.subwords import train_subwords
 from seqjax.data.tokenizer import EOS, Tokenizers
-from seqjax.data.tokens import Sequences, TokenizedCorpus, tokenize
 
 BATCHING = ConfigDict(dict(kind="tokens", tokens=64, sentences=8, shapes=3, multiple=4))
 
@@ -22,18 +23,18 @@ def sequences(rows: list[list[int]]) -> Sequences:
 
 
 @pytest.fixture
-def corpus() -> TokenizedCorpus:
+def corpus() -> Examples:
     random = np.random.default_rng(0)
 
     def side():
         return sequences([[*random.integers(4, 99, n), EOS] for n in random.integers(0, 20, 80)])
 
-    return TokenizedCorpus(side(), side(), np.arange(80), {})
+    return Examples({"source": side(), "target": side()}, np.arange(80), {})
 
 
 @pytest.fixture
-def plan(corpus) -> TrainingPlan:
-    return TrainingPlan(corpus.source_lengths, corpus.target_lengths, BATCHING, seed=0)
+def plan(corpus) -> Buckets:
+    return Buckets(corpus.lengths, BATCHING, seed=0)
 
 
 def assert_equal(left: list[dict], right: list[dict]) -> None:
@@ -48,45 +49,17 @@ def threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "loader"]
 
 
-def test_assemble_golden():
-    corpus = TokenizedCorpus(
-        sequences([[7, 8, EOS], [EOS]]), sequences([[9, EOS], [5, 6, 4, EOS]]), np.arange(2), {}
-    )
-    batch = assemble(corpus, PlannedBatch(Shape(3, 4, 5), np.array([1, -1, 0])))
-    assert batch["source"].tolist() == [[2, 0, 0, 0], [0, 0, 0, 0], [7, 8, 2, 0]]
-    assert batch["target"].tolist() == [[5, 6, 4, 2, 0], [0, 0, 0, 0, 0], [9, 2, 0, 0, 0]]
-    assert batch["index"].tolist() == [1, -1, 0]
-    assert {array.dtype for array in batch.values()} == {np.dtype(np.int32)}
-
-
-def test_assemble_refuses_a_shape_that_is_too_small():
-    corpus = TokenizedCorpus(sequences([[7, 8, EOS]]), sequences([[EOS]]), np.arange(1), {})
-    with pytest.raises(ValueError, match="3 tokens does not fit into 2"):
-        assemble(corpus, PlannedBatch(Shape(1, 2, 2), np.array([0])))
-
-
-def test_assembled_batches_hold_the_corpus(corpus, plan):
-    for step in range(plan.steps_per_epoch):
-        batch = assemble(corpus, plan.batch(step))
-        for row, example in enumerate(batch["index"]):
-            for name, side in (("source", corpus.source), ("target", corpus.target)):
-                expected = side(example) if example >= 0 else np.zeros(0)
-                width = len(expected)
-                np.testing.assert_array_equal(batch[name][row, :width], expected)
-                assert not batch[name][row, width:].any()
-
-
 def test_parts_of_a_batch_make_up_the_whole(corpus, plan):
     planned = plan.batch(0)
     half = planned.shape.rows // 2
-    parts = [assemble(corpus, planned, part) for part in (slice(0, half), slice(half, None))]
-    whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    assert_equal([whole], [assemble(corpus, planned)])
+    parts = [gather(corpus, planned, part) for part in (slice(0, half), slice(half, None))]
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    assert_equal([joined], [gather(corpus, planned)])
 
 
 def test_loader_yields_the_batches_of_its_steps(corpus, plan):
     steps = range(3, 2 * plan.steps_per_epoch)
-    expected = [assemble(corpus, plan.batch(step)) for step in steps]
+    expected = [gather(corpus, plan.batch(step)) for step in steps]
     with Loader(corpus, plan, steps.start, steps.stop) as loader:
         assert_equal(list(loader), expected)
         assert next(loader, None) is None
@@ -96,10 +69,10 @@ def test_loader_yields_the_batches_of_its_steps(corpus, plan):
 def test_resume_in_the_middle_yields_the_same_batches(corpus, plan):
     last = 2 * plan.steps_per_epoch
     with Loader(corpus, plan, 0, last) as loader:
-        whole = list(loader)
-    fresh = TrainingPlan(corpus.source_lengths, corpus.target_lengths, BATCHING, seed=0)
+        batches = list(loader)
+    fresh = Buckets(corpus.lengths, BATCHING, seed=0)
     with Loader(corpus, fresh, 5, last, prefetch=1) as loader:
-        assert_equal(list(loader), whole[5:])
+        assert_equal(list(loader), batches[5:])
 
 
 def test_place_runs_in_the_thread(corpus, plan):
@@ -170,75 +143,75 @@ TEXTS = [
 @pytest.fixture(scope="module")
 def sampled(tmp_path_factory):
     """Pairs, tokenizers with BPE-dropout, the tokenized corpus and a plan with much room."""
-    pairs = [Pair(text, text[::-1]) for text in [*TEXTS, " ".join(TEXTS[:6])]]
-    texts = [text for pair in pairs for text in pair]
+    texts = [*TEXTS, " ".join(TEXTS[:6])]
+    pairs = [{"source": text, "target": text[::-1]} for text in texts]
+    texts = [text for pair in pairs for text in pair.values()]
     subwords = train_subwords("bpe", texts, 60, lowercase=False, sampling=0.5)
     data = default_config().data
     data.cache = str(tmp_path_factory.mktemp("cache"))
-    data.max_source_length = data.max_target_length = 99
 
     class Pairs(list):
         fingerprint = "pairs"
 
-    tokenizers = Tokenizers(subwords, subwords)
-    tokenized = tokenize(Pairs(pairs), tokenizers, data, training=True)
+    tokenizers = Tokenizers({"source": subwords, "target": subwords})
+    features = [Feature("source", 99), Feature("target", 99)]
+    examples = tokenize(Pairs(pairs), tokenizers, data, features, training=True)
     batching = ConfigDict({**BATCHING, "multiple": 32, "tokens": 128})
-    plan = TrainingPlan(tokenized.source_lengths, tokenized.target_lengths, batching, seed=0)
-    return pairs, tokenizers, tokenized, plan
+    return pairs, tokenizers, examples, Buckets(examples.lengths, batching, seed=0)
 
 
 def test_sampling_is_a_function_of_seed_epoch_and_example(sampled):
-    pairs, tokenizers, tokenized, plan = sampled
+    pairs, tokenizers, examples, plan = sampled
     last = 2 * plan.steps_per_epoch
 
     def by_example(first, seed=0):
-        sampling = SubwordSampling(pairs, tokenizers, tokenized, seed)
+        sampling = SubwordSampling(pairs, tokenizers, examples, seed)
         found = {}
-        with Loader(tokenized, plan, first, last, sampling=sampling) as loader:
+        with Loader(examples, plan, first, last, sampling=sampling) as loader:
             for step, batch in enumerate(loader, first):
                 for row, example in enumerate(batch["index"]):
                     key = step // plan.steps_per_epoch, int(example)
                     found[key] = batch["source"][row].tolist(), batch["target"][row].tolist()
         return found
 
-    whole = by_example(0)
+    rows = by_example(0)
     for key, row in by_example(last - 3).items():
-        assert whole[key] == row
-    examples = range(len(tokenized))
-    assert any(whole[0, i] != whole[1, i] for i in examples)
-    assert any(row != whole[key] for key, row in by_example(0, seed=1).items())
-    for (_, example), row in whole.items():
+        assert rows[key] == row
+    assert any(rows[0, i] != rows[1, i] for i in range(len(examples)))
+    assert any(row != rows[key] for key, row in by_example(0, seed=1).items())
+    for (_, example), row in rows.items():
         if example >= 0:
-            assert tuple(map(tokenizers.source.decode, row)) == pairs[example]
+            texts = map(tokenizers["source"].decode, row)
+            assert list(texts) == list(pairs[example].values())
 
 
 def test_room_lets_most_sampled_segmentations_in(sampled):
-    pairs, tokenizers, tokenized, _ = sampled
-    sampling = SubwordSampling(pairs, tokenizers, tokenized, seed=0)
+    pairs, tokenizers, examples, _ = sampled
+    sampling = SubwordSampling(pairs, tokenizers, examples, seed=0)
     room = sampling.room()
-    assert min(room) > 1.2
+    assert min(room.values()) > 1.2
 
     def share_changed(room):
-        lengths = tokenized.source_lengths, tokenized.target_lengths
-        plan = TrainingPlan(*lengths, ConfigDict({**BATCHING, "multiple": 1}), 0, room=room)
+        batching = ConfigDict({**BATCHING, "multiple": 1})
+        plan = Buckets(examples.lengths, batching, 0, room=room)
         changed = []
         for step in range(plan.steps_per_epoch):
-            plain = assemble(tokenized, plan.batch(step))
+            plain = gather(examples, plan.batch(step))
             new = sampling(plain, epoch=1)
             changed += (plain["source"] != new["source"]).any(1)[plain["index"] >= 0].tolist()
         return np.mean(changed)
 
-    assert share_changed(room) > share_changed((1.0, 1.0)) + 0.2
+    assert share_changed(room) > share_changed({"source": 1.0, "target": 1.0}) + 0.2
 
 
 def test_a_sampled_segmentation_that_does_not_fit_is_not_taken(sampled):
-    pairs, tokenizers, tokenized, _ = sampled
-    shape = Shape(1, int(tokenized.source_lengths[0]), int(tokenized.target_lengths[0]))
-    batch = assemble(tokenized, PlannedBatch(shape, np.array([0])))
-    sampling = SubwordSampling(pairs, tokenizers, tokenized, seed=0)
+    pairs, tokenizers, examples, _ = sampled
+    shape = Shape.of(1, **{name: int(each[0]) for name, each in examples.lengths.items()})
+    batch = gather(examples, PlannedBatch(shape, whole(np.array([0]))))
+    sampling = SubwordSampling(pairs, tokenizers, examples, seed=0)
     epochs = [sampling(batch, epoch) for epoch in range(20)]
-    longer = [len(tokenizers.source.sample(pairs[0].source, seed)) for seed in range(20)]
-    assert max(longer) >= shape.source
+    longer = [len(tokenizers["source"].sample(pairs[0]["source"], seed)) for seed in range(20)]
+    assert max(longer) >= shape["source"]
     for sampled_batch in epochs:
-        assert tokenizers.source.decode(sampled_batch["source"][0]) == pairs[0].source
-        assert tokenizers.target.decode(sampled_batch["target"][0]) == pairs[0].target
+        for name, text in pairs[0].items():
+            assert tokenizers[name].decode(sampled_batch[name][0]) == text

@@ -8,7 +8,6 @@ import pytest
 from seqjax.data.grammar import lexicon
 from seqjax.data.grammar.clauses import held_out
 from seqjax.data.grammar.sentences import Sentence
-from seqjax.data.pair import Pair
 from seqjax.data.synthetic import LENGTHS, LONG_LENGTHS, SPLITS, SyntheticTranslation, split_of
 from seqjax.errors import UserError
 
@@ -37,12 +36,12 @@ def samples():
     ],
 )  # fmt: skip
 def test_golden_pairs(split, index, source, target):
-    assert SyntheticTranslation(split)[index] == Pair(source, target)
+    assert SyntheticTranslation(split)[index] == {"source": source, "target": target}
 
 
 def test_golden_contents(samples):
     """If this fails, the contents have changed: raise `_VERSION` in synthetic.py as well."""
-    texts = "\n".join(f"{pair.source}\t{pair.target}" for split in SPLITS
+    texts = "\n".join(f"{pair['source']}\t{pair['target']}" for split in SPLITS
                       for pair in samples[split][:200])  # fmt: skip
     digest = hashlib.blake2b(texts.encode(), digest_size=8).hexdigest()
     assert (digest, SyntheticTranslation("test").fingerprint) == (
@@ -65,39 +64,39 @@ def test_sizes_and_fingerprints():
 
 
 def test_splits_are_disjoint(samples):
-    seen = {split: {pair.source for pair in pairs} for split, pairs in samples.items()}
+    seen = {split: {pair["source"] for pair in pairs} for split, pairs in samples.items()}
     assert sum(map(len, seen.values())) == len(set().union(*seen.values()))
 
 
 def test_the_split_is_a_function_of_the_sentence(samples):
     for split in SPLITS:
         novel = split == "test_composition"
-        assert {split_of(Sentence(*pair, novel)) for pair in samples[split]} == {split}
+        assert {split_of(Sentence(*pair.values(), novel)) for pair in samples[split]} == {split}
 
 
 def test_one_source_has_one_target_and_the_reverse(samples):
-    pairs = {pair for split in SPLITS for pair in samples[split]}
-    assert len({pair.source for pair in pairs}) == len(pairs)
-    assert len({pair.target for pair in pairs}) == len(pairs)
+    pairs = {tuple(pair.values()) for split in SPLITS for pair in samples[split]}
+    assert len({source for source, _ in pairs}) == len(pairs)
+    assert len({target for _, target in pairs}) == len(pairs)
 
 
 def test_lengths(samples):
     for split in SPLITS:
         shortest, longest = LONG_LENGTHS if split == "test_long" else LENGTHS
-        for text in (text for pair in samples[split] for text in pair):
+        for text in (text for pair in samples[split] for text in pair.values()):
             assert shortest <= len(text.split()) <= longest, text
     assert LONG_LENGTHS[0] > LENGTHS[1]
-    words = [len(pair.source.split()) for pair in samples["train"]]
+    words = [len(pair["source"].split()) for pair in samples["train"]]
     assert 8 < sum(words) / len(words) < 10
 
 
 def test_train_rarely_repeats_itself(samples):
-    assert len(set(samples["train"])) > 0.98 * len(samples["train"])
+    assert len({pair["source"] for pair in samples["train"]}) > 0.98 * len(samples["train"])
 
 
 def test_composition_has_only_known_words(samples):
     def words(split):
-        return {word.strip(".,?").lower() for pair in samples[split] for text in pair
+        return {word.strip(".,?").lower() for pair in samples[split] for text in pair.values()
                 for word in text.split()}  # fmt: skip
 
     assert len(words("train")) < 1400
@@ -112,7 +111,7 @@ def test_composition_pairs_are_absent_from_other_splits(samples):
                 for form in (verb.english, verb.english_third, verb.english_past)}  # fmt: skip
 
     def found(split):
-        text = "\n".join(pair.source.lower() for pair in samples[split])
+        text = "\n".join(pair["source"].lower() for pair in samples[split])
         return {phrase for phrase in phrases if re.search(rf"\b{phrase}\b", text)}
 
     assert len(found("test_composition")) > 50

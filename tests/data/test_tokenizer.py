@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from seqjax.config import default_config
 from seqjax.data import tokenizer as tokenizer_module
 from seqjax.data.corpus import open_corpus
-from seqjax.data.pair import Pair
 from seqjax.data.subwords import Subwords
 from seqjax.data.text_form import NORMALIZATIONS
 from seqjax.data.tokenizer import (
@@ -48,7 +47,10 @@ class Pairs(list):
 
 
 def pairs(sources, targets):
-    return Pairs(Pair(*sides) for sides in zip(sources, targets, strict=True))
+    return Pairs(
+        {"source": source, "target": target}
+        for source, target in zip(sources, targets, strict=True)
+    )
 
 
 def covering():
@@ -69,7 +71,7 @@ def trained(kind, corpus=None, **fields):
 
 @pytest.fixture(scope="module")
 def of_kind():
-    return {kind: trained(kind).source for kind in KINDS}
+    return {kind: trained(kind)["source"] for kind in KINDS}
 
 
 @pytest.mark.parametrize("kind", ["unigram", "bpe", "character", "byte", "decomposed"])
@@ -93,7 +95,7 @@ def test_decoding_inverts_encoding(of_kind, kind, text):
 )
 def test_words_invert_whatever_they_have_seen(kind, texts):
     texts.append("x")
-    tokenizer = trained(kind, pairs(texts, texts), vocabulary=10_000).source
+    tokenizer = trained(kind, pairs(texts, texts), vocabulary=10_000)["source"]
     for text in texts:
         ids = tokenizer.encode(text)
         assert UNK not in ids
@@ -123,7 +125,7 @@ def test_whatever_a_corpus_holds_comes_back(kind, texts, data):
     text = data.draw(st.lists(st.sampled_from(["a", *alphabet]), max_size=20))
     text = (" " if kind == "space" else "").join(text)
     examples = [*texts, "a b", *([text] if kind == "word" else [])]
-    tokenizer = trained(kind, pairs(examples, examples), vocabulary=2000).source
+    tokenizer = trained(kind, pairs(examples, examples), vocabulary=2000)["source"]
     for given_text in (*texts, text):
         ids = tokenizer.encode(given_text)
         assert UNK not in ids
@@ -144,7 +146,11 @@ def test_normalized_texts_come_back_normalized(normalized, kind, normalization, 
     ids = tokenizer.encode(text)
     assert ids == tokenizer.encode(expected) == tokenizer.encode_batch([text])[0]
     # A letter and an accent that the training data has apart may meet in a character it lacks.
-    seen = {c for pair in covering() for c in unicodedata.normalize(normalization, "".join(pair))}
+    seen = {
+        c
+        for pair in covering()
+        for c in unicodedata.normalize(normalization, "".join(pair.values()))
+    }
     if kind == "byte" or (kind not in ("word", "space") and set(expected) <= seen):
         assert tokenizer.decode(ids) == expected
 
@@ -152,7 +158,7 @@ def test_normalized_texts_come_back_normalized(normalized, kind, normalization, 
 @pytest.fixture(scope="module")
 def normalized():
     return {
-        (kind, normalization): trained(kind, normalization=normalization).source
+        (kind, normalization): trained(kind, normalization=normalization)["source"]
         for kind in KINDS
         for normalization in ("NFC", "NFKC")
     }
@@ -162,17 +168,17 @@ def normalized():
 def test_letters_and_accents_are_the_same_text_if_normalized(kind):
     composed, apart = "é \u1ec7", "e\u0301 e\u0323\u0302"
     corpus = pairs([composed] * 4, [composed] * 4)
-    plain = trained(kind, corpus).source
-    tokenizer = trained(kind, corpus, normalization="NFC").source
+    plain = trained(kind, corpus)["source"]
+    tokenizer = trained(kind, corpus, normalization="NFC")["source"]
     assert tokenizer.encode(apart) == tokenizer.encode(composed)
     assert tokenizer.decode(tokenizer.encode(apart)) == composed
     assert UNK not in tokenizer.encode(apart)
     if kind not in ("byte", "decomposed"):
         assert UNK in plain.encode(apart)
     # A model of decomposed texts writes composed ones.
-    other = trained(kind, pairs([apart] * 4, [apart] * 4), normalization="NFC").source
+    other = trained(kind, pairs([apart] * 4, [apart] * 4), normalization="NFC")["source"]
     assert other.decode(other.encode(apart)) == composed
-    compatible = trained(kind, pairs(["fi ½ ａ"], ["x"]), normalization="NFKC").source
+    compatible = trained(kind, pairs(["fi ½ ａ"], ["x"]), normalization="NFKC")["source"]
     assert compatible.encode("ﬁ") == compatible.encode("fi")
 
 
@@ -234,20 +240,20 @@ def test_the_kinds_are_those_that_a_config_may_name():
 def test_what_stands_between_spaces_is_one_token():
     """As words, I_TURN_RIGHT would be five."""
     texts = ["I_TURN_RIGHT I_JUMP", "t͡ɕ͈ a̠ bː", "don't stop."]
-    tokenizer = trained("space", pairs(texts, texts)).source
+    tokenizer = trained("space", pairs(texts, texts))["source"]
     assert [len(tokenizer.encode(text)) for text in texts] == [2, 3, 2]
     assert tokenizer.pieces(tokenizer.encode(texts[0])) == ["▁I_TURN_RIGHT", "▁I_JUMP"]
-    assert len(trained("word", pairs(texts, texts)).source.encode(texts[0])) == 8
+    assert len(trained("word", pairs(texts, texts))["source"].encode(texts[0])) == 8
 
 
 def test_a_decomposed_syllable_is_known_by_its_letters():
     """Hangul and accents that were never seen together are composed again."""
     known = pairs(["가꾼 né"], ["x"])
-    tokenizer = trained("decomposed", known).source
+    tokenizer = trained("decomposed", known)["source"]
     ids = tokenizer.encode("간 ń")
     assert len(ids) == 6 and UNK not in ids
     assert tokenizer.decode(ids) == "간 ń"
-    assert UNK in trained("character", known).source.encode("간")
+    assert UNK in trained("character", known)["source"].encode("간")
 
 
 @pytest.mark.parametrize("kind", ["unigram", "bpe", "word", "character", "space", "decomposed"])
@@ -261,14 +267,14 @@ def test_unknown_symbols(of_kind, kind):
 @pytest.mark.parametrize("joint", [True, False])
 def test_saved_tokenizers_are_the_same(folder, kind, joint):
     tokenizers = trained(kind, joint=joint, lowercase=True, sampling=0.3, normalization="NFKC")
-    assert (tokenizers.source is tokenizers.target) == tokenizers.joint == joint
+    assert (tokenizers["source"] is tokenizers["target"]) == tokenizers.joint == joint
     save_tokenizers(tokenizers, folder / "run" / "tokenizer")
     (folder / "run").rename(folder / "elsewhere")
     loaded = load_tokenizers(folder / "elsewhere" / "tokenizer")
     assert loaded.joint == joint
     assert loaded.fingerprint == tokenizers.fingerprint
     for side in ("source", "target"):
-        before, after = getattr(tokenizers, side), getattr(loaded, side)
+        before, after = tokenizers[side], loaded[side]
         assert after.vocabulary_size == before.vocabulary_size
         assert after.fingerprint == before.fingerprint
         for text in ("Hello  WORLD Ω ", "DON'T", "\ufb01e\u0301"):
@@ -282,15 +288,15 @@ def test_sides_of_different_kinds(tmp_path):
     corpus = pairs(["aab ab", "ba"], ["aː b", "b aː"])
     letters = trained("character", corpus, joint=False)
     tokenizers = trained("character", corpus, joint=False, target_kind="space")
-    assert (tokenizers.source.kind, tokenizers.target.kind) == ("character", "space")
-    assert tokenizers.source.fingerprint == letters.source.fingerprint
+    assert (tokenizers["source"].kind, tokenizers["target"].kind) == ("character", "space")
+    assert tokenizers["source"].fingerprint == letters["source"].fingerprint
     assert tokenizers.fingerprint != letters.fingerprint
-    assert len(tokenizers.source.encode("aab ab")) == 6
-    assert len(tokenizers.target.encode("aː b")) == 2
+    assert len(tokenizers["source"].encode("aab ab")) == 6
+    assert len(tokenizers["target"].encode("aː b")) == 2
     save_tokenizers(tokenizers, tmp_path)
     loaded = load_tokenizers(tmp_path)
     assert loaded.fingerprint == tokenizers.fingerprint
-    assert loaded.target.decode(tokenizers.target.encode("b aː")) == "b aː"
+    assert loaded["target"].decode(tokenizers["target"].encode("b aː")) == "b aː"
     mixed = trained("bpe", covering(), joint=False, target_kind="byte")
     save_tokenizers(mixed, tmp_path / "mixed")
     assert load_tokenizers(tmp_path / "mixed").fingerprint == mixed.fingerprint
@@ -315,18 +321,18 @@ def test_each_side_learns_its_own_texts():
     corpus = pairs(["aab", "ab"] * 20, ["xxy", "yx"] * 20)
     for kind in ("bpe", "word", "character"):
         apart = trained(kind, corpus, joint=False, vocabulary=20)
-        assert UNK in apart.source.encode("xy") and UNK in apart.target.encode("ab")
+        assert UNK in apart["source"].encode("xy") and UNK in apart["target"].encode("ab")
         joint = trained(kind, corpus, vocabulary=20)
         for text in ("aab", "yx"):
-            assert joint.source.decode(joint.source.encode(text)) == text
+            assert joint["source"].decode(joint["source"].encode(text)) == text
 
 
 def test_large_corpora_are_drawn_from(monkeypatch):
     monkeypatch.setattr(tokenizer_module, "MAX_TRAINING_PAIRS", 50)
     texts = [f"w{i}" for i in range(1000)]
     first = trained("word", pairs(texts, texts), vocabulary=2000)
-    assert first.source.vocabulary_size == 54
-    ranks = [i for i, text in enumerate(texts) if UNK not in first.source.encode(text)]
+    assert first["source"].vocabulary_size == 54
+    ranks = [i for i, text in enumerate(texts) if UNK not in first["source"].encode(text)]
     assert ranks[0] < 200 and ranks[-1] > 800
     assert trained("word", pairs(texts, texts), vocabulary=2000).fingerprint == first.fingerprint
 
@@ -335,7 +341,7 @@ def test_large_corpora_are_drawn_from(monkeypatch):
 def test_characters_of_pairs_that_are_not_drawn_are_known(kind, monkeypatch):
     monkeypatch.setattr(tokenizer_module, "MAX_TRAINING_PAIRS", 50)
     texts = [f"a{chr(0x4E00 + i)}" for i in range(200)]
-    tokenizer = trained(kind, pairs(texts, texts)).source
+    tokenizer = trained(kind, pairs(texts, texts))["source"]
     assert all(tokenizer.decode(tokenizer.encode(text)) == text for text in texts)
 
 
@@ -365,7 +371,7 @@ def test_another_process_reads_the_same(tmp_path):
     program = (
         "import sys; from seqjax.data.tokenizer import load_tokenizers; "
         "t = load_tokenizers(sys.argv[1]); "
-        "print(t.fingerprint, [t.source.sample('small hello world', i) for i in range(5)])"
+        "print(t.fingerprint, [t['source'].sample('small hello world', i) for i in range(5)])"
     )
     root = pathlib.Path(__file__).parents[2]
     output = subprocess.run(
@@ -375,7 +381,7 @@ def test_another_process_reads_the_same(tmp_path):
         cwd=root,
         check=True,
     ).stdout
-    samples = [tokenizers.source.sample("small hello world", i) for i in range(5)]
+    samples = [tokenizers["source"].sample("small hello world", i) for i in range(5)]
     assert output.strip() == f"{tokenizers.fingerprint} {samples}"
 
 
@@ -391,10 +397,10 @@ def test_multi30k_takes_seconds():
     begin = time.monotonic()
     tokenizers = train_tokenizers(config.tokenizer, corpus)
     assert time.monotonic() - begin < 20
-    assert tokenizers.source.vocabulary_size == 8000
-    texts = [corpus[i].target for i in range(len(corpus))]
-    for text, ids in zip(texts, tokenizers.target.encode_batch(texts), strict=True):
-        assert tokenizers.target.decode(ids) == text
+    assert tokenizers["source"].vocabulary_size == 8000
+    texts = [corpus[i]["target"] for i in range(len(corpus))]
+    for text, ids in zip(texts, tokenizers["target"].encode_batch(texts), strict=True):
+        assert tokenizers["target"].decode(ids) == text
 
 
 def test_the_alphabet_is_worth_its_name():

@@ -51,9 +51,9 @@ def by_hand(task, params, count):
         (ids,) = task.encode_sources([source])
         row, output = np.full((1, 12), PAD, np.int32), np.full((1, 16), PAD, np.int32)
         row[0, : len(ids)] = ids
-        ids = [*task.tokenizers.target.encode(target), EOS]
+        ids = [*task.tokenizers["target"].encode(target), EOS]
         output[0, : len(ids)] = ids
-        scores = score(params, {"source": row, "target": output})
+        scores, _ = score(params, {"source": row, "target": output})
         nll += float(scores["nll"][0])
         correct += float(scores["correct"][0])
         tokens += len(ids)
@@ -88,9 +88,9 @@ def test_every_pair_counts_once_whatever_the_batches(devices, limit, tokens, mak
 
 def test_sources_that_are_cut_are_counted_and_reported(make, caplog):
     """Of those that are evaluated; the ninth of `PAIRS` is the only one of ten tokens or more."""
-    assert make(limit=8)[0].sources_cut == 0
+    assert make(limit=8)[0].cut["source"] == 0
     assert not [r for r in caplog.records if "max_source_length" in r.getMessage()]
-    assert make()[0].sources_cut == 1
+    assert make()[0].cut["source"] == 1
     expected = "data.max_source_length = 10: 1 of 10 sources of the validation split are cut to it"
     assert expected in [record.getMessage() for record in caplog.records]
 
@@ -112,7 +112,7 @@ def test_loss_alone_translates_nothing_and_scores_targets_beyond_learned_positio
         stack.update(positions="learned", max_positions=10)
     task = type(task)(task.config, task.tokenizers)
     evaluator = Evaluator(task, make_mesh(1), "validation")
-    assert max(batch.shape.target for batch in evaluator.plan) > 10
+    assert max(batch.shape["target"] for batch in evaluator.plan) > 10
     result = evaluator(tiny_params(task), translate=False)
     assert result.metrics.keys() == {"loss", "perplexity", "accuracy"}
     assert all(math.isfinite(value) for value in result.metrics.values())
@@ -121,11 +121,11 @@ def test_loss_alone_translates_nothing_and_scores_targets_beyond_learned_positio
 
 def test_references_are_scored_in_the_form_of_the_outputs(make, monkeypatch):
     evaluator, params = make(limit=1)
-    monkeypatch.setattr(evaluator.task.tokenizers.target, "form", TextForm(normalization="NFC"))
-    evaluator.references = ["e\u0301"]
+    monkeypatch.setattr(evaluator.task.tokenizers["target"], "form", TextForm(normalization="NFC"))
+    evaluator.texts["target"] = ["e\u0301"]
     scored = []
     monkeypatch.setattr(
-        "seqjax.evaluation.evaluator.translation_metrics",
+        "seqjax.tasks.text_to_text.translation_metrics",
         lambda hypotheses, references, *settings: scored.extend(references) or {},
     )
     result = evaluator(params)

@@ -21,7 +21,7 @@ def test_layers_are_computed_twice_to_the_same_results(kind, filled):
     for again in (False, True):
         for stack in (config.model.encoder, config.model.decoder):
             stack.rematerialize = again
-        task = TextToText(config, SimpleNamespace(source=side, target=side))
+        task = TextToText(config, {"source": side, "target": side})
         params = filled(jax.eval_shape(task.init, jax.random.key(0)))
 
         def loss(params, task=task):

@@ -30,7 +30,7 @@ def make(scan, family="transformer", layers=2, rematerialize=False):
         stack.update(kind=family, layers=layers, width=8, heads=2, feed_forward=12, **fields)
         stack.update(scan_layers=scan, rematerialize=rematerialize, dropout=0.0)
     side = SimpleNamespace(vocabulary_size=9)
-    return TextToText(config, SimpleNamespace(source=side, target=side))
+    return TextToText(config, {"source": side, "target": side})
 
 
 def gradient(task):
@@ -47,7 +47,7 @@ def test_results_and_gradients_are_the_same(family, rematerialize, filled):
     params = filled(shapes[0])
     one, other = (jax.jit(gradient(task))(params, jax.random.key(1)) for task in tasks)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), one, other)
-    scores = [jax.jit(task.score)(params, BATCH)["nll"] for task in tasks]
+    scores = [jax.jit(task.score)(params, BATCH)[0]["nll"] for task in tasks]
     np.testing.assert_allclose(*scores, rtol=1e-5)
     maps = [jax.jit(task.attention)(params, BATCH) for task in tasks]
     assert len(maps[1]) == 2

@@ -55,13 +55,13 @@ def test_every_trial_finds_its_corpus(name, real_data, monkeypatch):
         for split in ("train", "validation", "test"):
             corpus = open_corpus(config.data, split)
             assert len(corpus) >= 1000
-            assert all(corpus[len(corpus) - 1])
+            assert all(corpus[len(corpus) - 1].values())
 
 
 def test_no_command_of_scan_is_cut_short(real_data, monkeypatch):
     monkeypatch.setenv("SEQJAX_DATA", str(real_data))
     for config in _load("scan").trials.values():
         corpus = open_corpus(config.data, "test")
-        longest = max(len(corpus[i].target.split()) for i in range(len(corpus)))
+        longest = max(len(corpus[i]["target"].split()) for i in range(len(corpus)))
         assert longest + 1 <= config.decode.max_length_extra
         assert config.decode.max_length_ratio == 0

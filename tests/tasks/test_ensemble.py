@@ -38,7 +38,7 @@ def test_a_score_is_that_of_the_mean_probability(members):
     assert np.abs(probabilities[0] - probabilities[1]).max() > 0.05
     mean = np.mean(probabilities, axis=0)
     chosen = np.log(np.take_along_axis(mean, TARGET[..., None], axis=2)[..., 0])
-    found = jax.jit(Ensemble(tasks).score)(params, BATCH)
+    found, _ = jax.jit(Ensemble(tasks).score)(params, BATCH)
     np.testing.assert_allclose(found["nll"], -np.sum(chosen * (TARGET != PAD), axis=1), rtol=1e-5)
     np.testing.assert_array_equal(found["tokens"], [5, 3])
 
@@ -56,7 +56,7 @@ def test_both_views_agree(members):
         np.testing.assert_allclose(logits[:, 0], logits[:, 1], rtol=1e-5)
         total += np.where(token != PAD, np.asarray(logits)[[0, 1], 0, token], 0.0)
         last = token
-    np.testing.assert_allclose(-total, jax.jit(ensemble.score)(params, BATCH)["nll"], rtol=1e-5)
+    np.testing.assert_allclose(-total, jax.jit(ensemble.score)(params, BATCH)[0]["nll"], rtol=1e-5)
 
 
 @pytest.mark.slow
@@ -70,7 +70,7 @@ def test_a_search_reorders_every_member(members):
             target = np.full((1, 8), PAD, np.int32)
             length = int(found.lengths[row, best])
             target[0, :length] = found.tokens[row, best, :length]
-            alone = score(params, {"source": SOURCE[row : row + 1], "target": target})
+            alone, _ = score(params, {"source": SOURCE[row : row + 1], "target": target})
             np.testing.assert_allclose(
                 found.log_probabilities[row, best], -alone["nll"][0], rtol=1e-5
             )

@@ -48,18 +48,19 @@ def test_loss_is_the_sum_over_target_tokens(smoothing, tiny_params, tiny_task):
     for target, rows in zip(TARGET, log_probabilities(task, params), strict=True):
         for token, row in zip(target, rows, strict=False):
             expected -= (1 - smoothing) * row[token] + smoothing * row.mean()
-    objective, sums = jax.jit(task.loss)(params, BATCH, jax.random.key(0))
+    objective, (sums, carry) = jax.jit(task.loss)(params, BATCH, jax.random.key(0))
+    assert carry == ()
     assert float(objective) == pytest.approx(expected, rel=1e-5)
     assert (sums["objective"], sums["tokens"]) == (objective, 10)
     # What the validation calls loss.
-    nll = jnp.sum(task.score(params, BATCH)["nll"])
+    nll = jnp.sum(task.score(params, BATCH)[0]["nll"])
     assert float(sums["loss"]) == pytest.approx(float(nll), rel=1e-5)
 
 
 def test_score_is_per_sentence_and_without_smoothing_or_dropout(tiny_params, tiny_task):
     task = tiny_task(dropout=0.5)
     params = tiny_params(task)
-    scores = jax.jit(task.score)(params, BATCH)
+    scores, _ = jax.jit(task.score)(params, BATCH)
     rows = log_probabilities(task, params)
     for i, length in enumerate(TOKENS):
         target = TARGET[i, :length]
@@ -93,7 +94,7 @@ def test_search_obeys_the_config_and_leaves_empty_rows_empty(beam_size, tiny_par
     np.testing.assert_array_equal(found.scores, found.log_probabilities)
     # and that is what `score` says of the same tokens.
     output = np.where(lengths[:, None] > 0, np.asarray(found.tokens)[:, 0], PAD)
-    scores = jax.jit(task.score)(params, {"source": SOURCE, "target": output})
+    scores, _ = jax.jit(task.score)(params, {"source": SOURCE, "target": output})
     np.testing.assert_allclose(
         np.asarray(found.log_probabilities)[:, 0], -scores["nll"], rtol=1e-4, atol=1e-5
     )
@@ -134,7 +135,11 @@ def test_sources_end_in_eos_and_are_cut_where_the_config_says(tiny_task):
 
 def test_sources_in_another_normalization_form_are_reported(tiny_task, caplog, monkeypatch):
     task = tiny_task()
-    monkeypatch.setattr(task, "tokenizers", Tokenizers(*[Symbols("character", "é")] * 2))
+    monkeypatch.setattr(
+        task,
+        "tokenizers",
+        Tokenizers(dict.fromkeys(("source", "target"), Symbols("character", "é"))),
+    )
     task.encode_sources(["e\u0301", "z", "é"])
     assert (
         "2 source(s) with characters that the vocabulary lacks, read as <unk>;"

@@ -60,7 +60,7 @@ def test_work_is_close_to_what_xla_counts(configured, facts):
     config, prepared = configured
     update = Update(config, prepared)
     shape = prepared.plan.largest
-    compiled = update.step.compile(update.abstract_state(), abstract_batch(shape))
+    compiled = update.step.compile(update.abstract_state(), abstract_batch(prepared.plan, shape))
     found = facts["batches"][prepared.plan.shapes.index(shape)]["flops"]
     # XLA counts every addition, too, of which so small a model has many.
     assert 0.6 < found / compiled.cost_analysis()["flops"] < 1.05
@@ -76,7 +76,7 @@ def test_parts_and_devices_do_not_change_the_work(configured, tiny):
         apply_overrides(config, split_overrides(tiny(fields))[1])
         prepared = prepare(config)
         update = Update(config, prepared)
-        batch = abstract_batch(prepared.plan.largest)
+        batch = abstract_batch(prepared.plan, prepared.plan.largest)
         works.append(update.step.flops(update.abstract_state(), batch))
     assert works == [works[0]] * 3
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from seqjax.config import default_config
+from seqjax.data.examples import Examples
 from seqjax.data.tokenizer import save_tokenizers
-from seqjax.data.tokens import TokenizedCorpus
 from seqjax.errors import Unavailable, UserError
 from seqjax.overrides import apply_overrides, split_overrides
 from seqjax.training.checkpoints import Checkpoints
@@ -88,10 +88,10 @@ def test_a_run_does_not_go_on_with_other_batches(whole, configured, tmp_path):
 def test_a_run_does_not_go_on_with_other_words_of_the_same_lengths(whole, configured, tmp_path):
     shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
     config, prepared = configured()
-    ids = prepared.tokenized
-    other = TokenizedCorpus(ids.sources, ids.targets, ids.indices, ids.report, "other")
+    ids = prepared.examples
+    other = Examples(ids.features, ids.indices, ids.report, "other")
     with pytest.raises(UserError, match="expected the batches of the run: the corpus has changed"):
-        Training.of_one(config, prepared._replace(tokenized=other), tmp_path)
+        Training.of_one(config, prepared._replace(examples=other), tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["inverse_sqrt", "cosine"])

@@ -78,7 +78,7 @@ def test_tokenizers_of_a_start_that_was_cut_short_are_not_trusted(configured, tm
     save_tokenizers(short.tokenizers, tmp_path / "tokenizer")
     (tmp_path / "checkpoints").mkdir()
     prepared = prepare(configured(), tmp_path)
-    assert prepared.tokenizers.source.vocabulary_size > 30
+    assert prepared.tokenizers["source"].vocabulary_size > 30
 
 
 def test_rows_can_be_divided_among_devices_and_parts(configured):
@@ -104,6 +104,6 @@ def test_a_plan_leaves_room_for_sampled_segmentations(configured):
     sampled = prepare(configured(fields | {"tokenizer.sampling": 0.2}))
     assert plain.sampling is None
     assert sampled.sampling is not None
-    assert sampled.plan.largest.source >= plain.plan.largest.source
+    assert sampled.plan.largest["source"] >= plain.plan.largest["source"]
     # The same segmentations are counted, however they are drawn later.
     assert sampled.plan.tokens_per_epoch == plain.plan.tokens_per_epoch

@@ -42,7 +42,7 @@ def test_a_number_of_the_program_is_that_of_the_config(kind, schedule, tiny_task
     def two_updates(values):
         own = ml_collections.ConfigDict(config.to_dict(), type_safe=False)
         own.update_from_flattened_dict(values)
-        recipe = Recipe.of(own, TextToText(own, tokenizers), Durations(10, 2, 0, 0, 0))
+        recipe = Recipe.of(own, TextToText(own, tokenizers), Durations(10, 2, 0, 0, 0), 2)
         step = recipe.step()
         # A loop: the update is compiled once.
         state = jax.lax.fori_loop(0, 2, lambda _, state: step(state, BATCH)[0], recipe.fresh())

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from seqjax.config import default_config
+from seqjax.data.gather import gather
 from seqjax.overrides import apply_overrides, split_overrides
 from seqjax.training.preparation import prepare
 from seqjax.training.update import Update, abstract_batch
@@ -52,11 +53,9 @@ def test_a_fresh_state_is_a_function_of_the_seed(configured):
 
 def test_an_abstract_batch_is_that_of_the_loader(configured):
     _, prepared = configured
-    from seqjax.data.loader import assemble
-
     planned = prepared.plan.batch(0)
-    batch = assemble(prepared.tokenized, planned)
-    abstract = abstract_batch(planned.shape)
+    batch = gather(prepared.examples, planned)
+    abstract = abstract_batch(prepared.plan, planned.shape)
     assert {name: (a.shape, a.dtype) for name, a in batch.items()} == {
         name: (a.shape, a.dtype) for name, a in abstract.items()
     }

@@ -6,10 +6,7 @@ from collections.abc import Callable, Sequence
 from seqjax.errors import Unavailable, UserError, did_you_mean
 from seqjax.files import expanded
 from seqjax.stages import stage
-from seqjax.validation import TRANSLATION_METRICS
-
-_LOWER_IS_BETTER = ("loss", "perplexity", "ter", "error_rate")
-_HIGHER_IS_BETTER = ("accuracy", "bleu", "chrf", "exact_match")
+from seqjax.tasks.declared import ANSWERED
 
 
 def translation_metrics(
@@ -77,19 +74,6 @@ def check_scorers(metrics: Sequence[str], lowercase: bool, tokenize: str) -> Non
         translation_metrics(["a"], ["a"], metrics, lowercase, tokenize)
 
 
-def best_is_higher(metric: str) -> bool:
-    """Returns whether a larger value of a validation metric is better.
-
-    Raises:
-      UserError: the metric is unknown.
-    """
-    if metric in _HIGHER_IS_BETTER:
-        return True
-    if metric in _LOWER_IS_BETTER:
-        return False
-    raise UserError(_unknown("metric", metric, sorted(_HIGHER_IS_BETTER + _LOWER_IS_BETTER)))
-
-
 def _exact_match(hypotheses: Sequence[str], references: Sequence[str], lowercase: bool) -> float:
     normalize: Callable[[str], str] = (
         (lambda text: text.strip().lower()) if lowercase else str.strip
@@ -124,7 +108,7 @@ _OWN_METRICS = {"exact_match": _exact_match, "error_rate": _error_rate}
 
 
 def _sacrebleu_metric(name: str, lowercase: bool, tokenize: str):
-    # Imported here: best_is_higher is needed where nothing is translated.
+    # The import takes long.
     from sacrebleu.metrics import BLEU, CHRF, TER
 
     if name == "chrf":
@@ -132,7 +116,7 @@ def _sacrebleu_metric(name: str, lowercase: bool, tokenize: str):
     if name == "ter":
         return TER(case_sensitive=not lowercase)
     if name != "bleu":
-        raise UserError(_unknown("evaluation.metrics", name, TRANSLATION_METRICS))
+        raise UserError(_unknown("evaluation.metrics", name, ANSWERED))
     if tokenize not in BLEU.TOKENIZERS:
         raise UserError(_unknown("evaluation.tokenize", tokenize, list(BLEU.TOKENIZERS)))
     if tokenize in _DOWNLOADED and "SACREBLEU" not in os.environ:

@@ -9,23 +9,28 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-import seqjax.data.tokens
+import seqjax.data.examples
 from seqjax.config import default_config
-from seqjax.data.pair import Pair
+from seqjax.data.examples import Examples, Feature
+from seqjax.data.examples import tokenize as tokenize_features
 from seqjax.data.selection import DROPPED, filtered
 from seqjax.data.symbols import Symbols
 from seqjax.data.tokenizer import EOS, UNK, Tokenizers
-from seqjax.data.tokens import TokenizedCorpus, tokenize
 from seqjax.errors import Unavailable, UserError
 
+
+def pair(source, target):
+    return {"source": source, "target": target}
+
+
 PAIRS = [
-    Pair("abc", "cba"),
-    Pair("", "a"),
-    Pair("a?b", "b"),
-    Pair("abcabcabc", "a"),
-    Pair("b", "cccccccccc"),
-    Pair("c", "  "),
-    Pair("aaaaaaaaaa", "bbbbbbbbbb"),
+    pair("abc", "cba"),
+    pair("", "a"),
+    pair("a?b", "b"),
+    pair("abcabcabc", "a"),
+    pair("b", "cccccccccc"),
+    pair("c", "  "),
+    pair("aaaaaaaaaa", "bbbbbbbbbb"),
 ]
 
 
@@ -35,6 +40,10 @@ class Pairs(list):
     def __init__(self, pairs=PAIRS):
         super().__init__(pairs)
         self.fingerprint = repr(pairs)
+
+
+def both(source, target) -> Tokenizers:
+    return Tokenizers({"source": source, "target": target})
 
 
 class CountingCharacters(Symbols):
@@ -52,7 +61,7 @@ class CountingCharacters(Symbols):
 @pytest.fixture
 def tokenizers() -> Tokenizers:
     characters = CountingCharacters()
-    return Tokenizers(characters, characters)
+    return both(characters, characters)
 
 
 @pytest.fixture
@@ -62,34 +71,44 @@ def data(tmp_path) -> ConfigDict:
     return data
 
 
+def tokenize(corpus, tokenizers, data, training) -> Examples:
+    """Returns pairs as the task of translation has them."""
+    features = [
+        Feature("source", data.max_source_length, always=True),
+        Feature("target", data.max_target_length),
+    ]
+    return tokenize_features(corpus, tokenizers, data, features, training)
+
+
 def folders(data: ConfigDict) -> list[Path]:
     return sorted(Path(data.cache).iterdir())
 
 
-def contents(corpus: TokenizedCorpus) -> list[tuple[list[int], list[int]]]:
-    return [(corpus.source(i).tolist(), corpus.target(i).tolist()) for i in range(len(corpus))]
+def contents(corpus: Examples) -> list[tuple[list[int], list[int]]]:
+    source, target = corpus.features.values()
+    return [(source[i].tolist(), target[i].tolist()) for i in range(len(corpus))]
 
 
 def test_ids_end_with_eos_and_decode_to_the_text(tokenizers, data):
     corpus = tokenize(Pairs(PAIRS[:1] * 3), tokenizers, data, training=True)
     assert contents(corpus) == [([4, 5, 6, EOS], [6, 5, 4, EOS])] * 3
-    assert corpus.source(0).dtype == corpus.target(0).dtype == np.int32
-    assert tokenizers.source.decode(corpus.source(2)) == "abc"
-    assert corpus.sources.tokens.dtype == np.uint16
+    assert {corpus.features[name][0].dtype for name in tokenizers} == {np.dtype(np.int32)}
+    assert tokenizers["source"].decode(corpus.features["source"][2]) == "abc"
+    assert corpus.features["source"].tokens.dtype == np.uint16
 
 
 def test_large_vocabularies_are_stored_whole(tokenizers, data):
     large = Symbols("character", [chr(0x4E00 + i) for i in range(70_000)])
-    corpus = tokenize(Pairs([Pair(large.symbols[-1], "a")]), Tokenizers(large, large), data, True)
-    assert corpus.source(0).tolist() == [70_003, EOS]
+    corpus = tokenize(Pairs([pair(large.symbols[-1], "a")]), both(large, large), data, True)
+    assert corpus.features["source"][0].tolist() == [70_003, EOS]
 
 
 def test_training_drops_empty_and_long_pairs(tokenizers, data):
     corpus = tokenize(Pairs(), tokenizers, data, training=True)
     assert corpus.indices.tolist() == [0, 2]
     assert contents(corpus)[1] == ([4, UNK, 5, EOS], [5, EOS])
-    assert corpus.source_lengths.tolist() == [4, 4]
-    assert corpus.target_lengths.tolist() == [4, 2]
+    assert corpus.lengths["source"].tolist() == [4, 4]
+    assert corpus.lengths["target"].tolist() == [4, 2]
     assert corpus.report == {
         "pairs": 7,
         "kept": 2,
@@ -116,7 +135,7 @@ def test_training_may_cut_and_keep(tokenizers, data):
     assert contents(corpus)[6] == ([4] * 5 + [EOS], [5] * 5 + [EOS])
     assert corpus.report["long_cut"] == 3
     assert corpus.report["empty_dropped"] == corpus.report["long_dropped"] == 0
-    assert max(corpus.source_lengths.max(), corpus.target_lengths.max()) == 6
+    assert max(corpus.lengths["source"].max(), corpus.lengths["target"].max()) == 6
 
 
 def test_training_drops_pairs_of_uneven_lengths(tokenizers, data):
@@ -126,31 +145,31 @@ def test_training_drops_pairs_of_uneven_lengths(tokenizers, data):
     assert corpus.indices.tolist() == [0]
     assert corpus.report["ratio_dropped"] == 3 and corpus.report["empty_dropped"] == 2
     assert len(tokenize(Pairs(), tokenizers, data, training=False)) == 7
-    even = tokenize(Pairs([Pair("ab", "abca"), Pair("ab", "abcab")]), tokenizers, data, True)
+    even = tokenize(Pairs([pair("ab", "abca"), pair("ab", "abcab")]), tokenizers, data, True)
     assert even.indices.tolist() == [0]
 
 
 def test_what_filters_dropped_is_counted(tokenizers, data):
-    corpus = Pairs([Pair("a", "b"), Pair("c", "c"), Pair("a", "b"), Pair("b", "a")])
+    corpus = Pairs([pair("a", "b"), pair("c", "c"), pair("a", "b"), pair("b", "a")])
     data.update(drop_identical=True, drop_duplicates=True, drop_overlap=True)
-    held_out = [Pairs([Pair("b", "x")])]
+    held_out = [Pairs([pair("b", "x")])]
     report = tokenize(filtered(corpus, data, held_out), tokenizers, data, training=True).report
     assert report["pairs"] == 4 and report["kept"] == 1
     assert [report[reason] for reason in DROPPED] == [1, 1, 1]
 
 
 def test_an_example_at_the_limit_stays_whole(tokenizers, data):
-    corpus = tokenize(Pairs([Pair("abcab", "abcab")]), tokenizers, data, training=True)
+    corpus = tokenize(Pairs([pair("abcab", "abcab")]), tokenizers, data, training=True)
     assert corpus.report["long_dropped"] == 0
-    assert corpus.source_lengths.tolist() == [6]
+    assert corpus.lengths["source"].tolist() == [6]
 
 
 def test_evaluation_drops_nothing_and_never_cuts_targets(tokenizers, data):
     corpus = tokenize(Pairs(), tokenizers, data, training=False)
     assert corpus.indices.tolist() == list(range(7))
     assert contents(corpus)[1] == ([EOS], [4, EOS])
-    assert corpus.source(6).tolist() == [4] * 5 + [EOS]
-    assert tokenizers.target.decode(corpus.target(6)) == "b" * 10
+    assert corpus.features["source"][6].tolist() == [4] * 5 + [EOS]
+    assert tokenizers["target"].decode(corpus.features["target"][6]) == "b" * 10
     assert corpus.report["long_cut"] == 2
     assert corpus.report["kept"] == 7
 
@@ -158,7 +177,7 @@ def test_evaluation_drops_nothing_and_never_cuts_targets(tokenizers, data):
 def test_chunks_join_without_a_seam(tokenizers, data, monkeypatch):
     whole = tokenize(Pairs(), tokenizers, data, training=True)
     shutil.rmtree(data.cache)
-    monkeypatch.setattr(seqjax.data.tokens, "CHUNK", 2)
+    monkeypatch.setattr(seqjax.data.examples, "CHUNK", 2)
     parts = tokenize(Pairs(), tokenizers, data, training=True)
     assert contents(parts) == contents(whole)
     assert (parts.report, parts.digest) == (whole.report, whole.digest)
@@ -167,9 +186,9 @@ def test_chunks_join_without_a_seam(tokenizers, data, monkeypatch):
 
 def test_the_second_time_comes_from_the_cache(tokenizers, data):
     first = tokenize(Pairs(), tokenizers, data, training=True)
-    encoded = tokenizers.source.encoded
+    encoded = tokenizers["source"].encoded
     second = tokenize(Pairs(), tokenizers, data, training=True)
-    assert tokenizers.source.encoded == encoded == 14
+    assert tokenizers["source"].encoded == encoded == 14
     assert contents(second) == contents(first)
     assert (second.report, second.digest) == (first.report, first.digest)
     np.testing.assert_array_equal(second.indices, first.indices)
@@ -195,14 +214,14 @@ def test_each_option_has_its_own_cache(tokenizers, data, change):
 
 
 def test_corpus_tokenizers_and_purpose_have_their_own_caches(tokenizers, data):
-    other = Tokenizers(tokenizers.source, Symbols("character", "abcd "))
-    for corpus, both, training in (
+    other = both(tokenizers["source"], Symbols("character", "abcd "))
+    for corpus, pair_of_them, training in (
         (Pairs(), tokenizers, True),
         (Pairs(), tokenizers, False),
         (Pairs(), other, True),
         (Pairs(PAIRS[:3]), tokenizers, True),
     ):
-        tokenize(corpus, both, data, training)
+        tokenize(corpus, pair_of_them, data, training)
     assert len(folders(data)) == 4
 
 
@@ -236,13 +255,13 @@ def _shorten(folder: Path) -> None:
 @pytest.mark.parametrize("damage", [_truncate, _append, _forget, _empty, _garble, _shorten])
 def test_a_damaged_cache_is_built_again(tokenizers, data, damage):
     whole = tokenize(Pairs(), tokenizers, data, training=True)
-    expected, encoded = contents(whole), tokenizers.source.encoded
+    expected, encoded = contents(whole), tokenizers["source"].encoded
     damage(folders(data)[0])
     again = tokenize(Pairs(), tokenizers, data, training=True)
     assert contents(again) == expected
-    assert tokenizers.source.encoded == 2 * encoded
+    assert tokenizers["source"].encoded == 2 * encoded
     tokenize(Pairs(), tokenizers, data, training=True)
-    assert tokenizers.source.encoded == 2 * encoded
+    assert tokenizers["source"].encoded == 2 * encoded
     assert len(folders(data)) == 1
 
 
@@ -282,7 +301,7 @@ def test_a_cache_that_cannot_be_written_is_a_user_error(tokenizers, data, tmp_pa
 
 def test_the_digest_detects_other_words_of_the_same_lengths(tokenizers, data):
     def digest(*pairs):
-        return tokenize(Pairs([Pair(*pair) for pair in pairs]), tokenizers, data, True).digest
+        return tokenize(Pairs([pair(*sides) for sides in pairs]), tokenizers, data, True).digest
 
     same = digest(("ab", "c"), ("b", "a"))
     assert same == digest(("ab", "c"), ("b", "a"))
@@ -293,7 +312,7 @@ def test_a_full_disk_may_pass(tokenizers, data, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(seqjax.data.tokens.np, "save", full)
+    monkeypatch.setattr(seqjax.data.examples.np, "save", full)
     with pytest.raises(Unavailable, match=r"data\.cache = .* folder that can be written"):
         tokenize(Pairs(), tokenizers, data, training=True)
 

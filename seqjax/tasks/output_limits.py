@@ -1,11 +1,14 @@
 """Limits of length, and what they cut: outputs that end because they must, sources that are cut."""
 
 import logging
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from seqjax.model_rules import learns_positions
-from seqjax.tasks.text_to_text import TextToText
+
+if TYPE_CHECKING:
+    from seqjax.tasks.text_to_text import TextToText
 
 log = logging.getLogger(__name__)
 
@@ -14,7 +17,7 @@ _WORTH_SAYING = 0.01
 
 
 def warn_of_limits(
-    task: TextToText, source_lengths: np.ndarray, target_lengths: np.ndarray, split: str
+    task: "TextToText", source_lengths: np.ndarray, target_lengths: np.ndarray, split: str
 ) -> None:
     """Warns if 1 % or more of the references are longer than the outputs for their sources may be.
 
@@ -48,12 +51,12 @@ def warn_of_limits(
     )
 
 
-def limited_outputs(task: TextToText, count: int, total: int) -> str:
+def limited_outputs(task: "TextToText", count: int, total: int) -> str:
     """Says how many outputs ended at their limit, and which fields set it."""
     return f"{_fields(task)}: {count} of {total} outputs ended because they reached their limit"
 
 
-def _fields(task: TextToText) -> str:
+def _fields(task: "TextToText") -> str:
     decode, decoder = task.config.decode, task.config.model.decoder
     fields = (
         f"decode.max_length_ratio = {decode.max_length_ratio:g}, decode.max_length_extra ="
@@ -64,7 +67,7 @@ def _fields(task: TextToText) -> str:
     return fields
 
 
-def _remedy(task: TextToText, source_lengths: np.ndarray, target_lengths: np.ndarray) -> str:
+def _remedy(task: "TextToText", source_lengths: np.ndarray, target_lengths: np.ndarray) -> str:
     """Returns the least ratio that would hold all references, unless something else limits them."""
     decoder = task.config.model.decoder
     if learns_positions(decoder) and target_lengths.max() > decoder.max_positions:

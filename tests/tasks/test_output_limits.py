@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from seqjax.evaluation.limits import limited_outputs, warn_of_limits
+from seqjax.tasks.output_limits import limited_outputs, warn_of_limits
 
 
 @pytest.mark.parametrize(

@@ -1,45 +1,28 @@
-"""Planned batches: which examples share a batch, in which shape, as a pure function.
+"""Batches of whole examples: those of similar length share one, so that there is little padding.
 
-Examples of similar length share a batch, so that there is little padding, and batches have a few
-fixed shapes, so that little is compiled. A plan needs only the lengths, not the corpus.
+Batches have a few fixed shapes, so that little is compiled. A plan needs only the lengths, not the
+corpus: an int array [n] for each feature, by name.
 """
 
+import dataclasses
 import functools
 import hashlib
 import math
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from seqjax.data.boundaries import Bins, best_boundaries, steps_upwards
+from seqjax.data.plan import NOTHING, PlannedBatch, Shape, arrays_of, whole
 from seqjax.stages import stage
 
 MAX_BINS = 512  # Ranges of lengths; boundaries between shapes lie between them.
 
-
-class Shape(NamedTuple):
-    """Size of a batch: rows, source positions, target positions."""
-
-    rows: int
-    source: int
-    target: int
-
-    @property
-    def positions(self) -> int:
-        """Positions of both sides."""
-        return self.rows * (self.source + self.target)
+Lengths = Mapping[str, np.ndarray]
 
 
-class PlannedBatch(NamedTuple):
-    """A batch before it is read: `rows` [shape.rows] are example ids, -1 for empty rows."""
-
-    shape: Shape
-    rows: np.ndarray
-
-
-class TrainingPlan:
+class Buckets:
     """Every batch of a training, as a pure function of lengths, options, seed and step.
 
     An epoch holds each example exactly once. Examples are shuffled within their shape; those that
@@ -47,58 +30,50 @@ class TrainingPlan:
     empty rows. Then the batches are shuffled. Which examples share a batch does not depend on the
     devices: if they cannot divide its rows evenly, empty rows are added.
 
-    Attributes:
-      shapes: from small to large; both lengths only grow.
-      steps_per_shape: batches of each shape in an epoch, the same in every epoch.
-      steps_per_epoch: their sum.
-      source_tokens_per_epoch, tokens_per_epoch: real source and target tokens, EOS included,
-        by the given lengths.
-      waste: share of padding among the positions of both sides.
-      largest: the shape with the most positions.
+    See `seqjax.data.plan.Plan` for the attributes; lengths of shapes only grow. The tokens that are
+    predicted are those of the last feature.
     """
 
     def __init__(
         self,
-        source_lengths: np.ndarray,
-        target_lengths: np.ndarray,
+        lengths: Lengths,
         batching: ConfigDict,
         seed: int,
         row_multiple: int = 1,
-        room: tuple[float, float] = (1.0, 1.0),
+        room: Mapping[str, float] | None = None,
+        before: int = 0,
     ):
-        """Plans over int arrays [n] of lengths.
+        """Plans over the tokens of each example, EOS included.
 
         Args:
-          source_lengths, target_lengths: tokens of each example, EOS included.
+          lengths: int [n] for each feature.
           batching: the `batching` part of the config.
           seed: seed of the order.
           row_multiple: the rows of a batch are filled up to a multiple of it.
-          room: factors by which sources and targets may grow (`SubwordSampling.room`); no
-            batch gets longer than the longest sequence.
+          room: factors by which features may grow (`SubwordSampling.room`); no batch gets longer
+            than the longest sequence.
+          before: 1 if BOS comes before each example, which is a position but no token; otherwise 0.
         """
-        rows_of = _rows_rule(batching, len(source_lengths))
+        rows_of = _rows_rule(batching, _count(lengths))
+        grown = {
+            name: _grown(each, (room or {}).get(name, 1.0)) + before
+            for name, each in lengths.items()
+        }
         with stage("planning batches"):
-            filled, self._shape_of = _group(
-                _grown(source_lengths, room[0]),
-                _grown(target_lengths, room[1]),
-                rows_of,
-                batching.multiple,
-                batching.shapes,
-            )
+            filled, self._shape_of = _group(grown, rows_of, batching.multiple, batching.shapes)
         counts = np.bincount(self._shape_of, minlength=len(filled))
         self._filled = [shape.rows for shape in filled]
         self.steps_per_shape = tuple(steps_upwards(counts, self._filled))
-        self.shapes = tuple(s._replace(rows=_up(s.rows, row_multiple)) for s in filled)
+        self.shapes = tuple(dataclasses.replace(s, rows=_up(s.rows, row_multiple)) for s in filled)
         self.steps_per_epoch = sum(self.steps_per_shape)
-        self.source_tokens_per_epoch = int(np.sum(source_lengths, dtype=np.int64))
-        self.tokens_per_epoch = int(np.sum(target_lengths, dtype=np.int64))
-        real = self.source_tokens_per_epoch + self.tokens_per_epoch
+        self.tokens = {name: int(np.sum(each, dtype=np.int64)) for name, each in lengths.items()}
+        self.tokens_per_epoch = list(self.tokens.values())[-1]
+        real = sum(self.tokens.values())
         self.waste = 1 - real / _positions(self.shapes, self.steps_per_shape)
-        self.largest = max(self.shapes, key=lambda s: (s.positions, s.source + s.target))
-        self._seed = seed
+        self.largest = max(self.shapes, key=lambda s: (s.positions, s.width))
+        self._seed, self._before = seed, before
         digest = hashlib.sha256(repr((seed, filled, self.steps_per_shape)).encode())
         digest.update(self._shape_of.tobytes())
-        # Equal for plans with the same batches, but for empty rows.
         self.fingerprint = digest.hexdigest()
         self._epoch = functools.lru_cache(maxsize=2)(self._plan_epoch)
 
@@ -107,7 +82,11 @@ class TrainingPlan:
         epoch, position = divmod(step, self.steps_per_epoch)
         order, blocks = self._epoch(epoch)
         shape, block = order[position]
-        return PlannedBatch(self.shapes[shape], blocks[shape][block])
+        return PlannedBatch(self.shapes[shape], whole(blocks[shape][block], self._before))
+
+    def arrays(self, shape: Shape) -> dict[str, tuple[tuple[int, ...], type]]:
+        """Returns size and type of each array of a batch of a shape, by name."""
+        return arrays_of(shape)
 
     def _plan_epoch(self, epoch: int) -> tuple[np.ndarray, list[np.ndarray]]:
         """Returns each step's (shape, block), and for each shape its ids [blocks, rows]."""
@@ -136,76 +115,66 @@ class TrainingPlan:
 
 
 def evaluation_plan(
-    source_lengths: np.ndarray,
-    target_lengths: np.ndarray,
+    lengths: Lengths,
     tokens: int,
     multiple: int,
     shapes: int = 6,
     row_multiple: int = 1,
+    before: int = 0,
 ) -> list[PlannedBatch]:
     """Returns batches that hold each example exactly once, the longest first.
 
-    See `evaluation_shapes` for the arguments and `evaluation_batches` for the order.
+    See `evaluation_shapes` for the arguments, `Buckets` for `before` and `evaluation_batches` for
+    the order.
     """
-    planned = evaluation_shapes(
-        source_lengths, target_lengths, tokens, multiple, shapes, row_multiple
-    )
-    return evaluation_batches(source_lengths, target_lengths, planned)
+    lengths = {name: np.asarray(each) + before for name, each in lengths.items()}
+    planned = evaluation_shapes(lengths, tokens, multiple, shapes, row_multiple)
+    return evaluation_batches(lengths, planned, before)
 
 
 def evaluation_shapes(
-    source_lengths: np.ndarray,
-    target_lengths: np.ndarray,
-    tokens: int,
-    multiple: int,
-    shapes: int,
-    row_multiple: int,
+    lengths: Lengths, tokens: int, multiple: int, shapes: int, row_multiple: int
 ) -> tuple[Shape, ...]:
     """Returns at most `shapes` shapes that hold these examples, from small to large.
 
-    `tokens` bounds the padded tokens of the longer side. Lengths are rounded up to `multiple`,
+    `tokens` bounds the padded tokens of the longest feature. Lengths are rounded up to `multiple`,
     rows to `row_multiple`.
     """
 
     def rows_of(length: int) -> int:
-        return _rows_within(tokens, length, row_multiple, len(source_lengths))
+        return _rows_within(tokens, length, row_multiple, _count(lengths))
 
-    return _group(source_lengths, target_lengths, rows_of, multiple, shapes, downwards=True)[0]
+    return _group(lengths, rows_of, multiple, shapes, downwards=True)[0]
 
 
 def evaluation_batches(
-    source_lengths: np.ndarray, target_lengths: np.ndarray, shapes: Sequence[Shape]
+    lengths: Lengths, shapes: Sequence[Shape], before: int = 0
 ) -> list[PlannedBatch]:
     """Returns batches that hold each example exactly once, in the first shape that it fits.
 
-    The largest shape comes first, so that it is compiled and found too large for
-    the device at once; within a shape, examples go from long to short sources. Only
-    the last batch has empty rows. Shapes go from small to large.
+    The largest shape comes first, so that it is compiled and found too large for the device at
+    once; within a shape, examples go from long to short, by the first feature and then the next
+    ones. Only the last batch has empty rows. Shapes go from small to large.
     """
-    source_lengths, target_lengths = np.asarray(source_lengths), np.asarray(target_lengths)
-    shape_of = np.maximum(
-        np.searchsorted([shape.source for shape in shapes], source_lengths),
-        np.searchsorted([shape.target for shape in shapes], target_lengths),
+    features = {name: np.asarray(each) for name, each in lengths.items()}
+    shape_of = np.max(
+        [np.searchsorted([s[name] for s in shapes], each) for name, each in features.items()],
+        axis=0,
     )
-    order = np.lexsort((-target_lengths, -source_lengths, -shape_of))
+    order = np.lexsort((*(-each for each in reversed(features.values())), -shape_of))
     batches, taken = [], 0
     while taken < len(order):
         shape = shapes[shape_of[order[taken]]]
         members = order[taken : taken + shape.rows]
-        rows = np.full(shape.rows, -1, np.int32)
+        rows = np.full(shape.rows, NOTHING)
         rows[: len(members)] = members
-        batches.append(PlannedBatch(shape, rows))
+        batches.append(PlannedBatch(shape, whole(rows, before)))
         taken += len(members)
     return batches
 
 
-def padded(examples: Sequence[Sequence[int]], rows: np.ndarray, length: int) -> np.ndarray:
-    """Returns int32 [rows, length]: the examples of a planned batch, filled up with zeros (PAD)."""
-    batch = np.zeros((len(rows), length), np.int32)
-    for row, example in enumerate(rows):
-        if example >= 0:
-            batch[row, : len(examples[example])] = examples[example]
-    return batch
+def _count(lengths: Lengths) -> int:
+    return len(next(iter(lengths.values())))
 
 
 def _grown(lengths: np.ndarray, factor: float) -> np.ndarray:
@@ -213,7 +182,7 @@ def _grown(lengths: np.ndarray, factor: float) -> np.ndarray:
 
 
 def _rows_rule(batching: ConfigDict, examples: int) -> Callable[[int], int]:
-    """Returns the rule that gives the rows of a shape by the length of its longer side."""
+    """Returns the rule that gives the rows of a shape by the length of its longest feature."""
     if batching.kind == "tokens":
         return lambda length: _rows_within(batching.tokens, length, 1, examples)
     rows = min(batching.sentences, examples)
@@ -231,8 +200,7 @@ def _rows_within(tokens: int, length: int, row_multiple: int, examples: int) -> 
 
 
 def _group(
-    source_lengths: np.ndarray,
-    target_lengths: np.ndarray,
+    lengths: Lengths,
     rows_of: Callable[[int], int],
     multiple: int,
     most: int,
@@ -240,31 +208,36 @@ def _group(
 ) -> tuple[tuple[Shape, ...], np.ndarray]:
     """Returns at most `most` shapes, and for each example the first one it fits, int8 [n].
 
-    Shapes are those whose batches have the fewest positions of both sides, padding and empty rows
-    included, among all ways to cut a histogram of the longer side's length into ranges (of
-    `multiple` lengths each, or of more if there were over `MAX_BINS`). A shape is as long on each
-    side as the longest example of its range or those before. Rows that do not fill a batch move up
-    to the next shape, as in training, or with `downwards` are filled up from the shape below, as
+    Shapes are those whose batches have the fewest positions of all features, padding and empty rows
+    included, among all ways to cut a histogram of the longest feature's length into ranges (of
+    `multiple` lengths each, or of more if there were over `MAX_BINS`). A shape is as long in each
+    feature as the longest example of its range or those before. Rows that do not fill a batch move
+    up to the next shape, as in training, or with `downwards` are filled up from the shape below, as
     in evaluation (`seqjax.data.boundaries`).
     """
-    source_lengths, target_lengths = np.asarray(source_lengths), np.asarray(target_lengths)
-    if not len(source_lengths):
+    features = {name: np.asarray(each) for name, each in lengths.items()}
+    if not _count(features):
         raise ValueError("No examples to plan batches of.")
-    longer = np.maximum(source_lengths, target_lengths)
+    longer = np.max(list(features.values()), axis=0)
     width = multiple * math.ceil(int(longer.max()) / (multiple * MAX_BINS))
     bin_of = ((longer - 1) // width).astype(np.intp)
     counts = np.bincount(bin_of)
     used = np.flatnonzero(counts)
     # Bounds only grow, so that whatever fits a shape fits every larger one.
-    sources = _running_bounds(source_lengths, bin_of, multiple)[used]
-    targets = _running_bounds(target_lengths, bin_of, multiple)[used]
-    rows = np.array([rows_of(int(length)) for length in np.maximum(sources, targets)])
-    best = best_boundaries(Bins(counts[used], sources + targets, rows), most, downwards)
+    bounds = {
+        name: _running_bounds(each, bin_of, multiple)[used] for name, each in features.items()
+    }
+    sizes = np.array(list(bounds.values()))
+    rows = np.array([rows_of(int(length)) for length in sizes.max(axis=0)])
+    best = best_boundaries(Bins(counts[used], sizes.sum(axis=0), rows), most, downwards)
     if not downwards:
         # A shape that never fills a batch only hands its examples on.
         steps = steps_upwards(np.diff(np.cumsum(counts[used])[best], prepend=0), rows[best])
         best = [b for b, count in zip(best, steps, strict=True) if count]
-    shapes = tuple(Shape(int(rows[b]), int(sources[b]), int(targets[b])) for b in best)
+    shapes = tuple(
+        Shape.of(int(rows[b]), **{name: int(each[b]) for name, each in bounds.items()})
+        for b in best
+    )
     shape_of = np.searchsorted(used[best], np.arange(len(counts))).astype(np.int8)
     return shapes, shape_of[bin_of]
 

@@ -1,0 +1,1 @@
+"""What a validation reports: scores of outputs and of probabilities."""

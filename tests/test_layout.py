@@ -1,0 +1,103 @@
+"""The layout shows the architecture: imports run downward only."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).parents[1] / "seqjax"
+# From the lowest to the highest. A name without a room is all modules beside the rooms that are not
+# named themselves.
+_LEVELS = (
+    "",
+    "tasks.declared",
+    "model_rules",
+    "validation",
+    "config_manual",
+    "measures",
+    "layers",
+    "data",
+    "parallel",
+    "architectures",
+    "search",
+    "tasks",
+    "evaluation",
+    "reporting",
+    "training",
+    "submission",
+    "studies",
+    "trained_run",
+    "commands",
+    "__main__",
+)
+
+
+def _modules() -> dict[str, Path]:
+    found = {}
+    for path in sorted(_ROOT.rglob("*.py")):
+        name = ".".join(path.relative_to(_ROOT).with_suffix("").parts)
+        found[name.removesuffix(".__init__") if name != "__init__" else "seqjax"] = path
+    return found
+
+
+def _imports(path: Path) -> set[str]:
+    """Returns what a file imports of the package, also inside functions, but not for types."""
+    tree = ast.parse(path.read_text())
+    for_types = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    found = set()
+    for node in ast.walk(tree):
+        if id(node) in for_types:
+            continue
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("seqjax."):
+            module = node.module.removeprefix("seqjax.")
+            inside = {f"{module}.{alias.name}" for alias in node.names} & set(_MODULES)
+            found |= inside or {module}
+        elif isinstance(node, ast.ImportFrom) and node.module == "seqjax":
+            found |= {alias.name for alias in node.names if alias.name in _MODULES}
+        elif isinstance(node, ast.Import):
+            names = (alias.name for alias in node.names)
+            found |= {n.removeprefix("seqjax.") for n in names if n.startswith("seqjax.")}
+    return found
+
+
+_MODULES = _modules()
+
+
+def _level(module: str) -> int:
+    """Returns the level of a module: of the longest name that it begins with."""
+    parts = module.split(".")
+    names = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
+    return next((_LEVELS.index(name) for name in names if name in _LEVELS), 0)
+
+
+@pytest.mark.parametrize("module", [name for name in _MODULES if name != "seqjax"])
+def test_imports_run_downward(module):
+    upward = {
+        other
+        for other in _imports(_MODULES[module])
+        if other in _MODULES and _level(other) > _level(module)
+    }
+    assert not upward, f"{module} is below {', '.join(sorted(upward))}"
+
+
+def test_no_modules_import_each_other():
+    imports = {name: _imports(path) & set(_MODULES) for name, path in _MODULES.items()}
+    left = dict(imports)
+    while left:
+        free = {name for name, others in left.items() if not others & set(left) - {name}}
+        assert free, f"a circle of imports among {', '.join(sorted(left))}"
+        left = {name: others for name, others in left.items() if name not in free}
+
+
+def test_every_level_has_a_module():
+    assert {_level(module) for module in _MODULES} == set(range(len(_LEVELS)))
+
+
+def test_there_is_no_room_for_whatever_fits_nowhere():
+    parts = {part for module in _MODULES for part in module.split(".")}
+    assert not parts & {"utils", "util", "helpers", "helper", "common", "misc"}
