@@ -184,13 +184,14 @@ def test_parts_of_a_batch_drop_what_the_whole_batch_drops(case, filled):
         stack.update({key: value for key, value in DROPPING[case].items() if key in stack})
     model = build(config, 12, 12)
 
-    def loss(params, batch, key):
+    def loss(params, batch, key, carry):
         target = batch["target"]
         rngs = {"dropout": key}
         logits = model.apply({"params": params}, batch["source"], target, False, rngs=rngs)
         mask = (target != PAD)[..., None]
         weights = jnp.cos(jnp.arange(logits[0].size) ** 1.3).reshape(logits.shape[1:])
-        return jnp.sum(jax.nn.log_softmax(logits) * mask * weights), {"tokens": jnp.sum(mask)}
+        objective = jnp.sum(jax.nn.log_softmax(logits) * mask * weights)
+        return objective, ({"tokens": jnp.sum(mask)}, carry)
 
     batch = make_batch(0, 12)
     start = (batch["source"], batch["target"])

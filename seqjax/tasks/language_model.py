@@ -1,0 +1,179 @@
+"""Language modelling: each token from those before it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+from seqjax.architectures.contract import Place
+from seqjax.architectures.language_model import build_language_model
+from seqjax.data.blocks import evaluation_blocks
+from seqjax.data.examples import Examples
+from seqjax.data.plan import Plan, PlannedBatch
+from seqjax.data.streams import Streams
+from seqjax.data.tokenizer import BOS, EOS, PAD, Tokenizers
+from seqjax.data.windows import Windows
+from seqjax.errors import UserError
+from seqjax.measures.likelihood import likelihood_metrics
+from seqjax.model_rules import is_recurrent
+from seqjax.tasks.cross_entropy import cross_entropy, objective_and_loss
+from seqjax.tasks.task import Batch, Sums, Task
+
+
+class LanguageModelling(Task):
+    """Predicts each token of a text from those before it, by any decoder without a source.
+
+        p(x_1 ... x_n) = product over t of p(x_t | x_1, ..., x_(t-1))
+
+    A batch holds `text` [B, 1 + T]: the token before, or BOS, and T tokens that are predicted.
+    `batching.plan` says what these are: blocks of all documents as one stream, in random order
+    ('windows') or in their own order ('streams': recurrent models carry their state from batch to
+    batch, and `fresh` [B] is true where a row starts anew), or whole documents ('buckets').
+
+    Source: Bengio et al., A neural probabilistic language model (2003); recurrent Mikolov et al.
+    (2010).
+    """
+
+    before = 1
+
+    def __init__(self, config: ml_collections.ConfigDict, tokenizers: Tokenizers):
+        super().__init__(config, tokenizers)
+        self._plan = config.batching.plan or self.declared.plans[0]
+        self.model = build_language_model(config.model, tokenizers["text"].vocabulary_size)
+
+    def plan(
+        self,
+        examples: Examples,
+        seed: int,
+        row_multiple: int = 1,
+        room: Mapping[str, float] | None = None,
+    ) -> Plan:
+        """Returns the batches of a training.
+
+        Raises:
+          UserError: the text is too short for one batch.
+        """
+        batching = self.config.batching
+        if self._plan == "buckets":
+            return super().plan(examples, seed, row_multiple, room)
+        count, length = len(examples.features["text"].tokens), batching.length
+        if self._plan == "windows" and count < 2 * length:
+            raise UserError(
+                f"batching.length = {length}: expected at most {count // 2}, half of the"
+                f" {count:,} tokens of the training split"
+            )
+        if self._plan == "windows":
+            return Windows("text", count, length, self._rows, seed, row_multiple)
+        return Streams("text", count, length, min(self._rows, count), row_multiple)
+
+    def evaluation_plan(
+        self, examples: Examples, count: int, row_multiple: int
+    ) -> list[PlannedBatch]:
+        """Returns batches that score every token of the first `count` documents exactly once."""
+        if self._plan == "buckets":
+            return super().evaluation_plan(examples, count, row_multiple)
+        tokens = int(examples.features["text"].offsets[count])
+        length = self.config.batching.length
+        if self._plan == "streams":
+            plan = Streams("text", tokens, length, 1, row_multiple)
+            return [plan.batch(step) for step in range(plan.steps_per_epoch)]
+        rows = max(self.config.decode.tokens // length, 1)
+        stride = self.config.evaluation.stride or length
+        return evaluation_blocks("text", tokens, length, stride, rows, row_multiple)
+
+    @property
+    def _rows(self) -> int:
+        batching = self.config.batching
+        if batching.kind == "sentences":
+            return batching.sentences
+        return max(batching.tokens // batching.length, 1)
+
+    def init(self, key: jax.Array) -> dict:
+        """Returns initial parameters."""
+        return self.model.init(key, jnp.full((1, 2), BOS, jnp.int32))["params"]
+
+    def carry(self, rows: int) -> Any:
+        """Returns the state before a stream: of recurrent models in plan 'streams' alone."""
+        if self._plan != "streams":
+            return ()
+        return self.model.apply({}, rows, method="carry")
+
+    def loss(
+        self, params: dict, batch: Batch, dropout_key: jax.Array, carry: Any = ()
+    ) -> tuple[jax.Array, tuple[Sums, Any]]:
+        """Returns the training objective, summed over tokens, sums to report and the next carry."""
+        logits, targets, weights, carry = self._predict(
+            params, batch, carry, deterministic=False, rngs={"dropout": dropout_key}
+        )
+        both = objective_and_loss(logits, targets, self.config.loss.label_smoothing)
+        objective, loss = (jnp.sum(each * weights) for each in both)
+        sums = {"objective": objective, "loss": loss, "tokens": jnp.sum(weights)}
+        return objective, (sums, carry)
+
+    def score(self, params: dict, batch: Batch, carry: Any = ()) -> tuple[Sums, Any]:
+        """Returns sums over the tokens of each row, [B], and the next carry.
+
+        They are `nll` (nats, without label smoothing), `tokens` and `correct` (tokens that are the
+        most probable after those before them). The first `unscored` [B] tokens of a row are only
+        read, if the batch says so.
+        """
+        logits, targets, weights, carry = self._predict(params, batch, carry, deterministic=True)
+        if "unscored" in batch:
+            places = jnp.arange(targets.shape[1])
+            weights = weights * (places >= batch["unscored"][:, None])
+        correct = (jnp.argmax(logits, axis=-1) == targets) * weights
+        sums = {
+            "nll": jnp.sum(cross_entropy(logits, targets) * weights, axis=1),
+            "tokens": jnp.sum(weights, axis=1),
+            "correct": jnp.sum(correct, axis=1),
+        }
+        return sums, carry
+
+    # Generation.
+
+    @property
+    def context(self) -> int:
+        """Most tokens that the model has seen at once; 0 for any number.
+
+        A recurrent model may read on for ever, and one of whole documents ends by itself.
+        """
+        bounded = self._plan == "windows" and not is_recurrent(self.config.model.decoder)
+        return self.config.batching.length if bounded else 0
+
+    def prompt(self, text: str) -> list[int]:
+        """Returns the ids that a continuation of a text goes on from.
+
+        Whole documents begin with BOS. In a stream the end of one document stands before the next,
+        unless the stream is a single document.
+        """
+        ids = self.tokenizers["text"].encode(text)
+        if self._plan == "buckets":
+            return [BOS, *ids]
+        data = self.config.data
+        one = data.corpus == "text" and data.documents == "file"
+        return list(ids) if one and ids else [EOS, *ids]
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Returns what drawn tokens say."""
+        return self.tokenizers["text"].decode(ids)
+
+    def _predict(self, params, batch, carry, **arguments):
+        """Returns logits [B, T, V], targets [B, T], their weights and the next carry."""
+        read, targets = batch["text"][:, :-1], batch["text"][:, 1:]
+        place = Place(carry=carry, fresh=batch.get("fresh"))
+        logits, following = self.model.apply({"params": params}, read, place=place, **arguments)
+        # Rows of other plans do not go on.
+        carry = following if self._plan == "streams" else ()
+        return logits, targets, (targets != PAD).astype(jnp.float32), carry
+
+    def measure(
+        self,
+        sums: Mapping[str, float],
+        texts: Mapping[str, Sequence[str]],
+        hypotheses: Sequence[str] | None = None,
+    ) -> dict[str, float | str]:
+        """Returns `likelihood_metrics`, and `accuracy`: percent of tokens that were foreseen."""
+        metrics = likelihood_metrics(sums["nll"], sums["tokens"], texts["text"])
+        return metrics | {"accuracy": 100.0 * sums["correct"] / sums["tokens"]}

@@ -1,0 +1,221 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqjax.commands.command_line import main
+from seqjax.config import default_config
+from seqjax.data.examples import Examples, Sequences
+from seqjax.data.gather import gather
+from seqjax.data.symbols import Symbols
+from seqjax.data.tokenizer import BOS, EOS, PAD, Tokenizers
+from seqjax.errors import UserError
+from seqjax.tasks.language_model import LanguageModelling
+from seqjax.validation import validate
+
+_KINDS = ("elman", "lstm", "gru", "convolutional", "transformer")
+_RECURRENT = ("elman", "lstm", "gru")
+
+
+def _task(plan="windows", kind="transformer", **fields):
+    config = default_config()
+    config.task = "language_model"
+    config.model.decoder.update(kind=kind, layers=2, width=8, heads=2, feed_forward=12, dropout=0.0)
+    config.batching.update(plan=plan, length=5, kind="sentences", sentences=3, shapes=2)
+    config.update_from_flattened_dict(fields)
+    return LanguageModelling(config, Tokenizers({"text": Symbols("character", "abcdefg ")}))
+
+
+def _examples(*lengths):
+    """Documents of different tokens from 4 on, each with EOS."""
+    rows = [[*(4 + np.arange(n - 1) % 8).tolist(), EOS] for n in lengths]
+    report = {"long_cut": 0}
+    return Examples({"text": Sequences.of(rows)}, np.arange(len(rows)), report)
+
+
+def _read(batch):
+    """Returns the tokens of a batch that are predicted and counted, in order."""
+    found = []
+    for row, text in enumerate(batch["text"]):
+        first = batch["unscored"][row] if "unscored" in batch else 0
+        found += [token for token in text[1:][first:].tolist() if token != PAD]
+    return found
+
+
+@pytest.mark.parametrize("stride", [0, 1, 2, 5])
+@pytest.mark.parametrize("multiple", [1, 4])
+@pytest.mark.parametrize(
+    ("plan", "kind"), [("windows", "gru"), ("streams", "gru"), ("buckets", "gru")]
+)
+def test_every_token_is_scored_exactly_once(plan, kind, multiple, stride):
+    task = _task(plan, kind, **{"evaluation.stride": stride, "decode.tokens": 20})
+    examples = _examples(4, 9, 1, 13, 2)
+    batches = task.evaluation_plan(examples, count=4, row_multiple=multiple)
+    scored = [token for planned in batches for token in _read(gather(examples, planned))]
+    expected = examples.features["text"].tokens[: 4 + 9 + 1 + 13].tolist()
+    assert sorted(scored) == sorted(expected)
+    assert scored == expected or plan == "buckets"
+    sums, carry = {}, None
+    params = task.init(jax.random.key(0))
+    for planned in batches:
+        carry = task.carry(planned.shape.rows) if carry is None else carry
+        found, carry = task.score(params, gather(examples, planned), carry)
+        sums = {name: sums.get(name, 0) + float(jnp.sum(found[name])) for name in found}
+    assert sums["tokens"] == len(expected)
+
+
+@pytest.mark.parametrize("kind", _RECURRENT)
+def test_a_stream_is_one_long_sequence(kind):
+    """Scores of its blocks, with the state carried, are those of one row of all tokens."""
+    task, examples = _task("streams", kind), _examples(17, 6)
+    params = task.init(jax.random.key(1))
+    total, carry = 0.0, task.carry(1)
+    for planned in task.evaluation_plan(examples, count=2, row_multiple=1):
+        sums, carry = task.score(params, gather(examples, planned), carry)
+        total += float(jnp.sum(sums["nll"]))
+    tokens = np.concatenate([[BOS], examples.features["text"].tokens])[None]
+    whole, _ = _task("windows", kind).score(params, {"text": jnp.asarray(tokens)}, ())
+    np.testing.assert_allclose(total, float(whole["nll"][0]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", _KINDS)
+def test_the_objective_is_the_cross_entropy_of_the_next_token(kind):
+    task = _task(kind=kind, **{"loss.label_smoothing": 0.0})
+    params = task.init(jax.random.key(0))
+    text = jnp.asarray([[BOS, 5, 6, 7, EOS], [BOS, 8, EOS, PAD, PAD]])
+    objective, (sums, carry) = task.loss(params, {"text": text}, jax.random.key(2))
+    scores, _ = task.score(params, {"text": text})
+    assert carry == () and float(sums["tokens"]) == 6
+    assert float(sums["loss"]) == pytest.approx(float(objective), rel=1e-6)
+    assert float(jnp.sum(scores["nll"])) == pytest.approx(float(objective), rel=1e-5)
+    logits, _ = task.model.apply({"params": params}, text[:, :-1])
+    expected = -jax.nn.log_softmax(logits)
+    by_hand = sum(expected[0, t, text[0, t + 1]] for t in range(4))
+    by_hand += sum(expected[1, t, text[1, t + 1]] for t in range(2))
+    assert float(objective) == pytest.approx(float(by_hand), rel=1e-5)
+
+
+def test_a_text_that_is_too_short_for_windows_is_refused():
+    with pytest.raises(UserError, match="batching.length = 5: expected at most 4, half of the 9"):
+        _task().plan(_examples(9), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"batching.plan": "streams"},
+            "batching.plan = 'streams': expected 'windows' or 'buckets'",
+        ),
+        ({"decode.method": "beam"}, "decode.method = 'beam': expected 'sample'"),
+        ({"data.corpus": "synthetic:translation"}, "data.corpus = 'synthetic:translation'"),
+        ({"data.split_by": "source", "data.files": "a.txt"}, "data.split_by = 'source'"),
+        ({"data.split_by": "line", "data.files": "a", "data.documents": "file"}, "'order'"),
+        ({"evaluation.stride": 200}, "at most batching.length = 128"),
+        ({"checkpoint.best_metric": "bleu"}, "expected one of 'loss', 'perplexity'"),
+        (
+            {"model.decoder.positions": "learned", "batching.length": 1000},
+            "model.decoder.max_positions = 512: expected at least batching.length = 1000",
+        ),
+    ],
+)
+def test_what_does_not_fit_a_language_model_is_refused(fields, message):
+    config = default_config()
+    config.update(task="language_model")
+    config.data.update(corpus="text", directory="folder", files="{split}.txt")
+    config.update_from_flattened_dict(fields)
+    with pytest.raises(UserError, match=message):
+        validate(config)
+
+
+def test_the_fields_of_a_source_have_no_effect():
+    config = default_config()
+    config.update(task="language_model")
+    config.data.update(corpus="text", directory="folder", files="{split}.txt")
+    config.model.encoder.update(width=7, heads=3)
+    config.model.decoder.update(kind="gru", attention="general", input_feeding=True)
+    config.tokenizer.joint = False
+    validate(config)
+    LanguageModelling(config, Tokenizers({"text": Symbols("character", "ab")}))
+
+
+_TEXT = "the cat sat on the mat and the dog sat on the log.\n" * 12
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("text")
+    (folder / "all.txt").write_text(_TEXT)
+    return folder
+
+
+@pytest.fixture
+def train(corpus, tiny, tmp_path):
+    """Returns a function that trains a small language model in a folder of the test."""
+
+    def run(name, **fields):
+        own = {
+            "task": "language_model",
+            "data.corpus": "text",
+            "data.directory": corpus,
+            "data.files": "all.txt",
+            "data.documents": "file",
+            "data.split_by": "order",
+            "data.validation_share": 0.2,
+            "tokenizer.kind": "character",
+            "batching.plan": "streams",
+            "batching.length": 7,
+            "batching.sentences": 4,
+            "model.decoder.kind": "lstm",
+            "evaluation.limit": -1,
+            **fields,
+        }
+        folder = tmp_path / name
+        options = tiny({path: value for path, value in own.items()})
+        assert main(["train", f"--workdir={folder}", f"--config={_BASE}", *options]) == 0
+        return folder
+
+    return run
+
+
+_BASE = None
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _base(tmp_path_factory):
+    global _BASE
+    _BASE = tmp_path_factory.mktemp("config") / "base.py"
+    _BASE.write_text("from seqjax.config import default_config as get_config\n")
+
+
+@pytest.mark.slow
+def test_a_resumed_stream_goes_on_bit_for_bit_with_its_carry(train, saved):
+    whole = train("whole", **{"train.duration": 9})
+    train("parts", **{"train.duration": 6})
+    parts = train("parts", **{"train.duration": 9})
+    arrays = saved(whole, 9)
+    assert any(name.startswith("carry") for name in arrays)
+    assert any(np.frombuffer(data, np.float32).any() for name, (_, _, data) in arrays.items())
+    assert saved(parts, 9) == arrays
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", _KINDS)
+def test_every_family_learns_a_text_by_heart(train, reported, kind):
+    plan = "streams" if kind in _RECURRENT else "windows"
+    fields = {
+        "model.decoder.kind": kind,
+        "batching.plan": plan,
+        "model.decoder.width": 32,
+        "model.decoder.dropout": 0.0,
+        "loss.label_smoothing": 0.0,
+        "optimizer.learning_rate": 0.02,
+        "train.duration": 90,
+        "evaluation.every": 90,
+        "checkpoint.every": 0,
+        "batching.length": 20,
+    }
+    losses = [
+        e["validation/loss"] for e in reported(train(kind, **fields)) if "validation/loss" in e
+    ]
+    assert losses[-1] < 1.0
