@@ -147,10 +147,11 @@ def test_links_lead_somewhere(document):
 
 @pytest.mark.parametrize("document", _DOCUMENTS, ids=lambda path: path.name)
 def test_files_that_are_named_are_there(document):
-    for name in re.findall(
-        r"`((?:seqjax|configs|experiments|tests|docs)/[\w/.]*\.\w+)", document.read_text()
-    ):
-        assert (_ROOT / name).exists(), name
+    text = document.read_text()
+    # What a reader writes is not there yet.
+    written = re.findall(r"^```python (\S+)$", text, re.M)
+    for name in re.findall(r"`((?:seqjax|configs|experiments|tests|docs)/[\w/.]*\.\w+)", text):
+        assert name in written or (_ROOT / name).exists(), name
 
 
 def test_a_task_is_added_inside_the_room_of_tasks():
