@@ -79,13 +79,15 @@ class TrainedRun:
     def search(self, sentences: Iterable[str], n_best: int = 1) -> list[list[Translation]]:
         """Returns up to `n_best` outputs of each sentence with their scores, best first.
 
+        With `decode.method` = 'sample' they are as many samples, in the order of their indices.
+
         Raises:
           UserError: more are asked for than `decode.beam_size`.
         """
-        if not 1 <= n_best <= self.config.decode.beam_size:
+        decode = self.config.decode
+        if n_best < 1 or (n_best > decode.beam_size and decode.method != "sample"):
             raise UserError(
-                f"n_best = {n_best}: expected 1 to decode.beam_size ="
-                f" {self.config.decode.beam_size}"
+                f"n_best = {n_best}: expected 1 to decode.beam_size = {decode.beam_size}"
             )
         if n_best not in self._translators:
             self._translators[n_best] = AdaptiveTranslator(self.task, self.mesh, n_best)

@@ -264,6 +264,30 @@ def _plan(config: ConfigDict) -> str:
     return config.batching.plan or TASKS[config.task].plans[0]
 
 
+# Values of the filters that change nothing.
+_NEUTRAL = {
+    "temperature": 1.0,
+    "top_k": 0,
+    "top_p": 1.0,
+    "min_p": 0.0,
+    "typical_p": 1.0,
+    "repetition_penalty": 1.0,
+}
+
+
+def _continues(config: ConfigDict) -> bool:
+    """Whether the task has no search but samples."""
+    return config.task == "language_model"
+
+
+def _only_of_samples(name: str, neutral: float) -> Relation:
+    return Relation(
+        f"decode.{name}",
+        lambda c: c.decode[name] == neutral or c.decode.method == "sample" or _continues(c),
+        f"{neutral}, or decode.method = 'sample': a beam search has no such filter",
+    )
+
+
 RELATIONS: tuple[Relation, ...] = (
     *MODEL_RELATIONS,
     Relation(
@@ -421,6 +445,12 @@ RELATIONS: tuple[Relation, ...] = (
         lambda c: c.decode.method != "beam" or c.task == "text_to_text",
         "'sample', since task = '{task}'",
     ),
+    Relation(
+        "decode.beam_size",
+        lambda c: c.decode.beam_size == 1 or c.decode.method != "sample" or _continues(c),
+        "1, since decode.method = 'sample' has no beam; `predict --n_best=N` prints N samples",
+    ),
+    *(_only_of_samples(name, neutral) for name, neutral in _NEUTRAL.items()),
     Relation(
         "decode.checkpoint",
         lambda c: c.decode.checkpoint != "best" or c.checkpoint.keep_best > 0,

@@ -32,6 +32,15 @@ def test_sentences_are_translated_with_scores(run, trained):
     assert run.translate([]) == []
 
 
+def test_samples_are_the_same_alone(trained):
+    fields = {"decode.method": "sample", "decode.beam_size": 1, "decode.checkpoint": "150"}
+    run = seqjax.load_run(trained, {**fields, "decode.top_p": 0.9})
+    found = run.search(LINES, n_best=5)
+    assert [len(samples) for samples in found] == [5, 1, 5]
+    assert run.search(LINES[2:], n_best=5) == found[2:]
+    assert run.translate(LINES[:1]) == [found[0][0].text]
+
+
 def test_the_score_of_an_output_is_that_of_its_search(run):
     for source, (best,) in zip(LINES[::2], run.search(LINES[::2]), strict=True):
         # At its limit an output ends in the middle; here the end counts at the same place.

@@ -448,6 +448,20 @@ def test_unknown_names_are_reported_with_the_known_ones_and_the_nearest(field, v
             "decode.max_length_extra = 0: expected at least 1",
         ),
         (
+            {"decode__method": "sample"},
+            "decode.beam_size = 4: expected 1, since decode.method = 'sample' has no beam;"
+            " `predict --n_best=N` prints N samples",
+        ),
+        (
+            {"decode__temperature": 0.7},
+            "decode.temperature = 0.7: expected 1.0, or decode.method = 'sample': a beam search has"
+            " no such filter",
+        ),
+        (
+            {"decode__method": "beam", "decode__top_k": 40},
+            "decode.top_k = 40: expected 0, or decode.method = 'sample'",
+        ),
+        (
             {"decode__average": 4},
             "decode.average = 4: expected at most the checkpoints that are kept",
         ),
@@ -476,6 +490,8 @@ def test_fields_that_contradict_each_other_are_reported(changes, message):
         | {"tokenizer__sampling": 0.1},
         {"data__corpus": "pattern", "data__directory": "a", "data__pattern": "(?P<de>.)(?P<en>.)"},
         {"decode__average": 3},
+        {"decode__method": "sample", "decode__beam_size": 1, "decode__temperature": 0.0}
+        | {"decode__top_p": 0.9, "decode__repetition_penalty": 1.2},
         # The models of configs/classics.py.
         _stacks("lstm", "lstm", model__encoder__direction="backward")
         | {"model__decoder__attention": "none", "model__decoder__bridge": "last"}

@@ -33,7 +33,7 @@ def check_options(arguments: argparse.Namespace, config: ml_collections.ConfigDi
     if wanted is not None:
         if wanted < 1:
             raise UserError(f"--n_best={wanted}: expected 1 or more")
-        if wanted > beam:
+        if wanted > beam and config.decode.method != "sample":
             raise UserError(
                 f"--n_best={wanted}: expected at most decode.beam_size = {beam};"
                 f" --config.decode.beam_size={wanted} keeps as many"

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import flax
 import jax
 import jax.numpy as jnp
+import ml_collections
 import numpy as np
 
 from seqjax.architectures.contract import Carry
@@ -53,6 +54,12 @@ class SampleOptions(NamedTuple):
 
 
 _PLAIN = SampleOptions()
+
+
+def sample_options(decode: ml_collections.ConfigDict, forced_end: bool = True) -> SampleOptions:
+    """Returns what `config.decode` says of sampling."""
+    filters = Filters(**{name: decode[name] for name in Filters._fields})
+    return SampleOptions(filters, decode.min_length, decode.unknown, forced_end)
 
 
 @flax.struct.dataclass

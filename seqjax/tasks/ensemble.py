@@ -32,10 +32,12 @@ class Ensemble(TextToText):
         """Returns the largest output length that every member allows for a source length."""
         return min(task.max_output(source_length) for task in self.tasks)
 
-    def start(self, params: Sequence[dict], source_BxS: jax.Array, capacity: int) -> Carry:
+    def start(
+        self, params: Sequence[dict], source_BxS: jax.Array, hypotheses: int, capacity: int
+    ) -> Carry:
         """Returns the carries of all members as one."""
         carries = [
-            task.start(own, source_BxS, capacity)
+            task.start(own, source_BxS, hypotheses, capacity)
             for task, own in zip(self.tasks, params, strict=True)
         ]
         return _joined(carries)

@@ -20,6 +20,7 @@ from seqjax.measures.translation import translation_metrics
 from seqjax.model_rules import learns_positions
 from seqjax.search.beam import beam_search
 from seqjax.search.hypotheses import Hypotheses
+from seqjax.search.sampling import sample, sample_keys, sample_options
 from seqjax.tasks.cross_entropy import cross_entropy, objective_and_loss
 from seqjax.tasks.output_limits import warn_of_limits
 from seqjax.tasks.task import Batch, Sums, Task
@@ -150,33 +151,44 @@ class TextToText(Task):
         return max(longest, 1)
 
     def search(self, params: dict, source_BxS: jax.Array, n_best: int = 1) -> Hypotheses:
-        """Translates a batch of sources by `config.decode`; rows of PAD get no output."""
+        """Translates a batch of sources by `config.decode`; rows of PAD get no output.
+
+        The outputs are the `n_best` best of a beam, or as many samples, in the order of their
+        indices.
+        """
         decode = self.config.decode
         lengths_B = jnp.sum(source_BxS != PAD, axis=1)
         capacity = self.max_output(source_BxS.shape[1])
         limits_B = jnp.asarray([self.max_output(n) for n in range(source_BxS.shape[1] + 1)])
         limits_B = jnp.where(lengths_B > 0, limits_B[lengths_B], 0).astype(jnp.int32)
-
+        step = functools.partial(self.step, params)
+        scoring = {
+            "normalization": decode.length_normalization,
+            "penalty": decode.length_penalty,
+            "max_length": capacity,
+        }
+        if decode.method == "sample":
+            carry = self.start(params, source_BxS, n_best, capacity)
+            keys = sample_keys(decode.seed, source_BxS, n_best)
+            options = sample_options(decode)
+            return sample(step, carry, limits_B, keys, options=options, **scoring)
         return beam_search(
-            functools.partial(self.step, params),
-            self.start(params, source_BxS, capacity),
+            step,
+            self.start(params, source_BxS, decode.beam_size, capacity),
             limits_B,
-            max_length=capacity,
             beam_size=decode.beam_size,
             n_best=n_best,
-            normalization=decode.length_normalization,
-            penalty=decode.length_penalty,
             min_length=decode.min_length,
             unknown=decode.unknown,
             patience=decode.patience,
+            **scoring,
         )
 
-    def start(self, params: dict, source_BxS: jax.Array, capacity: int) -> Carry:
-        """Returns the initial carry of `config.decode.beam_size` hypotheses for each source."""
+    def start(self, params: dict, source_BxS: jax.Array, hypotheses: int, capacity: int) -> Carry:
+        """Returns the initial carry of a number of hypotheses for each source."""
         variables = {"params": params}
         memory = self.model.apply(variables, source_BxS, method="encode")
-        beam_size = self.config.decode.beam_size
-        return self.model.apply(variables, memory, beam_size, capacity, method="start")
+        return self.model.apply(variables, memory, hypotheses, capacity, method="start")
 
     def step(self, params: dict, carry: Carry, tokens_BxK: jax.Array) -> tuple[Carry, jax.Array]:
         """Returns the next carry and logits [B, K, V]."""

@@ -109,6 +109,30 @@ def test_several_hypotheses_are_distinct_and_best_first(tiny_params, tiny_task):
         assert len({tuple(tokens) for tokens in np.asarray(found.tokens)[row].tolist()}) == 3
 
 
+def test_samples_depend_on_seed_and_source_alone(tiny_params, tiny_task):
+    # The spread of a trained model, nearly.
+    task = tiny_task(method="sample", beam_size=1, temperature=0.5, top_k=9, min_length=1)
+    params = jax.tree.map(lambda leaf: 2 * leaf, tiny_params(task))
+    search = jax.jit(lambda sources: task.search(params, sources, n_best=4))
+    found = jax.device_get(search(SOURCE))
+    assert found.tokens.shape == (4, 4, task.max_output(4))
+    lengths = found.lengths
+    assert not lengths[2].any() and not found.tokens[2].any()
+    assert (lengths[[0, 1, 3]] >= 2).all()
+    assert len(np.unique(found.tokens[0], axis=0)) > 1
+    order = [3, 2, 0, 0]
+    np.testing.assert_array_equal(search(SOURCE[order]).tokens, found.tokens[order])
+    task.config.decode.seed = 1
+    other = jax.jit(lambda sources: task.search(params, sources, n_best=4))(SOURCE)
+    assert not np.array_equal(other.tokens, found.tokens)
+    # The probabilities are those of the model, whatever the filters.
+    for n in range(2):
+        scores, _ = task.score(params, {"source": SOURCE, "target": found.tokens[:, n]})
+        np.testing.assert_allclose(
+            found.log_probabilities[:, n], -scores["nll"], rtol=1e-4, atol=1e-5
+        )
+
+
 @pytest.mark.parametrize(
     "ratio, extra, lengths",
     [(2.0, 10, {1: 12, 7: 24}), (0.5, 1, {1: 1, 7: 4}), (0.1, 0, {1: 1, 7: 1, 25: 2})],
