@@ -19,16 +19,16 @@ from seqjax.config import default_config
 from seqjax.data.subword_sampling import BpeDropout
 from seqjax.data.symbols import BOS, EOS, PAD, UNK, Bytes
 from seqjax.data.tokenizer import Tokenizers
-from seqjax.fields import flatten
 from seqjax.layers.embedding import Embedding
 from seqjax.layers.feed_forward import ACTIVATIONS
 from seqjax.layers.masked_softmax import masked_softmax
 from seqjax.layers.normalization import NORMS
 from seqjax.layers.positions import sinusoids, turn
 from seqjax.layers.recurrent import RecurrentLayer, gru, lstm
+from seqjax.measures.likelihood import likelihood_metrics
 from seqjax.measures.translation import translation_metrics
 from seqjax.search.beam import beam_search
-from seqjax.search.filters import Filters, apply_filters
+from seqjax.search.filters import Filters, apply_filters, repetition_penalty
 from seqjax.search.sampling import sample, sample_keys
 from seqjax.tasks.cross_entropy import cross_entropy
 from seqjax.tasks.text_to_text import TextToText
@@ -140,13 +140,15 @@ def test_seed_of_a_sample():
 
 
 def test_repetition_penalty():
-    """On logits, as transformers' sampling has it; a search has none."""
-    logits, seen = jnp.asarray([2.0, -1.0, 0.5]), jnp.asarray([True, True, False])
-    found = apply_filters(logits, Filters(repetition_penalty=2.0), seen)
-    np.testing.assert_allclose(found, [1.0, -2.0, 0.5])
-    # Of log probabilities, all of which are negative, each would be doubled.
-    fields = [field for field in flatten(default_config()) if "repet" in field]
-    assert fields == ["decode.repetition_penalty"]
+    # As in transformers: of logits 2 and -2, both seen, 2 / 2 and -2 * 2.
+    found = repetition_penalty(jnp.asarray([2.0, -2.0, 2.0]), 2.0, jnp.asarray([True, True, False]))
+    assert found.tolist() == [1.0, -4.0, 2.0]
+
+
+def test_defaults_of_sampling():
+    decode = default_config().decode
+    assert Filters(*(decode[name] for name in Filters._fields)) == Filters()
+    assert decode.method == ""
 
 
 def test_label_smoothing():
@@ -374,3 +376,10 @@ def test_mean_of_error_rates():
     """Edits of all sentences over words of all references, not a mean of rates: 2 / 5."""
     found = translation_metrics(["a b c d", "x y"], ["a b c d", "e"], ["error_rate"], False, "13a")
     assert found["error_rate"] == pytest.approx(40.0)
+
+
+def test_likelihood_of_text():
+    # lm-eval's word perplexity would be exp(8 / 3) with this line end, and exp(8 / 2) without.
+    found = likelihood_metrics(8.0, 5, ["a b\n", "c"])
+    assert found["word_perplexity"] == pytest.approx(math.exp(8 / (3 + 2)))
+    assert found["bits_per_byte"] == pytest.approx(8 / math.log(2) / (5 + 2))

@@ -43,8 +43,8 @@ class SyntheticTranslation:
     def __init__(self, split: str, size: int = 100_000):
         if split not in SPLITS:
             raise UserError(
-                f"split = {split!r}: expected one of {', '.join(SPLITS)}, which data.corpus ="
-                f" 'synthetic:translation' has{did_you_mean(split, SPLITS)}"
+                f"split = {split!r}: expected one of {', '.join(SPLITS)}, which the synthetic"
+                f" corpus has{did_you_mean(split, SPLITS)}"
             )
         self._split = split
         self._size = size if split == "train" else _TEST_SIZE
