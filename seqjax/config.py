@@ -44,8 +44,9 @@ def default_config() -> ml_collections.ConfigDict:
 def _data() -> ml_collections.ConfigDict:
     """The corpus: where it lies, its languages and splits, and which pairs are trained on."""
     data = Section()
-    # Where sentence pairs come from: 'synthetic:translation' is built in; 'text' is a file for each
-    # language, line by line; 'tsv' and 'jsonl' are columns or fields of one file; 'pattern' is a
+    # Where sentence pairs or documents come from: 'synthetic:translation' is built in, for language
+    # models 'synthetic:sentences', its English side; 'text' is a file for each language, line by
+    # line, or plain text; 'tsv' and 'jsonl' are columns or fields of one file; 'pattern' is a
     # regular expression for each line; 'tfds:NAME' is a data set of TensorFlow Datasets.
     data.corpus = "synthetic:translation"
     # Folder of the corpus, on this machine or in a bucket (gs://... or s3://..., read into memory).

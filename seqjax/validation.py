@@ -96,7 +96,7 @@ def _named_group(config: ConfigDict) -> str:
 
 
 _FILES = ("text", "tsv", "jsonl", "pattern")
-_CORPORA = ("synthetic:translation", *_FILES)
+_CORPORA = ("synthetic:translation", "synthetic:sentences", *_FILES)
 _TOKENIZERS = ("unigram", "bpe", "word", "character", "byte", "space", "decomposed")
 
 
@@ -297,8 +297,15 @@ RELATIONS: tuple[Relation, ...] = (
     ),
     Relation(
         "data.corpus",
-        lambda c: c.task == "text_to_text" or not c.data.corpus.startswith("synthetic:"),
-        "'text', 'tsv', 'jsonl', 'pattern' or 'tfds:NAME', since task = '{task}'",
+        lambda c: c.task == "text_to_text" or c.data.corpus != "synthetic:translation",
+        "'synthetic:sentences', 'text', 'tsv', 'jsonl', 'pattern' or 'tfds:NAME', since task ="
+        " '{task}'",
+    ),
+    Relation(
+        "data.corpus",
+        lambda c: c.task != "text_to_text" or c.data.corpus != "synthetic:sentences",
+        "'synthetic:translation', 'text', 'tsv', 'jsonl', 'pattern' or 'tfds:NAME', since task ="
+        " '{task}'",
     ),
     Relation(
         "data.split_by",

@@ -448,6 +448,16 @@ def test_unknown_names_are_reported_with_the_known_ones_and_the_nearest(field, v
             "decode.max_length_extra = 0: expected at least 1",
         ),
         (
+            {"task": "language_model", "model__decoder__attention": "none"},
+            "data.corpus = 'synthetic:translation': expected 'synthetic:sentences', 'text', 'tsv',"
+            " 'jsonl', 'pattern' or 'tfds:NAME', since task = 'language_model'",
+        ),
+        (
+            {"data__corpus": "synthetic:sentences"},
+            "data.corpus = 'synthetic:sentences': expected 'synthetic:translation', 'text', 'tsv',"
+            " 'jsonl', 'pattern' or 'tfds:NAME', since task = 'text_to_text'",
+        ),
+        (
             {"decode__method": "sample"},
             "decode.beam_size = 4: expected 1, since decode.method = 'sample' has no beam;"
             " `predict --n_best=N` prints N samples",

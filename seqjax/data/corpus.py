@@ -2,7 +2,7 @@
 
 `open_corpus` reads the config's `data` part: 'text', 'tsv', 'jsonl' and 'pattern' files,
 'tfds:NAME' for any translation data set of TensorFlow Datasets, and
-'synthetic:translation', which needs no files at all.
+'synthetic:translation' and 'synthetic:sentences', which need no files at all.
 """
 
 import contextlib
@@ -27,6 +27,7 @@ from seqjax.data.line_files import (
 )
 from seqjax.data.record import Corpus, Record
 from seqjax.data.selection import SPLITS, Selected, divided, filtered
+from seqjax.data.synthetic_sentences import SyntheticSentences
 from seqjax.errors import UserError, did_you_mean
 from seqjax.files import as_path, expanded, in_bucket
 from seqjax.stages import stage
@@ -34,7 +35,10 @@ from seqjax.stages import stage
 __all__ = ["Corpus", "Record", "open_corpus"]
 
 _CHUNK_BYTES = 1 << 20
-_KINDS = ("synthetic:translation", "text", "tsv", "jsonl", "pattern", "tfds:NAME")
+_KINDS = (
+    *("synthetic:translation", "synthetic:sentences"),
+    *("text", "tsv", "jsonl", "pattern", "tfds:NAME"),
+)
 _FILES = {
     "text": AlignedTexts,
     "tsv": TabSeparated,
@@ -116,6 +120,8 @@ def _split(data: ml_collections.ConfigDict, split: str, roles: Sequence[str]) ->
         return divided(corpus, data, split) if data.split_by else corpus
     if data.corpus == "synthetic:translation":
         return _synthetic(data, name)
+    if data.corpus == "synthetic:sentences":
+        return SyntheticSentences(name, data.synthetic_size)
     if data.corpus.startswith("tfds:") and data.corpus != "tfds:":
         return TensorFlowDataset(data, name, roles)
     hint = did_you_mean(data.corpus, _KINDS)

@@ -102,6 +102,12 @@ def test_unknown_corpus():
     assert "tfds:NAME" in error_of(config("tfds:"))
 
 
+def test_synthetic_sentences():
+    corpus = open_corpus(config("synthetic:sentences", synthetic_size=50), "train", ["text"])
+    pairs = open_corpus(config("synthetic:translation", synthetic_size=50), "train")
+    assert corpus[7] == {"text": pairs[7]["source"]}
+
+
 def test_synthetic_directions():
     forward = open_corpus(config("synthetic:translation", synthetic_size=50), "train")
     data = config("synthetic:translation", synthetic_size=50, source="de", target="en")
