@@ -41,14 +41,15 @@ class SampleOptions(NamedTuple):
 
     Attributes:
       filters: what changes the distribution before a token is drawn.
-      min_length: smallest number of tokens of an output, without EOS, if the limit allows it.
+      min_length: smallest number of tokens of an output, without EOS, if the limit allows it; an
+        int or int32 [B].
       unknown: whether UNK may be drawn.
       forced_end: whether the last token that the limit allows must be EOS, as in other searches, so
         that its probability counts; otherwise outputs may be cut at the limit and lack EOS.
     """
 
     filters: Filters = Filters()
-    min_length: int = 0
+    min_length: int | jax.Array = 0
     unknown: bool = True
     forced_end: bool = True
 
@@ -187,6 +188,8 @@ def begin(
         seen = jnp.zeros(shape, bool)
         if prompts_BxP is not None:
             seen = seen.at[jnp.arange(shape[0])[:, None], :, prompts_BxP].set(True)
+            # A prompt may begin with the end of what was before it, which is no repetition.
+            seen = seen.at[..., EOS].set(False)
     state = Samples(
         time=jnp.int32(0),
         carry=carry,
@@ -263,7 +266,7 @@ def _drawn(state: Samples, logits_BxNxV: jax.Array, options: SampleOptions) -> S
         jnp.arange(vocabulary),
         state.time,
         is_last_Bx1[..., None] & options.forced_end,
-        options.min_length,
+        jnp.reshape(options.min_length, (-1, 1, 1)),
         options.unknown,
     )
     # One of the allowed tokens is drawn even if all of them have probability 0.

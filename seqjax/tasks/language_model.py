@@ -155,9 +155,12 @@ class LanguageModelling(Task):
         one = data.corpus == "text" and data.documents == "file"
         return list(ids) if one and ids else [EOS, *ids]
 
-    def text(self, ids: Sequence[int]) -> str:
-        """Returns what drawn tokens say."""
-        return self.tokenizers["text"].decode(ids)
+    def continuation(self, prompt: str, ids: Sequence[int]) -> str:
+        """Returns what drawn tokens add to a prompt, with the space that may stand between."""
+        tokenizer = self.tokenizers["text"]
+        before = tokenizer.encode(prompt)
+        start, text = tokenizer.decode(before), tokenizer.decode([*before, *ids])
+        return text[len(start) :] if text.startswith(start) else tokenizer.decode(ids)
 
     def _predict(self, params, batch, carry, **arguments):
         """Returns logits [B, T, V], targets [B, T], their weights and the next carry."""

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from seqjax.config import default_config
-from seqjax.data.symbols import Symbols
+from seqjax.data.symbols import Symbols, train_symbols
 from seqjax.data.tokenizer import BOS, EOS, Tokenizers
 from seqjax.evaluation.generator import Generator
 from seqjax.parallel.mesh import make_mesh
@@ -108,3 +108,37 @@ def test_prompts_begin_as_the_plan_has_trained_them(model):
     assert model(**streams, **{"data.documents": "line"})[0].prompt("ab")[0] == EOS
     of_one = model(**streams, **{"data.documents": "file"})[0]
     assert len(of_one.prompt("ab")) == 2 and of_one.prompt("") == [EOS]
+
+
+@pytest.mark.parametrize(
+    ("kind", "devices", "fields"),
+    [("lstm", 1, {"decode.stop": ("a",), "decode.min_length": 4}), ("transformer", 2, {})],
+)
+def test_a_stream_is_the_first_continuation_in_parts(model, kind, devices, fields):
+    task, params = model(kind, **{"decode.max_new_tokens": 20, **fields})
+    generator = Generator(task, make_mesh(devices, devices=jax.devices()[:devices]))
+    ((found,),) = generator(params, ["abc"])
+    parts = list(generator.stream(params, "abc"))
+    assert "".join(parts) == found.text != ""
+    assert len(parts) >= len(found.text) / 3
+
+
+def test_the_space_between_a_prompt_and_its_continuation_is_kept(model):
+    task, _ = model()
+    words = train_symbols("word", ["the cat sat, then"], 50, 1, False)
+    task.tokenizers = Tokenizers({"text": words})
+    assert task.continuation("the", words.encode("cat sat, then")) == " cat sat, then"
+    assert task.continuation("the cat", words.encode(", then")[1:]) == " then"
+    assert task.continuation("", words.encode("cat")) == "cat"
+
+
+@pytest.mark.slow
+def test_the_shortest_continuation_holds_over_all_windows(model):
+    fields = {"decode.max_new_tokens": 40, "decode.min_length": 14, "decode.temperature": 3.0}
+    task, params = model("transformer", **fields)
+    generator = Generator(task, make_mesh(1, devices=jax.devices()[:1]), samples=40)
+    (found,) = generator(params, ["abc"])
+    lengths = [len(c.tokens) for c in found]
+    assert min(lengths) > 14
+    # Later windows do not forbid the end again.
+    assert len(set(lengths)) > 5 and 15 in lengths
