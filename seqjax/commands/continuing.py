@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import ml_collections
@@ -36,6 +36,7 @@ class Answers:
         from seqjax.evaluation.generator import Generator
 
         self._params, self._samples = trained.params, arguments.samples
+        self.live = arguments.samples is None
         self._generator = Generator(trained.task, trained.mesh, arguments.samples or 1)
         self._count = self._last = 0
 
@@ -47,6 +48,11 @@ class Answers:
         if self._samples:
             return [_as_json(*pair) for pair in zip(lines, found, strict=True)]
         return [one_line(line + best.text) for line, (best,) in zip(lines, found, strict=True)]
+
+    def parts(self, line: str) -> Iterator[str]:
+        """Yields a line, then its continuation as it is drawn."""
+        yield line
+        yield from self._generator.stream(self._params, line)
 
     def printed(self) -> None:
         """Counts what has been printed."""

@@ -2,8 +2,9 @@
 
 import argparse
 import functools
+import itertools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,7 +15,7 @@ from seqjax.commands.standard_streams import named_output
 from seqjax.errors import UserError
 from seqjax.files import path_option, run_path
 from seqjax.line_input import LineInput
-from seqjax.parallel.processes import shared
+from seqjax.parallel.processes import is_alone, shared
 from seqjax.rules import quoted
 from seqjax.tasks.declared import TASKS
 
@@ -65,15 +66,20 @@ class Answering(Protocol):
 
     Attributes:
       most: lines that it takes at a time.
+      live: whether the answer to a line may be shown in parts.
     """
 
     most: int
+    live: bool
 
     def __call__(self, lines: Sequence[str]) -> list[str]:
         """Returns what is printed for each line."""
 
+    def parts(self, line: str) -> Iterator[str]:
+        """Yields the answer to a line while it is made, if `live`."""
+
     def printed(self) -> None:
-        """Is called when that has been printed."""
+        """Is called when what is printed for some lines has been printed."""
 
     def finish(self) -> None:
         """Is called at the end of the input."""
@@ -119,13 +125,25 @@ def _answer(arguments: argparse.Namespace, trained: "Trained") -> int:
         reader = reader or LineInput(sys.stdin)
         return reader.take(answering.most, _PATIENCE)
 
+    live = answering.live and is_alone() and sys.stdout is not None and sys.stdout.isatty()
     while (lines := shared(read)) is not None:
         if not lines:  # Input pauses; asked so often, no process waits too long for another.
+            continue
+        if live:
+            for line in lines:
+                _show(answering.parts(line))
             continue
         shared(functools.partial(_print, answering(lines)))
         answering.printed()
     answering.finish()
     return 0
+
+
+def _show(parts: Iterator[str]) -> None:
+    """Writes an answer to a terminal while it is made, with its line breaks."""
+    with named_output():
+        for part in itertools.chain(parts, "\n"):
+            print(part, end="", flush=True)
 
 
 def _print(lines: Sequence[str]) -> None:

@@ -51,6 +51,7 @@ class Answers:
 
     # Many lines fill batches of equal length.
     most = 10_000
+    live = False
 
     def __init__(self, arguments: argparse.Namespace, trained: "Trained"):
         from seqjax.evaluation.translator import AdaptiveTranslator

@@ -99,8 +99,11 @@ class Generator:
         drawn: list[list[int]] = [[] for _ in known]
         for number in itertools.count():
             inputs, limits = self._round(known, drawn, going, seeds, number)
-            state = self._begin(params, inputs, _power(int(limits[0])))
             advance = functools.partial(self._advance, params, inputs["least"])
+            with stage("compiling the search"):
+                state = self._begin(params, inputs, _power(int(limits[0])))
+                if number == 0:
+                    jax.block_until_ready(advance(state))
             for part in stream(advance, state):
                 tokens = part[0, 0].tolist()
                 drawn[0] += tokens

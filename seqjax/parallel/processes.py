@@ -190,6 +190,13 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
+def is_alone() -> bool:
+    """Returns whether there is one process only."""
+    import jax
+
+    return jax.process_count() == 1
+
+
 def all_leave(step: int) -> bool:
     """Returns whether all processes must stop after this step because one received SIGTERM.
 
