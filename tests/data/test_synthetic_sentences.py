@@ -24,5 +24,5 @@ def test_splits_share_no_sentence_and_have_fingerprints():
 
 
 def test_an_unknown_split_is_an_error():
-    with pytest.raises(UserError, match="split 'dev': expected one of train, "):
+    with pytest.raises(UserError, match="split = 'dev': expected one of train, "):
         SyntheticSentences("dev")

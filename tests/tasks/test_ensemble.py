@@ -46,7 +46,7 @@ def test_a_score_is_that_of_the_mean_probability(members):
 def test_both_views_agree(members):
     tasks, params = members
     ensemble = Ensemble(tasks)
-    carry = jax.jit(ensemble.start, static_argnums=2)(params, SOURCE, 5)
+    carry = jax.jit(ensemble.start, static_argnums=(2, 3))(params, SOURCE, 2, 5)
     step, total = jax.jit(ensemble.step), np.zeros(2)
     last = np.full(2, BOS)
     for token in TARGET.T:
