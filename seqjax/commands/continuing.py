@@ -51,8 +51,10 @@ class Answers:
 
     def parts(self, line: str) -> Iterator[str]:
         """Yields a line, then its continuation as it is drawn."""
-        yield line
-        yield from self._generator.stream(self._params, line)
+        parts = self._generator.stream(self._params, line)
+        # What is reported before the first part must not stand behind the line.
+        yield line + next(parts, "")
+        yield from parts
 
     def printed(self) -> None:
         """Counts what has been printed."""
