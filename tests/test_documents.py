@@ -190,7 +190,7 @@ def checkout(tmp_path_factory):
 
 
 # The first need seconds for each command, the others train models as a reader does.
-_QUICK = ("DATA.md", "ARCHITECTURES.md", "ADDING.md")
+_QUICK = ("DATA.md", "ARCHITECTURES.md", "LANGUAGE_MODELS.md", "ADDING.md")
 _TOUR = ("README.md", "TOUR.md", "PYTHON.md", "LAUNCH.md")
 
 
