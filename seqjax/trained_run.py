@@ -1,4 +1,4 @@
-"""A trained run in Python and in notebooks: translate, score, look at attention, evaluate."""
+"""A trained run in Python and in notebooks: translate, continue, score, look, evaluate."""
 
 import dataclasses
 import functools
@@ -14,6 +14,7 @@ from seqjax.data.tokenizer import EOS
 from seqjax.errors import UserError
 from seqjax.evaluation.attender import Attender
 from seqjax.evaluation.evaluator import Evaluation, Evaluator
+from seqjax.evaluation.generator import Continuation, Generator
 from seqjax.evaluation.scorer import Score, Scorer
 from seqjax.evaluation.translator import AdaptiveTranslator, Translation
 from seqjax.fields import set_fields
@@ -68,9 +69,23 @@ class TrainedRun:
         self.task, self.mesh = trained.task, trained.mesh
         self._workdir = str(workdir)
         self._translators: dict[int, AdaptiveTranslator] = {}
+        self._generators: dict[int, Generator] = {}
 
     def __repr__(self) -> str:
         return f"<run {self._workdir} at step {self.step}>"
+
+    def generate(self, prompts: Iterable[str], samples: int = 1) -> list[list[Continuation]]:
+        """Returns continuations of each prompt by a language model, as `config.decode` says.
+
+        Raises:
+          UserError: the run is no language model, or fewer than one sample is asked for.
+        """
+        self._require("language_model")
+        if samples < 1:
+            raise UserError(f"samples = {samples}: expected 1 or more")
+        if samples not in self._generators:
+            self._generators[samples] = Generator(self.task, self.mesh, samples)
+        return self._generators[samples](self.params, _listed(prompts))
 
     def translate(self, sentences: Iterable[str]) -> list[str]:
         """Returns the best output of each sentence; that of an empty one is empty."""
@@ -82,8 +97,9 @@ class TrainedRun:
         With `decode.method` = 'sample' they are as many samples, in the order of their indices.
 
         Raises:
-          UserError: more are asked for than `decode.beam_size`.
+          UserError: more are asked for than `decode.beam_size`, or the run does not translate.
         """
+        self._require("text_to_text")
         decode = self.config.decode
         if n_best < 1 or (n_best > decode.beam_size and decode.method != "sample"):
             raise UserError(
@@ -98,8 +114,9 @@ class TrainedRun:
         """Returns log p(target | source) for each pair.
 
         Raises:
-          UserError: the two sides differ in number.
+          UserError: the two sides differ in number, or the run does not translate.
         """
+        self._require("text_to_text")
         sources, targets = _listed(sources), _listed(targets)
         if len(sources) != len(targets):
             raise UserError(
@@ -111,8 +128,9 @@ class TrainedRun:
         """Returns the attention for a sentence and an output, by default the one it finds.
 
         Raises:
-          UserError: the model has no attention, or the sentence is empty.
+          UserError: the model has no attention to a source, or the sentence is empty.
         """
+        self._require("text_to_text")
         if self.config.model.decoder.attention == "none":
             raise UserError("model.decoder.attention = 'none': expected a model with attention")
         (ids,) = self.task.encode_sources([source])
@@ -134,6 +152,10 @@ class TrainedRun:
         See `Evaluator.__call__` for what each metric is.
         """
         return Evaluator(self.task, self.mesh, split, limit)(self.params)
+
+    def _require(self, task: str) -> None:
+        if self.config.task != task:
+            raise UserError(f"task = {self.config.task!r}: expected {task!r}")
 
     def _targets(self, texts: Sequence[str]) -> list[list[int]]:
         return [[*ids, EOS] for ids in encode(self.task.tokenizers["target"], texts)]

@@ -142,6 +142,14 @@ class Evaluator:
                 )
         return found
 
+    def _carry(self, rows: int) -> Any:
+        """Returns the task's carry before the first batch, on the devices."""
+
+        def place(leaf: jax.Array) -> jax.Array:
+            return distribute(self.mesh, {"carry": np.asarray(leaf)})["carry"]
+
+        return jax.tree.map(place, self.task.carry(rows))
+
     def _sums(self, params: dict, check: Callable[[], None]) -> dict[str, float]:
         """Returns the sums of the task's scores over all rows."""
         sums: dict[str, float] = {}
@@ -154,7 +162,7 @@ class Evaluator:
             for planned in self.plan:
                 check()
                 batch = distribute(self.mesh, gather(self.examples, planned))
-                carry = self.task.carry(planned.shape.rows) if carry is None else carry
+                carry = self._carry(planned.shape.rows) if carry is None else carry
                 found, carry = self._score(params, batch, carry)
                 if pending:
                     _add(sums, pending)

@@ -6,9 +6,10 @@ from typing import Any
 import ml_collections
 
 from seqjax.fields import flatten
+from seqjax.tasks.declared import MEASURES
 
-# Scores that no search is needed for.
-_WITHOUT_SEARCH = ("loss", "perplexity", "accuracy")
+# Fields that change the scores for which no search is needed, too.
+_OF_PROBABILITIES = ("evaluation.stride",)
 # Fields of `evaluation` and `decode` that change no score: when and which, and sizes of batches.
 _NEUTRAL = (
     "evaluation.every",
@@ -57,6 +58,8 @@ def changes(metric: str, before: Measured, now: Measured) -> list[str]:
 def _matters(name: str, metric: str) -> bool:
     if name == "examples":
         return True
-    if metric in _WITHOUT_SEARCH:
+    if name in _OF_PROBABILITIES:
+        return True
+    if metric in MEASURES and not MEASURES[metric].answers:
         return False
     return name != "evaluation.tokenize" or metric == "bleu"

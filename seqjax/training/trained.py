@@ -111,6 +111,9 @@ def load_ensemble(
     Raises:
       UserError: as `load_trained`, or two runs have different tokenizers.
     """
+    for config in configs:
+        if config.task != "text_to_text":
+            raise UserError(f"task = {config.task!r}: expected 'text_to_text' in an ensemble")
     members = []
     longest = min(config.data.max_source_length for config in configs)
     for workdir, config in zip(workdirs, configs, strict=True):
