@@ -126,6 +126,16 @@ def test_n_best_is_json_with_scores_in_order(predict, alone):
     assert [output["text"] for output in found[2]["outputs"]] == [""]
 
 
+def test_samples_are_as_many_as_are_asked_for(predict):
+    sampling = ("--config.decode.method=sample", "--config.decode.beam_size=1")
+    code, out, _ = predict(_bytes(_LINES[:2]), "--n_best=5", *sampling)
+    assert code == 0
+    found = [json.loads(line)["outputs"] for line in out.splitlines()]
+    assert [len(outputs) for outputs in found] == [5, 5]
+    code, out, _ = predict(_bytes(_LINES[1:2]), *sampling)
+    assert (code, out) == (0, found[1][0]["text"] + "\n")
+
+
 @pytest.mark.parametrize(
     ("data", "options", "message"),
     [
