@@ -176,6 +176,9 @@ def _model() -> ml_collections.ConfigDict:
     # Initial embeddings: 'normal' is N(0, 1/width); 'xavier' (Glorot and Bengio, 2010) is far
     # smaller for a large vocabulary, so that they change faster.
     model.embedding_initializer = "normal"
+    # Share of the tokens of a vocabulary that an update cannot read: their vectors are zero
+    # wherever they occur (Gal and Ghahramani, 2016; Merity et al., 2018).
+    model.embedding_dropout = 0.0
     # Type of the activations: 'float32' or 'bfloat16'. Parameters, softmax, normalization,
     # recurrent states and the loss stay float32.
     model.dtype = "float32"
@@ -247,9 +250,11 @@ def _stack() -> ml_collections.ConfigDict:
     stack.forget_bias = 1.0
     # Recurrent: add the input of each layer to its output, from the second layer on.
     stack.residual = False
-    # Recurrent: one dropout mask for all positions of a sentence (Gal and Ghahramani, 2016, who
-    # also drop recurrent connections).
+    # Recurrent: one dropout mask for all positions of a sentence (Gal and Ghahramani, 2016).
     stack.variational = False
+    # Recurrent: share of the entries of the recurrent matrices that are zero in an update
+    # (DropConnect: Merity et al., 2018).
+    stack.recurrent_dropout = 0.0
     # Recurrent: 'scan', or 'cudnn' for an LSTM in float32 on one NVIDIA GPU. The parameters are the
     # same, so a trained model may change it.
     stack.implementation = "scan"

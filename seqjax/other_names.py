@@ -122,6 +122,7 @@ _FIELDS = {
     "model.decoder.input_feeding": "input_feed",
     "model.decoder.bridge": "init_hidden initial_state init_decoder encoder_decoder_bridge",
     "model.decoder.readout": "output_layer deep_output maxout attentional_vector",
+    "model.*.recurrent_dropout": "weight_drop wdrop weight_dropout dropconnect",
     "model.*.forget_bias": "lstm_forget_bias forget_gate_bias unit_forget_bias",
     # Model: the rest.
     "model.share_embeddings": (
@@ -131,6 +132,7 @@ _FIELDS = {
         "share_decoder_input_output_embed tie_word_embeddings share_decoder_embeddings tied_softmax"
         " tie_weights weight_tying tie_embeddings tied_output share_input_output_embed"
     ),
+    "model.embedding_dropout": "dropoute embed_dropout word_dropout embedding_drop token_dropout",
     "model.embedding_initializer": "embed_initializer embedding_init init_emb initializer_range",
     "model.dtype": (
         "fp16 bf16 precision mixed_precision torch_dtype amp half model_dtype compute_dtype fp32"

@@ -162,7 +162,7 @@ class ConvolutionalDecoder(_Stack):
     ) -> tuple[jax.Array, tuple]:
         """Returns logits [B, T, V] and no carry; the logits at t depend only on targets up to t."""
         refuse_segments(place)
-        vectors_BxTxE = self._place(self.embedding(targets_BxT), place.position)
+        vectors_BxTxE = self._place(self.embedding(targets_BxT, deterministic), place.position)
         embedded_BxTxE = self.drop(vectors_BxTxE, deterministic)
         x_BxTxD = self.enter(embedded_BxTxE)
         arguments = (embedded_BxTxE, self._scaled(memory), deterministic)

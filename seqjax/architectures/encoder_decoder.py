@@ -64,7 +64,8 @@ class EncoderDecoder(nn.Module):
 
     def encode(self, source_BxS: jax.Array, deterministic: bool = True) -> Memory:
         """Encodes sources, once for a whole search."""
-        return self.encoder(self.source_embedding(source_BxS), source_BxS != 0, deterministic)
+        embedded_BxSxE = self.source_embedding(source_BxS, deterministic)
+        return self.encoder(embedded_BxSxE, source_BxS != 0, deterministic)
 
     def start(self, memory: Memory, hypotheses: int, max_length: int) -> Carry:
         """Returns the carry of K hypotheses for each source, before their first token.
@@ -121,7 +122,13 @@ def build_embedding(
 ) -> Embedding:
     """Returns the embedding of an encoder or a decoder of `config.model`."""
     width = stack.embedding_width or stack.width
-    return Embedding(vocabulary, width, jnp.dtype(model.dtype), model.embedding_initializer)
+    return Embedding(
+        vocabulary,
+        width,
+        jnp.dtype(model.dtype),
+        model.embedding_initializer,
+        model.embedding_dropout,
+    )
 
 
 def build_decoder(

@@ -41,6 +41,7 @@ class _Stack(nn.Module):
     cell_normalization: bool = False
     residual: bool = False
     variational: bool = False
+    recurrent_dropout: float = 0.0
     forget_bias: float = 1.0
     implementation: str = "scan"
     dtype: jnp.dtype = jnp.float32
@@ -55,6 +56,7 @@ class _Stack(nn.Module):
                 self.dtype,
                 self.forget_bias,
                 IMPLEMENTATIONS[self.implementation],
+                self.recurrent_dropout,
             )
             for _ in range(self.layers)
         ]
@@ -94,7 +96,8 @@ class RecurrentEncoder(_Stack):
         x_BxSxH, last = inputs_BxSxE, []
         for i in range(self.layers):
             dropped = self.drop(x_BxSxH, deterministic)
-            both = [side[i](dropped, mask_BxS) for side in (self.ahead, self.back) if side]
+            sides = [side[i] for side in (self.ahead, self.back) if side]
+            both = [layer(dropped, mask_BxS, None, deterministic) for layer in sides]
             outputs, states = zip(*both, strict=True)
             x_BxSxH = self._add(i, x_BxSxH, _join(outputs))
             last.append(tuple(_join(parts) for parts in zip(*states, strict=True)))
@@ -223,7 +226,7 @@ class RecurrentDecoder(_Stack):
 
         Real tokens come first and have a true mask; None has only real ones.
         """
-        embedded_BxTxE = self.drop(self.embedding(tokens_BxT), deterministic)
+        embedded_BxTxE = self.drop(self.embedding(tokens_BxT, deterministic), deterministic)
         inputs_BxTxI = self._inputs(embedded_BxTxE, summary_BxW)
         run = self._walk if self._depends_on_itself else self._run
         found, past = run(inputs_BxTxI, past, prepared, mask_BxT, deterministic)
@@ -288,7 +291,7 @@ class RecurrentDecoder(_Stack):
         for i, layer in enumerate(self.stack):
             dropped = self.drop(x_BxTxH, deterministic) if i else x_BxTxH
             state = tuple(part[:, 0] for part in past["states"][i])
-            outputs, state = layer(dropped, mask_BxT, state)
+            outputs, state = layer(dropped, mask_BxT, state, deterministic)
             last.append(tuple(part[:, None] for part in state))
             x_BxTxH = self._add(i, x_BxTxH, outputs)
         found = {"output": x_BxTxH}
@@ -304,10 +307,11 @@ class RecurrentDecoder(_Stack):
         """
         inputs_TxBx1xG = self.stack[0].project(inputs_BxTxI).swapaxes(0, 1)[:, :, None]
         mask_TxB = None if mask_BxT is None else mask_BxT.T
+        matrices = [layer.dropped(deterministic) for layer in self.stack]
 
         def advance(module, past, inputs_and_mask):
             inputs_Bx1xG, mask_B = inputs_and_mask
-            new, found = module._advance(past, inputs_Bx1xG, prepared, deterministic)
+            new, found = module._advance(past, inputs_Bx1xG, prepared, deterministic, matrices)
             if mask_B is None:
                 return new, found
 
@@ -329,7 +333,7 @@ class RecurrentDecoder(_Stack):
             found["weights"] = weights_TxBxHx1xS.squeeze(3).transpose(1, 2, 0, 3)
         return found, past
 
-    def _advance(self, past, inputs_BxKxG, prepared, deterministic):
+    def _advance(self, past, inputs_BxKxG, prepared, deterministic, matrices=None):
         """Computes one position of K hypotheses, given the products of the first layer's inputs.
 
         Returns the state for the next position and a dictionary with `output` [B, K, H] and, with
@@ -356,7 +360,7 @@ class RecurrentDecoder(_Stack):
             if i:
                 dropped = self.drop_position(x_BxKxH, deterministic)
                 inputs_BxKxG = layer.project(dropped)
-            new.append(layer.advance(inputs_BxKxG, states[i]))
+            new.append(layer.advance(inputs_BxKxG, states[i], matrices and matrices[i]))
             x_BxKxH = self._add(i, x_BxKxH, new[i][0].astype(self.dtype))
         found["output"] = x_BxKxH
         if self.attention != "none" and not self._attends_first:

@@ -119,7 +119,7 @@ class TransformerDecoder(_Stack):
         place: Place = BEGINNING,
     ) -> tuple[jax.Array, tuple]:
         """Returns logits [B, T, V] and no carry; the logits at t depend only on targets up to t."""
-        vectors_BxTxD = self.position(self.embedding(targets_BxT), place.position)
+        vectors_BxTxD = self.position(self.embedding(targets_BxT, deterministic), place.position)
         x_BxTxD = self.drop(vectors_BxTxD, deterministic)
         length = targets_BxT.shape[1]
         steps = np.arange(length)

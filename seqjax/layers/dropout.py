@@ -39,10 +39,12 @@ class Dropout(nn.Module):
     Attributes:
       rate: probability of zero, in [0, 1).
       shared: axes along which the mask is constant.
+      by_row: whether the first axis has rows of a batch; False for parameters.
     """
 
     rate: float
     shared: tuple[int, ...] = ()
+    by_row: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array, deterministic: bool) -> jax.Array:
@@ -51,7 +53,8 @@ class Dropout(nn.Module):
             return x
         rate = jnp.float32(self.rate)
         shape = tuple(1 if axis in self.shared else size for axis, size in enumerate(x.shape))
-        hashed = hash_bits(self.make_rng("dropout"), shape, *_rows.get())
+        rows = _rows.get() if self.by_row else ()
+        hashed = hash_bits(self.make_rng("dropout"), shape, *rows)
         threshold = jnp.round(rate * jnp.float32(2**32)).astype(jnp.uint32)
         # In bfloat16 the scale, and with it the mean, would be off by up to 0.4 %.
         scaled = (x * (1.0 / (1.0 - rate))).astype(x.dtype)

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.layers.dense import product
+from seqjax.layers.dropout import Dropout
 
 # Name -> initializer of a table of vectors of a given width.
 INITIALIZERS = {
@@ -26,14 +27,18 @@ class Embedding(nn.Module):
       width: size D of a vector.
       dtype: type of the computation; the table is float32.
       initializer: a key of `INITIALIZERS`.
+      dropout: rate at which the vectors of entries are zero, wherever they occur (Gal and
+        Ghahramani, 2016; Merity et al., 2018). The output projection has all entries.
     """
 
     vocabulary: int
     width: int
     dtype: jnp.dtype = jnp.float32
     initializer: str = "normal"
+    dropout: float = 0.0
 
     def setup(self):
+        self.drop = Dropout(self.dropout, by_row=False)
         self.table = self.param(
             "table",
             INITIALIZERS[self.initializer](self.width),
@@ -41,10 +46,14 @@ class Embedding(nn.Module):
             jnp.float32,
         )
 
-    def __call__(self, tokens: jax.Array) -> jax.Array:
+    def __call__(self, tokens: jax.Array, deterministic: bool = True) -> jax.Array:
         """Maps token ids [...] to vectors [..., D]."""
         vectors = jnp.take(self.table, tokens, axis=0).astype(self.dtype)
-        return vectors * jnp.asarray(self.width**0.5, self.dtype)
+        vectors = vectors * jnp.asarray(self.width**0.5, self.dtype)
+        if deterministic or self.dropout == 0.0:
+            return vectors
+        kept_Vx1 = self.drop(jnp.ones((self.vocabulary, 1), self.dtype), deterministic)
+        return vectors * jnp.take(kept_Vx1, tokens, axis=0)
 
     def attend(self, x: jax.Array) -> jax.Array:
         """Maps vectors [..., D] to float32 logits [..., V]."""

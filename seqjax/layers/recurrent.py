@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.layers.dense import Dense, add_bias, intercepted, kernel_gradient, product
+from seqjax.layers.dropout import Dropout
 from seqjax.layers.normalization import NORM_EPSILON
 
 # The arrays [B, H] of a cell's state; the first is its output. State and gates are float32 whatever
@@ -104,6 +105,8 @@ class RecurrentLayer(nn.Module):
         gates start at 1/2 and a cell forgets within a few positions; with 1 they start at 0.73 and
         long dependencies can be learned (Gers et al., 2000; Jozefowicz et al., 2015).
       implementation: function that runs a whole sequence instead of the scan, such as `run_cudnn`.
+      dropout: rate at which entries of the recurrent matrix are zero, the same for all rows and
+        positions (DropConnect: Wan et al., 2013; in recurrences Merity et al., 2018).
     """
 
     size: int
@@ -113,6 +116,7 @@ class RecurrentLayer(nn.Module):
     dtype: jnp.dtype = jnp.float32
     forget_bias: float = 1.0
     implementation: Callable[..., tuple[jax.Array, State]] | None = None
+    dropout: float = 0.0
 
     def setup(self):
         kind = CELLS[self.cell]
@@ -120,6 +124,7 @@ class RecurrentLayer(nn.Module):
         self.inputs = Dense(width, self.dtype, bias_init=self._initial_bias)
         init = _orthogonal_blocks(kind.gates)
         self.recurrent = self.param("recurrent", init, (self.size, width), jnp.float32)
+        self.drop = Dropout(self.dropout, by_row=False)
         if kind.own_bias:
             init = nn.initializers.zeros
             self.recurrent_bias = self.param("recurrent_bias", init, (self.size,), jnp.float32)
@@ -133,7 +138,11 @@ class RecurrentLayer(nn.Module):
         return (jnp.zeros((rows, self.size), jnp.float32),) * CELLS[self.cell].states
 
     def __call__(
-        self, x_BxTxI: jax.Array, mask_BxT: jax.Array, state: State | None = None
+        self,
+        x_BxTxI: jax.Array,
+        mask_BxT: jax.Array,
+        state: State | None = None,
+        deterministic: bool = True,
     ) -> tuple[jax.Array, State]:
         """Returns outputs [B, T, H], zero at padding, and the state after the last position.
 
@@ -141,18 +150,20 @@ class RecurrentLayer(nn.Module):
         after the last real position, and a reverse layer starts at this position.
         """
         state = self.start(x_BxTxI.shape[0]) if state is None else as_state(state)
+        dropped = self.dropped(deterministic)
+        recurrent_HxG = self.recurrent if dropped is None else dropped
         if self.implementation and not intercepted():
             kernel_IxG, bias_G = self.inputs.weights(x_BxTxI.shape[-1])
-            weights = (kernel_IxG, self.recurrent, bias_G)
+            weights = (kernel_IxG, recurrent_HxG, bias_G)
             return self.implementation(weights, x_BxTxI, mask_BxT, state, self.reverse)
         inputs_TxBxG = self.project(x_BxTxI).swapaxes(0, 1)
         mask_TxBx1 = mask_BxT.T[..., None]
         if intercepted():
-            outputs_TxBxH, state = self._advance_all(inputs_TxBxG, mask_TxBx1, state)
+            outputs_TxBxH, state = self._advance_all(inputs_TxBxG, mask_TxBx1, state, dropped)
         else:
             cell = (self.cell, self.reverse)
             outputs_TxBxH, state = _recur(
-                cell, self.recurrent, self._adjustment(), inputs_TxBxG, mask_TxBx1, state
+                cell, recurrent_HxG, self._adjustment(), inputs_TxBxG, mask_TxBx1, state
             )
         return outputs_TxBxH.swapaxes(0, 1) * mask_BxT[..., None].astype(self.dtype), state
 
@@ -164,17 +175,32 @@ class RecurrentLayer(nn.Module):
         found = self.inputs.multiply(x)
         return add_bias(normalize(found, self.input_scale, self.cell), bias)
 
-    def advance(self, inputs: jax.Array, state: State) -> State:
-        """Returns the state after one more position, given the products of its input."""
-        recurrent = product(state[0], self.recurrent, self.dtype, self.dtype)
+    def dropped(self, deterministic: bool) -> jax.Array | None:
+        """Returns the recurrent matrix [H, G] with entries dropped, None if none are."""
+        if deterministic or self.dropout == 0.0:
+            return None
+        return self.drop(self.recurrent, deterministic)
+
+    def advance(
+        self, inputs: jax.Array, state: State, recurrent_HxG: jax.Array | None = None
+    ) -> State:
+        """Returns the state after one more position, given the products of its input.
+
+        Args:
+          inputs: the result of `project`.
+          state: the state before.
+          recurrent_HxG: the result of `dropped`, which all positions share.
+        """
+        matrix_HxG = self.recurrent if recurrent_HxG is None else recurrent_HxG
+        recurrent = product(state[0], matrix_HxG, self.dtype, self.dtype)
         return _advance(self.cell, self._adjustment(), inputs, recurrent, state)
 
-    def _advance_all(self, inputs_TxBxG, mask_TxBx1, state):
+    def _advance_all(self, inputs_TxBxG, mask_TxBx1, state, recurrent_HxG):
         """Runs `_recur` with plain products and derivatives."""
 
         def step(layer, state, seen):
             inputs, mask = seen
-            new = layer.advance(inputs, state)
+            new = layer.advance(inputs, state, recurrent_HxG)
             state = tuple(jnp.where(mask, *pair) for pair in zip(new, state, strict=True))
             return state, state[0].astype(layer.dtype)
 

@@ -303,3 +303,25 @@ def test_a_model_by_cudnn_equals_that_by_the_scan(filled, lstm_operation, monkey
         found,
         expected,
     )
+
+
+@pytest.mark.parametrize("order", ["update_first", "attend_first"])
+def test_entries_of_recurrent_matrices_are_dropped_for_whole_sentences(order, filled):
+    model, variables = make(
+        filled, recurrent_dropout=0.4, attention="additive", attention_order=order
+    )
+    key = jax.random.key(1)
+
+    @jax.jit
+    @jax.grad
+    def derive(params):
+        logits = model.apply({"params": params}, SOURCE, TARGET, False, rngs={"dropout": key})
+        return jnp.sum(jnp.sin(logits))
+
+    gradients = derive(variables["params"])
+    leaves = jax.tree.leaves_with_path(gradients)
+    matrices = [leaf for path, leaf in leaves if path[-1].key == "recurrent"]
+    assert len(matrices) == 6  # Two layers in either direction, and two of the decoder.
+    for matrix in matrices:
+        # With a mask for each position, hardly any entry would have no gradient.
+        assert abs(np.mean(matrix != 0) - 0.6) < 0.15

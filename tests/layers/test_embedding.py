@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from seqjax.layers.dropout import rows_of_batch
 from seqjax.layers.embedding import Embedding
 
 
@@ -40,3 +41,23 @@ def test_bfloat16_vectors_come_from_a_float32_table_and_logits_are_float32():
     vectors = layer.apply(variables, jnp.arange(5))
     assert vectors.dtype == jnp.bfloat16
     assert layer.apply(variables, vectors, method="attend").dtype == jnp.float32
+
+
+def test_dropout_drops_entries_wherever_they_occur():
+    layer = Embedding(3000, 4, dropout=0.3)
+    variables = {"params": {"table": jnp.ones((3000, 4))}}
+    tokens = np.random.default_rng(0).permutation(np.repeat(np.arange(3000), 2)).reshape(2, -1)
+    rngs = {"dropout": jax.random.key(1)}
+    found = np.asarray(layer.apply(variables, tokens, False, rngs=rngs))
+    scales = found[..., 0] / 2
+    np.testing.assert_array_equal(found, np.repeat(2 * scales[..., None], 4, axis=2))
+    of_entry = np.zeros(3000)
+    of_entry[tokens.ravel()] = scales.ravel()
+    np.testing.assert_array_equal(of_entry[tokens], scales)
+    np.testing.assert_allclose(np.unique(scales), [0, 1 / 0.7], rtol=1e-6)
+    assert abs((scales == 0).mean() - 0.3) < 0.03
+    # Rows in parts have the entries of the whole batch.
+    with rows_of_batch(1, 2):
+        part = layer.apply(variables, tokens[1:], False, rngs=rngs)
+    np.testing.assert_array_equal(part, found[1:])
+    np.testing.assert_array_equal(layer.apply(variables, tokens), 2 * np.ones((2, 3000, 4)))

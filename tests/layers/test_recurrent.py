@@ -344,3 +344,25 @@ def test_each_gate_starts_with_an_orthogonal_matrix():
     params = layer.init(jax.random.key(0), np.zeros((1, 2, 4)), np.ones((1, 2), bool))["params"]
     for gate in np.split(np.asarray(params["recurrent"]), 3, axis=1):
         np.testing.assert_allclose(gate @ gate.T, np.eye(HIDDEN), atol=1e-5)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_recurrent_matrix_with_dropped_entries_serves_all_rows_and_positions(cell, filled):
+    x = np.sin(np.arange(3 * 5 * 4) ** 1.3).reshape(3, 5, 4).astype(np.float32)
+    mask = np.arange(5) < np.array([5, 3, 4])[:, None]
+    layer = RecurrentLayer(8, cell, dropout=0.4)
+    params = filled(jax.eval_shape(layer.init, jax.random.key(0), x, mask)["params"])
+    rngs = {"dropout": jax.random.key(3)}
+    dropped = layer.apply({"params": params}, False, method="dropped", rngs=rngs)
+    kept = np.asarray(dropped != 0)
+    assert abs(kept.mean() - 0.6) < 0.15
+    np.testing.assert_allclose(dropped[kept], params["recurrent"][kept] / 0.6, rtol=1e-6)
+
+    def run(params, *deterministic, rngs=None):
+        outputs, state = layer.apply({"params": params}, x, mask, None, *deterministic, rngs=rngs)
+        return jnp.sum(jnp.sin(outputs) * x.sum()), (outputs, state)
+
+    expected = run(params | {"recurrent": dropped})[1]
+    gradients, found = jax.grad(run, has_aux=True)(params, False, rngs=rngs)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found, expected)
+    np.testing.assert_array_equal(gradients["recurrent"] != 0, kept)

@@ -165,7 +165,7 @@ DROPPING = {
     "transformer": {"attention_dropout": 0.3, "activation_dropout": 0.3},
     "convolutional": {"attention": "dot"},
     "lstm": {"variational": True, "attention": "dot", "direction": "forward"},
-    "gru": {"attention": "additive", "attention_order": "attend_first"},
+    "gru": {"attention": "additive", "attention_order": "attend_first", "recurrent_dropout": 0.3},
     "elman": {"variational": True, "attention": "additive", "input_feeding": True},
     "deep transformer": {"layers": 2, "scan_layers": True, "rematerialize": True},
     "deep convolutional": {"layers": 2, "scan_layers": True, "attention": "additive"},
@@ -182,6 +182,7 @@ def test_parts_of_a_batch_drop_what_the_whole_batch_drops(case, filled):
         stack.update(kind=case.split()[-1], layers=1, width=8, heads=2, feed_forward=12)
         stack.update(dropout=DROPOUT)
         stack.update({key: value for key, value in DROPPING[case].items() if key in stack})
+    config.embedding_dropout = 0.2
     model = build(config, 12, 12)
 
     def loss(params, batch, key, carry):
