@@ -4,7 +4,7 @@ A decoder has two views of one function. The parallel view maps a memory and all
 target positions to logits at once, for training; the recurrent view reads the
 same positions one at a time, for search:
 
-    logits[:, t] of  decoder(memory, targets)
+    logits[:, t] of  decoder(memory, targets)[0]
       ==  logits of the t-th  decoder.step(carry, targets[:, t])
 
 A third view reads a prompt: `prefill` advances a carry by several positions at once.
