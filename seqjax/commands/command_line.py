@@ -66,6 +66,7 @@ VERBS = {
     "train": Verb("train a model, or continue a run", True, True),
     "evaluate": Verb("score a split with a trained model", False, True),
     "predict": Verb("translate standard input line by line", False, True),
+    "score": Verb("print the log probability of each token of given lines", False, True),
     "explain": Verb("show what a config costs in memory, work and time", True, False),
     "report": Verb("show what a run or a sweep has come to", False, False, of_a_study=True),
     "sweep": Verb("train and evaluate the trials of a study", False, True, of_a_study=True),
@@ -74,7 +75,7 @@ VERBS = {
 
 
 # Verbs that keep a processor busy for long.
-_COMPUTING = ("train", "evaluate", "predict")
+_COMPUTING = ("train", "evaluate", "predict", "score")
 # Those of them that measure how good a model is.
 _SCORING = ("train", "evaluate")
 # Options that name several runs.

@@ -131,6 +131,19 @@ class LanguageModelling(Task):
         }
         return sums, carry
 
+    def log_probabilities(self, params: dict, batch: Batch) -> jax.Array:
+        """Returns the log probability of each predicted token, [B, T]; 0 for PAD."""
+        logits, targets, weights, _ = self._predict(params, batch, (), deterministic=True)
+        return -cross_entropy(logits, targets) * weights
+
+    def ask(self, line: str) -> dict[str, list[int]]:
+        """Returns the ids of a document: what stands before it, its tokens, and its end."""
+        data = self.config.data
+        one = data.corpus == "text" and data.documents == "file"
+        ids = self.prompt(line)
+        # A stream that is never interrupted has no ends.
+        return {"text": [EOS, *ids] if one else [*ids, EOS]}
+
     # Generation.
 
     @property

@@ -99,6 +99,21 @@ class Task:
         """
         raise NotImplementedError
 
+    def log_probabilities(self, params: dict, batch: Batch) -> jax.Array:
+        """Returns the log probability of each predicted token, [B, T], in nats; 0 for PAD."""
+        raise NotImplementedError
+
+    # Most tokens of a row that are predicted from each other; 0 for any number.
+    context = 0
+
+    def ask(self, line: str) -> dict[str, list[int]]:
+        """Returns the ids of each feature of a line whose probability is asked for.
+
+        Raises:
+          ValueError: the line does not hold them; the message says what was expected.
+        """
+        raise NotImplementedError
+
     # Measures.
 
     @property

@@ -93,6 +93,19 @@ class TextToText(Task):
         }
         return sums, carry
 
+    def log_probabilities(self, params: dict, batch: Batch) -> jax.Array:
+        """Returns the log probability of each target token, [B, T]; 0 for PAD."""
+        logits, target = self._logits(params, batch, deterministic=True), batch["target"]
+        return jnp.where(target != PAD, -cross_entropy(logits, target), 0.0)
+
+    def ask(self, line: str) -> dict[str, list[int]]:
+        """Returns the ids of a source and a target with a tab between them, each with EOS."""
+        if line.count("\t") != 1:
+            raise ValueError("a source and a target with one tab between them")
+        source, target = line.split("\t")
+        (ids,) = encode(self.tokenizers["target"], [target])
+        return {"source": self.encode_sources([source])[0], "target": [*ids, EOS]}
+
     def measure(
         self,
         sums: Mapping[str, float],

@@ -105,3 +105,19 @@ def test_a_split_is_scored_without_outputs(model, capfd):
     assert not (model / "predictions").exists()
     assert main(["report", str(model)]) == 0
     assert "decoder gru, 1 layer of 32" in capfd.readouterr().out
+
+
+def test_lines_are_scored_token_by_token(model, monkeypatch, capfd):
+    lines = ["the cat sat on the mat.", "tac"]
+    data = "".join(f"{line}\n" for line in lines).encode()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+    assert main(["score", f"--workdir={model}"]) == 0
+    likely, unlikely = map(json.loads, capfd.readouterr().out.splitlines())
+    assert [likely["line"], unlikely["line"]] == lines
+    assert [entry["token"] for entry in unlikely["tokens"]] == ["t", "a", "c", "</s>"]
+    for record in (likely, unlikely):
+        total = sum(entry["log_probability"] for entry in record["tokens"])
+        assert record["log_probability"] == pytest.approx(total)
+        assert record["length"] == len(record["tokens"])
+    per_token = [r["log_probability"] / r["length"] for r in (likely, unlikely)]
+    assert per_token[0] > per_token[1]

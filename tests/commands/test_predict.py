@@ -316,3 +316,11 @@ def test_runs_translate_as_one_model(alone, monkeypatch, trained, capfdbinary, t
         b"--attention: expected one run, since an ensemble has no attention"
         in capfdbinary.readouterr().err
     )
+
+
+def test_score_names_the_line_that_is_no_pair(trained, monkeypatch, capfd):
+    data = b"A woman leaves.\tEine Frau geht.\nA woman leaves.\n"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+    assert main(["score", f"--workdir={trained}"]) == 2
+    error = capfd.readouterr().err
+    assert "standard input:2: expected a source and a target with one tab between them" in error
