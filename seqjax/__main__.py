@@ -3,7 +3,7 @@
 import sys
 
 from seqjax.commands.command_line import main
-from seqjax.studies.processes import end_with_launcher
+from seqjax.studies.launcher import end_with_launcher
 
 if __name__ == "__main__":
     end_with_launcher()

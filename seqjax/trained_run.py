@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Attention:
+class AttentionMaps:
     """Where a model looks in a source while it produces an output.
 
     Attributes:
@@ -124,7 +124,7 @@ class TrainedRun:
             )
         return self._scorer(self.params, self.task.encode_sources(sources), self._targets(targets))
 
-    def attention(self, source: str, output: str | None = None) -> Attention:
+    def attention(self, source: str, output: str | None = None) -> AttentionMaps:
         """Returns the attention for a sentence and an output, by default the one it finds.
 
         Raises:
@@ -144,7 +144,7 @@ class TrainedRun:
         ((_, weights),) = self._attender(self.params, [ids], [target])
         tokenizers = self.task.tokenizers
         pieces = tokenizers["source"].pieces(ids), tokenizers["target"].pieces(target)
-        return Attention(*pieces, weights, source, output)
+        return AttentionMaps(*pieces, weights, source, output)
 
     def evaluate(self, split: str = "test", limit: int = -1) -> Evaluation:
         """Returns metrics and texts of a split, or of its first `limit` examples; writes nothing.

@@ -21,7 +21,7 @@ from seqjax.architectures.contract import (
     remember,
     resumed,
 )
-from seqjax.layers.attention import ATTENTIONS, Prepared, sow_weights
+from seqjax.layers.attention import ATTENTIONS, PreparedMemory, sow_weights
 from seqjax.layers.cudnn_lstm import run_cudnn
 from seqjax.layers.dense import Dense
 from seqjax.layers.dropout import Dropout
@@ -249,7 +249,7 @@ class RecurrentDecoder(_Stack):
         """Whether a position depends on more than the layer states of the previous one."""
         return self._attends_first or self.input_feeding or self._looks_back
 
-    def _prepare(self, memory: Memory) -> Prepared | None:
+    def _prepare(self, memory: Memory) -> PreparedMemory | None:
         if self.attention == "none":
             return None
         return self.attend.prepare(memory.states, memory.values, memory.mask)

@@ -13,8 +13,8 @@ from seqjax.files import path_option, run_path
 from seqjax.invocation import command_line
 from seqjax.stages import say, stage
 from seqjax.studies.gpu_shares import gpu_shares
+from seqjax.studies.launcher import Launcher
 from seqjax.studies.page import PAGE
-from seqjax.studies.processes import Launcher
 from seqjax.studies.results import best, grouped
 from seqjax.studies.search import Search
 from seqjax.studies.study import chosen

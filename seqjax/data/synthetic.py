@@ -7,7 +7,7 @@ source has one reference, and what a split may hold is decided by the sentence i
 
 import hashlib
 
-from seqjax.data.grammar.rules import Draw
+from seqjax.data.grammar.productions import Draw
 from seqjax.data.grammar.sentences import LONG_SENTENCE, SENTENCE, Sentence
 from seqjax.data.record import Record
 from seqjax.errors import UserError, did_you_mean

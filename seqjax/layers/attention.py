@@ -27,7 +27,7 @@ def sow_weights(module: nn.Module, weights_BxHxTxS: jax.Array) -> None:
         module.sow(SOURCE_ATTENTION, "weights", weights_BxHxTxS)
 
 
-class Prepared(NamedTuple):
+class PreparedMemory(NamedTuple):
     """A memory prepared for an attention, once for a whole target.
 
     Attributes:
@@ -61,12 +61,15 @@ class Attention(nn.Module):
 
     def prepare(
         self, states_BxSxE: jax.Array, values_BxSxE: jax.Array, mask_BxS: jax.Array
-    ) -> Prepared:
+    ) -> PreparedMemory:
         """Returns the memory as `__call__` takes it."""
-        return Prepared(self._keys(states_BxSxE), values_BxSxE, mask_BxS)
+        return PreparedMemory(self._keys(states_BxSxE), values_BxSxE, mask_BxS)
 
     def __call__(
-        self, query_BxTxD: jax.Array, memory: Prepared, before_BxHxTxS: jax.Array | None = None
+        self,
+        query_BxTxD: jax.Array,
+        memory: PreparedMemory,
+        before_BxHxTxS: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """Returns contexts [B, T, E] and weights [B, H, T, S].
 
@@ -192,7 +195,7 @@ class MultiHead(Attention):
     def prepare(self, states_BxSxE, values_BxSxE, mask_BxS):
         """Returns the memory as `__call__` takes it."""
         keys, values = self.attention.project_memory(states_BxSxE, values_BxSxE)
-        return Prepared(keys, values, mask_BxS)
+        return PreparedMemory(keys, values, mask_BxS)
 
     def __call__(self, query_BxTxD, memory, before_BxHxTxS=None):
         """Returns contexts [B, T, D] and weights [B, H, T, S]."""

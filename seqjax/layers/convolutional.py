@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from seqjax.layers.attention import ATTENTIONS, Prepared, sow_weights
+from seqjax.layers.attention import ATTENTIONS, PreparedMemory, sow_weights
 from seqjax.layers.dropout import Dropout
 from seqjax.layers.weight_normalization import NormalizedDense
 
@@ -163,7 +163,7 @@ class ConvolutionalDecoderLayer(nn.Module):
             )
             self.context = NormalizedDense(self.width, dtype=self.dtype)
 
-    def prepare(self, memory: tuple[jax.Array, jax.Array, jax.Array]) -> Prepared | None:
+    def prepare(self, memory: tuple[jax.Array, jax.Array, jax.Array]) -> PreparedMemory | None:
         """Returns the memory prepared for this layer's attention, None without attention.
 
         The memory consists of states and values [B, S, E] and their mask [B, S].
@@ -191,7 +191,7 @@ class ConvolutionalDecoderLayer(nn.Module):
         past_BxKxPxD: jax.Array,
         x_BxKxD: jax.Array,
         embedded_BxKxE: jax.Array,
-        memory: Prepared | None,
+        memory: PreparedMemory | None,
     ) -> tuple[jax.Array, jax.Array]:
         """Advances K hypotheses by one position; returns their new past and outputs [B, K, D]."""
         past_BxKxPxD, hidden_BxKxD = self.convolution.step(past_BxKxPxD, x_BxKxD)
@@ -202,7 +202,7 @@ class ConvolutionalDecoderLayer(nn.Module):
         past_BxPxD: jax.Array,
         x_BxTxD: jax.Array,
         embedded_BxTxE: jax.Array,
-        memory: Prepared | None,
+        memory: PreparedMemory | None,
         lengths_B: jax.Array,
     ) -> tuple[jax.Array, jax.Array]:
         """Reads T positions at once, of which the first `lengths` are kept in the new past."""

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from seqjax.layers.dense import Dense, together
 from seqjax.layers.dropout import Dropout
 from seqjax.layers.masked_softmax import masked_softmax
-from seqjax.layers.positions import NO_RELATION, Relation, turn
+from seqjax.layers.positions import NO_PAIRWISE, PairwisePositions, turn
 
 
 def causal_mask(length: int) -> jax.Array:
@@ -67,7 +67,7 @@ class MultiHeadAttention(nn.Module):
         memory_BxSxE: jax.Array,
         mask: jax.Array,
         deterministic: bool = True,
-        relation: Relation = NO_RELATION,
+        relation: PairwisePositions = NO_PAIRWISE,
     ) -> jax.Array:
         """Attends to the memory from every query; mask is bool, broadcast to [B, H, T, S]."""
         query = turn(self.project_query(query_BxTxD), relation.angles)
@@ -92,7 +92,7 @@ class MultiHeadAttention(nn.Module):
         return self._split(self.key(memory_BxSxE)), self._split(self.value(values_BxSxE))
 
     def project_own(
-        self, x_BxKxD: jax.Array, relation: Relation = NO_RELATION
+        self, x_BxKxD: jax.Array, relation: PairwisePositions = NO_PAIRWISE
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Returns queries [B, H, K, P], keys and values [B, N, K, P] of a few positions."""
         if self.key.features == self.width:

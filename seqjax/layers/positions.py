@@ -73,7 +73,7 @@ class Positions(nn.Module):
         return x + table[rows].astype(x.dtype)
 
 
-class Relation(NamedTuple):
+class PairwisePositions(NamedTuple):
     """How self-attention depends on the distance between queries and keys.
 
     Attributes:
@@ -86,7 +86,7 @@ class Relation(NamedTuple):
     angles: jax.Array | None = None
 
 
-NO_RELATION = Relation()
+NO_PAIRWISE = PairwisePositions()
 
 
 class RelativePositions(nn.Module):
@@ -112,7 +112,7 @@ class RelativePositions(nn.Module):
     causal: bool
 
     @nn.compact
-    def __call__(self, queries: jax.Array, keys_S: jax.Array) -> Relation:
+    def __call__(self, queries: jax.Array, keys_S: jax.Array) -> PairwisePositions:
         """Returns the relation between the positions of queries and keys, int32, maybe traced.
 
         Args:
@@ -122,18 +122,20 @@ class RelativePositions(nn.Module):
         if self.kind == "rotary":
             half = self.width // self.heads // 2
             frequencies = (10000.0 ** (-np.arange(half) / half)).astype(np.float32)
-            return Relation(angles=jnp.asarray(queries, jnp.float32)[..., None] * frequencies)
+            return PairwisePositions(
+                angles=jnp.asarray(queries, jnp.float32)[..., None] * frequencies
+            )
         if self.kind not in ("relative", "alibi"):
-            return NO_RELATION
+            return NO_PAIRWISE
         # The rows of the batch, or one for all of them.
         distance_BxTxS = (keys_S - queries[..., None]).reshape(-1, queries.shape[-1], len(keys_S))
         if self.kind == "alibi":
             slopes_Hx1x1 = jnp.asarray(alibi_slopes(self.heads), jnp.float32)[:, None, None]
-            return Relation(bias=-slopes_Hx1x1 * jnp.abs(distance_BxTxS)[:, None])
+            return PairwisePositions(bias=-slopes_Hx1x1 * jnp.abs(distance_BxTxS)[:, None])
         init = nn.initializers.normal(self.width**-0.5)
         table = self.param("table", init, (BUCKETS, self.heads), jnp.float32)
         bias_BxTxSxH = table[relative_buckets(distance_BxTxS, self.causal)]
-        return Relation(bias=bias_BxTxSxH.transpose(0, 3, 1, 2))
+        return PairwisePositions(bias=bias_BxTxSxH.transpose(0, 3, 1, 2))
 
 
 def relative_buckets(distance: jax.Array, causal: bool) -> jax.Array:

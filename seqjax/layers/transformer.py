@@ -12,7 +12,7 @@ from seqjax.layers.feed_forward import FeedForward
 from seqjax.layers.key_value_cache import empty_cache, fill, write
 from seqjax.layers.multi_head_attention import MultiHeadAttention
 from seqjax.layers.normalization import NORMS
-from seqjax.layers.positions import NO_RELATION, Relation
+from seqjax.layers.positions import NO_PAIRWISE, PairwisePositions
 
 
 class Residual(nn.Module):
@@ -85,7 +85,7 @@ class TransformerEncoderLayer(_Layer):
         x_BxSxD: jax.Array,
         mask: jax.Array,
         deterministic: bool = True,
-        relation: Relation = NO_RELATION,
+        relation: PairwisePositions = NO_PAIRWISE,
     ) -> jax.Array:
         """Maps [B, S, D] to [B, S, D]; mask is bool, broadcast to [B, H, S, S]."""
         x_BxSxD = self.attention_residual(
@@ -116,7 +116,7 @@ class TransformerDecoderLayer(_Layer):
         mask: jax.Array,
         memory_mask: jax.Array,
         deterministic: bool = True,
-        relation: Relation = NO_RELATION,
+        relation: PairwisePositions = NO_PAIRWISE,
     ) -> jax.Array:
         """Maps [B, T, D] to [B, T, D]; masks broadcast to [B, H, T, T] and [B, H, T, S].
 
@@ -141,7 +141,7 @@ class TransformerDecoderLayer(_Layer):
         position_B: jax.Array,
         mask_BxKxLK: jax.Array,
         memory_mask: jax.Array,
-        relation: Relation = NO_RELATION,
+        relation: PairwisePositions = NO_PAIRWISE,
     ) -> tuple[dict, jax.Array]:
         """Advances K hypotheses by one position; `relation` covers all L K slots.
 
@@ -170,7 +170,7 @@ class TransformerDecoderLayer(_Layer):
         lengths_B: jax.Array,
         mask_BxTxL: jax.Array,
         memory_mask: jax.Array,
-        relation: Relation = NO_RELATION,
+        relation: PairwisePositions = NO_PAIRWISE,
     ) -> tuple[dict, jax.Array]:
         """Reads T positions of each row at once, of which the first `lengths` are kept.
 

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 _WHOLE = None
 
 
-class Rule(NamedTuple):
+class ShardingRule(NamedTuple):
     """How parameters are divided over the axis `model`.
 
     Attributes:
@@ -38,32 +38,32 @@ class Rule(NamedTuple):
 # and by feed-forward units (Shoeybi et al., 2019): matrices into them by columns, matrices out of
 # them by rows, so that devices exchange only the sum of each sublayer.
 RULES = (
-    Rule(r"\w+/block_\d+/(attention|cross)/(query|key|value)/(kernel|bias)", -1),
-    Rule(r"\w+/block_\d+/(attention|cross)/output/kernel", 0),
-    Rule(r"\w+/block_\d+/(attention|cross)/output/bias", _WHOLE),
-    Rule(r"\w+/block_\d+/inner/(inner|gate)/(kernel|bias)", -1),
-    Rule(r"\w+/block_\d+/inner/outer/kernel", 0),
-    Rule(r"\w+/block_\d+/inner/outer/bias", _WHOLE),
-    Rule(r"\w+/block_\d+/\w+_residual/norm/(scale|bias)", _WHOLE),
-    Rule(r"\w+/norm/(scale|bias)", _WHOLE),
-    Rule(r"\w+/(position|relative)/table", _WHOLE),
+    ShardingRule(r"\w+/block_\d+/(attention|cross)/(query|key|value)/(kernel|bias)", -1),
+    ShardingRule(r"\w+/block_\d+/(attention|cross)/output/kernel", 0),
+    ShardingRule(r"\w+/block_\d+/(attention|cross)/output/bias", _WHOLE),
+    ShardingRule(r"\w+/block_\d+/inner/(inner|gate)/(kernel|bias)", -1),
+    ShardingRule(r"\w+/block_\d+/inner/outer/kernel", 0),
+    ShardingRule(r"\w+/block_\d+/inner/outer/bias", _WHOLE),
+    ShardingRule(r"\w+/block_\d+/\w+_residual/norm/(scale|bias)", _WHOLE),
+    ShardingRule(r"\w+/norm/(scale|bias)", _WHOLE),
+    ShardingRule(r"\w+/(position|relative)/table", _WHOLE),
     # The size of the vocabulary depends on the corpus and may not be divisible.
-    Rule(r"(source_embedding|target_embedding|embedding)/table", 0, optional=True),
-    Rule(r"decoder/output/(kernel|bias)", -1, optional=True),
-    Rule(r"decoder/output/project/(kernel|bias)", _WHOLE),
+    ShardingRule(r"(source_embedding|target_embedding|embedding)/table", 0, optional=True),
+    ShardingRule(r"decoder/output/(kernel|bias)", -1, optional=True),
+    ShardingRule(r"decoder/output/project/(kernel|bias)", _WHOLE),
     # Convolutions.
-    Rule(r"\w+/(enter|leave)/(kernel|bias|scale)", _WHOLE),
-    Rule(r"\w+/block_\d+/convolution/map/(kernel|bias|scale)", _WHOLE),
-    Rule(r"\w+/block_\d+/(query|context)/(kernel|bias|scale)", _WHOLE),
-    Rule(r"decoder/block_\d+/source/.+", _WHOLE),
+    ShardingRule(r"\w+/(enter|leave)/(kernel|bias|scale)", _WHOLE),
+    ShardingRule(r"\w+/block_\d+/convolution/map/(kernel|bias|scale)", _WHOLE),
+    ShardingRule(r"\w+/block_\d+/(query|context)/(kernel|bias|scale)", _WHOLE),
+    ShardingRule(r"decoder/block_\d+/source/.+", _WHOLE),
     # Recurrences.
-    Rule(r"\w+/(ahead|back|stack)_\d+/.+", _WHOLE),
-    Rule(r"decoder/(attend|combine|feedback|initial_\d+)/.+", _WHOLE),
-    Rule(r"decoder/feedback_scale", _WHOLE),
+    ShardingRule(r"\w+/(ahead|back|stack)_\d+/.+", _WHOLE),
+    ShardingRule(r"decoder/(attend|combine|feedback|initial_\d+)/.+", _WHOLE),
+    ShardingRule(r"decoder/feedback_scale", _WHOLE),
 )
 
 
-def rule_of(path: str) -> Rule:
+def rule_of(path: str) -> ShardingRule:
     """Returns the rule of a parameter; one without a rule is replicated, with a warning.
 
     Raises:
@@ -76,9 +76,9 @@ def rule_of(path: str) -> Rule:
 
 
 @functools.cache
-def _replicated(path: str) -> Rule:
+def _replicated(path: str) -> ShardingRule:
     log.warning("%s matches no rule of seqjax/parallel/sharding.py: it is replicated", path)
-    return Rule(re.escape(path), _WHOLE)
+    return ShardingRule(re.escape(path), _WHOLE)
 
 
 def parameter_shardings(mesh: Mesh, params: Any) -> Any:

@@ -13,7 +13,7 @@ from seqjax.duration import parse_duration
 from seqjax.errors import UserError, passes
 from seqjax.fields import flatten, load
 from seqjax.stages import say
-from seqjax.studies.processes import Outcome
+from seqjax.studies.launcher import Outcome
 from seqjax.studies.study import AnyStudy, Job
 from seqjax.studies.trial import Trial, read_curves, read_record, training_facts, write_trial
 from seqjax.training.saved import has_checkpoint

@@ -12,7 +12,7 @@ import pytest
 from seqjax.commands import sweep as verb
 from seqjax.commands.command_line import main
 from seqjax.invocation import command_line
-from seqjax.studies.processes import Outcome
+from seqjax.studies.launcher import Outcome
 
 _DEMO = Path(__file__).parents[2] / "configs" / "demo.py"
 # Of the two trials one diverges in its first updates.

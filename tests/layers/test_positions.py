@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from seqjax.layers.positions import (
-    NO_RELATION,
+    NO_PAIRWISE,
     Positions,
     RelativePositions,
     alibi_slopes,
@@ -192,5 +192,5 @@ def test_queries_of_rows_at_traced_positions_have_their_part_of_the_relation(kin
 
 @pytest.mark.parametrize("kind", ["none", "sinusoidal", "learned"])
 def test_absolute_kinds_have_no_relation(kind):
-    assert relation(kind, range(3), range(3)) == NO_RELATION
+    assert relation(kind, range(3), range(3)) == NO_PAIRWISE
     assert turn("as it is", None) == "as it is"

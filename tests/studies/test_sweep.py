@@ -20,7 +20,7 @@ from seqjax.fields import save
 from seqjax.files import as_path
 from seqjax.invocation import command_line
 from seqjax.overrides import apply_overrides
-from seqjax.studies.processes import Outcome
+from seqjax.studies.launcher import Outcome
 from seqjax.studies.search import Search
 from seqjax.studies.space import choice, log_uniform
 from seqjax.studies.study import Job, Study

@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from seqjax.config import default_config
-from seqjax.studies.processes import Outcome
+from seqjax.studies.launcher import Outcome
 from seqjax.studies.study import Study
 from seqjax.studies.trial import Trial
 from seqjax.studies.trial_run import TrialRun

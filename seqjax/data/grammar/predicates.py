@@ -6,11 +6,11 @@ from functools import partial
 from seqjax.data.grammar import lexicon
 from seqjax.data.grammar.clauses import Phrase, Predicate, held_out, noun_phrase
 from seqjax.data.grammar.lexicon import Noun, Verb
-from seqjax.data.grammar.rules import Rule, combine, each, one_of
+from seqjax.data.grammar.productions import Production, choose_one, combine, each
 
 # Noun phrases: (determiner, plural) first.
 _NUMBERS = each(*((number, True) for number in range(2, 100)))
-DEFINITE = one_of(
+DEFINITE = choose_one(
     [
         each(("the", False)),
         each(("the", True)),
@@ -21,9 +21,9 @@ DEFINITE = one_of(
     (3, 1, 2),
 )
 _INDEFINITE = each(("a", False), ("a", True))
-_QUANTIFIED = one_of([each(("every", False), ("many", True)), _NUMBERS])
-ANY = one_of([DEFINITE, _INDEFINITE, _QUANTIFIED], (5, 3, 2))
-_NOT_ANY = one_of([DEFINITE, each(("not a", False), ("not a", True))])
+_QUANTIFIED = choose_one([each(("every", False), ("many", True)), _NUMBERS])
+ANY = choose_one([DEFINITE, _INDEFINITE, _QUANTIFIED], (5, 3, 2))
+_NOT_ANY = choose_one([DEFINITE, each(("not a", False), ("not a", True))])
 HEAD = each(("the", False), ("the", True), ("a", False))
 _PLACE = each(("the", False), ("the", False), ("a", False), ("this", False), ("our", False))
 
@@ -32,13 +32,13 @@ def adjectives(noun: Noun) -> tuple[lexicon.Adjective, ...]:
     return tuple(word for word in lexicon.ADJECTIVES if noun.kind in word.kinds)
 
 
-def phrases(nouns: Sequence[Noun], determiners: Rule) -> Rule:
-    return one_of(
+def phrases(nouns: Sequence[Noun], determiners: Production) -> Production:
+    return choose_one(
         [
             combine(
                 partial(noun_phrase, noun),
                 determiners,
-                one_of([each(None), each(*adjectives(noun))]),
+                choose_one([each(None), each(*adjectives(noun))]),
             )
             for noun in nouns
         ]
@@ -59,8 +59,8 @@ _HIM = Phrase("him", "", "ihn", "ihm")
 _DATIVE_PRONOUNS = each(_HIM, Phrase("her", "", "", "ihr"), Phrase("them", "", "", "ihnen"))
 _PERSONS = phrases(lexicon.PERSONS, ANY)
 _SOMEONE = phrases(lexicon.PERSONS, DEFINITE)
-SUBJECTS = one_of([_PERSONS, SUBJECT_PRONOUNS, NAMES], (6, 3, 1))
-DEFINITE_SUBJECTS = one_of([_SOMEONE, SUBJECT_PRONOUNS, NAMES], (6, 3, 1))
+SUBJECTS = choose_one([_PERSONS, SUBJECT_PRONOUNS, NAMES], (6, 3, 1))
+DEFINITE_SUBJECTS = choose_one([_SOMEONE, SUBJECT_PRONOUNS, NAMES], (6, 3, 1))
 
 
 # Predicates.
@@ -112,9 +112,9 @@ def _place(verb: Verb, english: str, german: str, case: str, place: Phrase) -> P
     return Predicate(verb, f"{english} {place.english}", late=where, novel=place.novel)
 
 
-def _places(verbs: Sequence[Verb], prepositions: Sequence[tuple[str, str, str]]) -> Rule:
+def _places(verbs: Sequence[Verb], prepositions: Sequence[tuple[str, str, str]]) -> Production:
     places = phrases(lexicon.PLACES, _PLACE)
-    return one_of(
+    return choose_one(
         [
             combine(partial(_place, verb, *preposition), places)
             for verb in verbs
@@ -136,21 +136,21 @@ MOVING = _places(lexicon.MOTION, [("into", "in", "accusative")])
 BARE = each(*(Predicate(verb) for verb in lexicon.INTRANSITIVE + lexicon.LOCATED))
 
 
-def _predicates(determiners: Rule) -> Rule:
+def _predicates(determiners: Production) -> Production:
     """Predicates of persons; the determiners belong to accusative objects."""
-    of_object = one_of(
+    of_object = choose_one(
         [
             combine(partial(transitive, verb), phrases(accepted(verb), determiners))
             for verb in lexicon.TRANSITIVE
         ]
     )
     of_person = [
-        combine(partial(transitive, verb), one_of([each(_HIM), NAMES]))
+        combine(partial(transitive, verb), choose_one([each(_HIM), NAMES]))
         for verb in lexicon.TRANSITIVE
         if "p" in verb.objects
     ]
     dative = combine(
-        _dative, each(*lexicon.DATIVE), one_of([_SOMEONE, _DATIVE_PRONOUNS, NAMES], (4, 2, 1))
+        _dative, each(*lexicon.DATIVE), choose_one([_SOMEONE, _DATIVE_PRONOUNS, NAMES], (4, 2, 1))
     )
     prepositional = [
         combine(partial(_prepositional, verb), phrases(accepted(verb), DEFINITE))
@@ -159,11 +159,11 @@ def _predicates(determiners: Rule) -> Rule:
     ditransitive = combine(
         _ditransitive,
         each(*lexicon.DITRANSITIVE),
-        one_of([_SOMEONE, _DATIVE_PRONOUNS, NAMES], (3, 3, 1)),
+        choose_one([_SOMEONE, _DATIVE_PRONOUNS, NAMES], (3, 3, 1)),
         phrases(lexicon.THINGS, determiners),
     )
-    return one_of(
-        [of_object, one_of(of_person), dative, one_of(prepositional), ditransitive, STAYING]
+    return choose_one(
+        [of_object, choose_one(of_person), dative, choose_one(prepositional), ditransitive, STAYING]
         + [MOVING, BARE],
         (10, 2, 4, 4, 4, 4, 3, 2),
     )

@@ -36,7 +36,7 @@ from seqjax.data.grammar.predicates import (
     phrases,
     transitive,
 )
-from seqjax.data.grammar.rules import Rule, combine, each, one_of
+from seqjax.data.grammar.productions import Production, choose_one, combine, each
 
 # Clauses: (tense, adverb) first, since temporal adverbs depend on the tense.
 _ALWAYS = (("today", "heute"), ("in the evening", "am Abend"), ("in the morning", "am Morgen"))
@@ -51,9 +51,9 @@ def _tuple(*parts: Any) -> tuple:
     return parts
 
 
-def _times(modals: Sequence[str], adverb: bool) -> Rule:
+def _times(modals: Sequence[str], adverb: bool) -> Production:
     nothing = each(("", ""))
-    return one_of(
+    return choose_one(
         [
             combine(_tuple, each("present"), each(*_PRESENT) if adverb else nothing),
             combine(_tuple, each("past"), each(*_PAST) if adverb else nothing),
@@ -67,16 +67,16 @@ def _clause(subject: Phrase, predicate: Predicate, time: tuple, negated: bool = 
     return Clause(subject, predicate, *time, negated)
 
 
-def _clauses(adverb: bool) -> Rule:
+def _clauses(adverb: bool) -> Production:
     return combine(_clause, SUBJECTS, PREDICATES, _times(MODALS, adverb))
 
 
-def _negated_clauses(adverb: bool) -> Rule:
+def _negated_clauses(adverb: bool) -> Production:
     times = _times(_NEGATABLE, adverb)
     return combine(_clause, DEFINITE_SUBJECTS, NEGATED_PREDICATES, times, each(True))
 
 
-_DEGREES = one_of([each(("", "")), each(("very", "sehr"), ("too", "zu"))])
+_DEGREES = choose_one([each(("", "")), each(("very", "sehr"), ("too", "zu"))])
 
 
 def _being(
@@ -89,23 +89,25 @@ def _being(
     return Clause(subject, predicate, tense, negated=negated)
 
 
-def _copular(nouns: Sequence[Noun], subjects: Callable[[Noun], Rule], negated: bool) -> Rule:
+def _copular(
+    nouns: Sequence[Noun], subjects: Callable[[Noun], Production], negated: bool
+) -> Production:
     tense, polarity = each("present", "past"), each(negated)
     of_nouns = [
         combine(_being, subjects(noun), each(*adjectives(noun)), _DEGREES, tense, polarity)
         for noun in nouns
     ]
-    persons = one_of([SUBJECT_PRONOUNS, NAMES], (3, 1))
+    persons = choose_one([SUBJECT_PRONOUNS, NAMES], (3, 1))
     of_persons = each(*(word for word in lexicon.ADJECTIVES if "p" in word.kinds))
     alone = combine(_being, persons, of_persons, _DEGREES, tense, polarity)
-    return one_of([one_of(of_nouns), alone], (3, 1))
+    return choose_one([choose_one(of_nouns), alone], (3, 1))
 
 
-def _plain_nouns(determiners: Rule) -> Callable[[Noun], Rule]:
+def _plain_nouns(determiners: Production) -> Callable[[Noun], Production]:
     return lambda noun: combine(partial(noun_phrase, noun), determiners, each(None))
 
 
-_COPULAR = one_of(
+_COPULAR = choose_one(
     [
         _copular(lexicon.NOUNS, _plain_nouns(ANY), False),
         _copular(lexicon.NOUNS, _plain_nouns(DEFINITE), True),
@@ -115,17 +117,17 @@ _COPULAR = one_of(
 _ANIMALS = combine(
     _clause,
     phrases(lexicon.ANIMALS, ANY),
-    one_of([STAYING, MOVING], (2, 1)),
+    choose_one([STAYING, MOVING], (2, 1)),
     _times(("can", "will"), False),
 )
 # A clause within a longer sentence.
-CLAUSE = one_of(
+CLAUSE = choose_one(
     [_clauses(False), _clauses(True), _negated_clauses(False), _COPULAR, _ANIMALS], (8, 3, 2, 3, 1)
 )
 
 
 # Relative clauses.
-def _related(noun: Noun, determiners: Rule) -> Rule:
+def _related(noun: Noun, determiners: Production) -> Production:
     """A noun with a relative clause.
 
     In these, persons are never the object of a transitive verb: 'die Frau, die die Tante sieht' is
@@ -133,9 +135,9 @@ def _related(noun: Noun, determiners: Rule) -> Rule:
     """
     head = combine(partial(noun_phrase, noun), determiners, each(None))
     tense = each("present", "past", "will", "can")
-    subjects = one_of([SUBJECTS, DEFINITE_SUBJECTS])
+    subjects = choose_one([SUBJECTS, DEFINITE_SUBJECTS])
     if noun.kind == "p":
-        return one_of(
+        return choose_one(
             [
                 combine(subject_relative, head, PREDICATES, tense),
                 combine(object_relative, head, subjects, each(*lexicon.DATIVE), tense),
@@ -146,8 +148,8 @@ def _related(noun: Noun, determiners: Rule) -> Rule:
     return combine(object_relative, head, subjects, each(*verbs), tense)
 
 
-_RELATED_PERSONS = one_of([_related(noun, HEAD) for noun in lexicon.PERSONS])
-_RELATED_OBJECTS = one_of(
+_RELATED_PERSONS = choose_one([_related(noun, HEAD) for noun in lexicon.PERSONS])
+_RELATED_OBJECTS = choose_one(
     [
         combine(partial(transitive, verb), _related(noun, HEAD))
         for verb in lexicon.TRANSITIVE
@@ -227,7 +229,7 @@ _WHETHER = combine(
     each(("present", ("", ""))),
     each(True),
 )
-_REPORTED = one_of(
+_REPORTED = choose_one(
     [
         combine(
             _subordinate_last, combine(_words, each("plain"), matrix), each(conjunction), CLAUSE
@@ -236,10 +238,10 @@ _REPORTED = one_of(
     ],
     (3, 1),
 )
-_FRONTED = one_of([_clauses(True), _negated_clauses(True)], (4, 1))
-_RELATIVE_CLAUSES = one_of(
+_FRONTED = choose_one([_clauses(True), _negated_clauses(True)], (4, 1))
+_RELATIVE_CLAUSES = choose_one(
     [
-        combine(_clause, _RELATED_PERSONS, one_of([PREDICATES, BARE]), _times(MODALS, False)),
+        combine(_clause, _RELATED_PERSONS, choose_one([PREDICATES, BARE]), _times(MODALS, False)),
         combine(_clause, SUBJECTS, _RELATED_OBJECTS, _times(MODALS, False)),
         _copular(lexicon.PERSONS + lexicon.THINGS, lambda noun: _related(noun, HEAD), False),
     ],
@@ -247,7 +249,7 @@ _RELATIVE_CLAUSES = one_of(
 )
 _DEPENDENT_LAST = combine(_subordinate_last, _PLAIN, _SUBORDINATING, CLAUSE)
 _DEPENDENT_FIRST = combine(_subordinate_first, _SUBORDINATING, CLAUSE, CLAUSE)
-_STATEMENTS = one_of(
+_STATEMENTS = choose_one(
     [
         _PLAIN,
         combine(_words, each("fronted"), _FRONTED),
@@ -262,10 +264,10 @@ _STATEMENTS = one_of(
 _QUESTIONS = combine(
     _asked,
     each(("", ""), ("", ""), ("why", "warum"), ("when", "wann")),
-    one_of([_clauses(False), _COPULAR], (4, 1)),
+    choose_one([_clauses(False), _COPULAR], (4, 1)),
 )
 
-SENTENCE = one_of(
+SENTENCE = choose_one(
     [combine(partial(_finished, "."), _STATEMENTS), combine(partial(_finished, "?"), _QUESTIONS)],
     (6, 1),
 )
@@ -273,7 +275,7 @@ SENTENCE = one_of(
 
 LONG_SENTENCE = combine(
     partial(_finished, "."),
-    one_of(
+    choose_one(
         [
             combine(_subordinate_last, _DEPENDENT_FIRST, _SUBORDINATING, CLAUSE),
             combine(_subordinate_last, _REPORTED, _SUBORDINATING, CLAUSE),

@@ -7,7 +7,7 @@ import pytest
 from seqjax.data.grammar import lexicon
 from seqjax.data.grammar.inflection import english_noun_phrase
 from seqjax.data.grammar.predicates import ANY, MOVING, STAYING, accepted, adjectives, phrases
-from seqjax.data.grammar.rules import Draw
+from seqjax.data.grammar.productions import Draw
 
 
 def _sample(rule, size):

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from seqjax.data.grammar import lexicon
-from seqjax.data.grammar.rules import Draw
+from seqjax.data.grammar.productions import Draw
 from seqjax.data.grammar.sentences import CLAUSE, LONG_SENTENCE, SENTENCE
 
 

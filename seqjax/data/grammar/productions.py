@@ -1,7 +1,7 @@
 """Rules of a grammar that can count its derivations.
 
 A rule has the number of its derivations and a function that draws one. Larger rules are built from
-smaller ones with `each`, `one_of` and `combine`.
+smaller ones with `each`, `choose_one` and `combine`.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,32 +22,32 @@ class Draw:
         return choice
 
 
-class Rule(NamedTuple):
+class Production(NamedTuple):
     """A part of the grammar: the number of its derivations and a function that draws one."""
 
     count: int
     draw: Callable[[Draw], Any]
 
 
-def each(*values: Any) -> Rule:
+def each(*values: Any) -> Production:
     """One of several values, all equally likely."""
     size = len(values)
     if not values:
         raise ValueError("A rule needs at least one value.")
     if size == 1:
-        return Rule(1, lambda draw: values[0])
-    return Rule(size, lambda draw: values[draw.below(size)])
+        return Production(1, lambda draw: values[0])
+    return Production(size, lambda draw: values[draw.below(size)])
 
 
-def one_of(rules: Sequence[Rule], weights: Sequence[int] | None = None) -> Rule:
+def choose_one(rules: Sequence[Production], weights: Sequence[int] | None = None) -> Production:
     """One of several rules, with probabilities proportional to integer weights."""
     weights = weights or [1] * len(rules)
     table = [rule.draw for rule, weight in zip(rules, weights, strict=True) for _ in range(weight)]
     size = len(table)
-    return Rule(sum(rule.count for rule in rules), lambda draw: table[draw.below(size)](draw))
+    return Production(sum(rule.count for rule in rules), lambda draw: table[draw.below(size)](draw))
 
 
-def combine(function: Callable[..., Any], *rules: Rule) -> Rule:
+def combine(function: Callable[..., Any], *rules: Production) -> Production:
     """A function of one derivation of each rule."""
     count = 1
     for rule in rules:
@@ -56,5 +56,5 @@ def combine(function: Callable[..., Any], *rules: Rule) -> Rule:
     if len(draws) == 2:
         # The most frequent case, made faster without a list.
         first, second = draws
-        return Rule(count, lambda draw: function(first(draw), second(draw)))
-    return Rule(count, lambda draw: function(*[part(draw) for part in draws]))
+        return Production(count, lambda draw: function(first(draw), second(draw)))
+    return Production(count, lambda draw: function(*[part(draw) for part in draws]))

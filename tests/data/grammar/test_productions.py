@@ -2,7 +2,7 @@
 
 import pytest
 
-from seqjax.data.grammar.rules import Draw, combine, each, one_of
+from seqjax.data.grammar.productions import Draw, choose_one, combine, each
 
 
 def _all(rule):
@@ -10,14 +10,14 @@ def _all(rule):
 
 
 def test_count_is_the_number_of_derivations():
-    rule = combine(lambda *parts: parts, each(1, 2, 3), one_of([each("a"), each("b", "c")]))
+    rule = combine(lambda *parts: parts, each(1, 2, 3), choose_one([each("a"), each("b", "c")]))
     assert rule.count == 9 == len(_all(rule))
     rule = combine(lambda *parts: parts, each(1, 2), each(3), each(4, 5))
     assert rule.count == 4 == len(_all(rule))
 
 
 def test_weights_change_frequencies_and_not_the_count():
-    rule = one_of([each("a"), each("b")], (3, 1))
+    rule = choose_one([each("a"), each("b")], (3, 1))
     drawn = [rule.draw(Draw(number)) for number in range(400)]
     assert rule.count == 2
     assert drawn.count("a") == 300

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from seqjax.studies import processes
-from seqjax.studies.processes import Launcher
+from seqjax.studies.launcher import Launcher
 
 
 @pytest.fixture
@@ -219,7 +219,7 @@ def test_no_process_outlives_a_launcher_that_is_killed(program, tmp_path):
         f"sys.path.insert(0, {str(Path(processes.__file__).parents[2])!r})\n"
         # The package in its place is known already.
         "del sys.modules['seqjax']\n"
-        "from seqjax.studies.processes import end_with_launcher\n"
+        "from seqjax.studies.launcher import end_with_launcher\n"
         "end_with_launcher()\n"
         f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\n"
         "time.sleep(60)\n"
