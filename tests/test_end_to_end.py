@@ -183,6 +183,16 @@ def test_layers_are_right_as_they_are_compiled_for_users():
 
 
 @pytest.mark.slow
+def test_members_of_a_population_are_exact_as_they_are_compiled_for_users():
+    tests = "test_each_member_is_what_it_is_alone and loop or test_a_member_that_stops_early"
+    path = str(_ROOT / "tests" / "training" / "test_population.py")
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "", "-k", tests, path]
+    environment = _as_for_users() | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    run = subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0 and "2 passed" in run.stdout, run.stdout[-3000:]
+
+
+@pytest.mark.slow
 def test_what_is_trained_with_subwords_on_two_devices_can_be_used_on_one(tiny, tmp_path, capfd):
     workdir = f"--workdir={tmp_path}"
     fields = {

@@ -57,8 +57,8 @@ def test_positions_are_known_in_a_stack_but_not_in_the_memory(positions, models)
         return model.apply(variables, source, method="encode")
 
     def decode(memory, target):
-        read = model.apply(variables, method=lambda module: module.decoder(memory, target))
-        return np.asarray(read)
+        logits, _ = model.apply(variables, method=lambda module: module.decoder(memory, target))
+        return np.asarray(logits)
 
     shuffle = np.array([2, 0, 4, 1, 3])
     memory = encode(FULL)

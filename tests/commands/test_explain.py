@@ -61,6 +61,7 @@ def test_the_same_facts_as_json(explain, tiny):
     assert (code, error) == (0, "")
     facts = json.loads(out)
     sections = {
+        "task",
         "parameters",
         "corpus",
         "batches",

@@ -96,7 +96,9 @@ def test_an_epoch_is_sound_and_within_budget(drawn):
         for batch in with_empty_rows:
             assert batch.shape == plan.shapes[-1]
         for shape, rows in most.items():
-            assert rows <= shape.rows < rows + row_multiple
+            # The only batch of the last shape may be the one that has empty rows.
+            full = shape != plan.shapes[-1] or plan.steps_per_shape[-1] > 1
+            assert rows <= shape.rows and (shape.rows < rows + row_multiple or not full)
             if batching.kind == "sentences":
                 assert rows <= batching.sentences
             else:

@@ -233,6 +233,7 @@ def test_an_evaluation_is_given_up_at_once_and_made_anew(
         return evaluate(params, translate, check_after_a_signal)
 
     stopped.count, stopped.available = evaluate.count, evaluate.available
+    stopped.task = evaluate.task
     training.evaluator = stopped
     assert training.run() == "SIGTERM" and given_up == [at]
     checkpoints = Checkpoints(tmp_path / "parts", config.checkpoint)
