@@ -308,7 +308,7 @@ def texts(tmp_path_factory):
         for split, count in (("train", 60), ("validation", 20)):
             pairs = SyntheticTranslation(split, 200)
             for language, side in (("en", "source"), ("de", "target")):
-                lines = [f"{getattr(pairs[start + i], side)}\n" for i in range(count)]
+                lines = [f"{pairs[start + i][side]}\n" for i in range(count)]
                 (folders[name] / f"{split}.{language}").write_text("".join(lines))
     return folders
 

@@ -42,24 +42,34 @@ def _read(batch):
     return found
 
 
-@pytest.mark.parametrize("stride", [0, 1, 2, 5])
 @pytest.mark.parametrize("multiple", [1, 4])
 @pytest.mark.parametrize(
-    ("plan", "kind"), [("windows", "gru"), ("streams", "gru"), ("buckets", "gru")]
+    ("plan", "stride"),
+    [
+        ("windows", 0),
+        ("windows", 1),
+        ("windows", 2),
+        ("windows", 5),
+        ("streams", 0),
+        ("buckets", 0),
+    ],
 )
-def test_every_token_is_scored_exactly_once(plan, kind, multiple, stride):
-    task = _task(plan, kind, **{"evaluation.stride": stride, "decode.tokens": 20})
+def test_every_token_is_scored_exactly_once(plan, stride, multiple):
+    task = _task(plan, "gru", **{"evaluation.stride": stride, "decode.tokens": 20})
     examples = _examples(4, 9, 1, 13, 2)
     batches = task.evaluation_plan(examples, count=4, row_multiple=multiple)
     scored = [token for planned in batches for token in _read(gather(examples, planned))]
     expected = examples.features["text"].tokens[: 4 + 9 + 1 + 13].tolist()
     assert sorted(scored) == sorted(expected)
     assert scored == expected or plan == "buckets"
+    if multiple > 1:
+        return
     sums, carry = {}, None
-    params = task.init(jax.random.key(0))
+    params = jax.jit(task.init)(jax.random.key(0))
+    score = jax.jit(task.score)
     for planned in batches:
         carry = task.carry(planned.shape.rows) if carry is None else carry
-        found, carry = task.score(params, gather(examples, planned), carry)
+        found, carry = score(params, gather(examples, planned), carry)
         sums = {name: sums.get(name, 0) + float(jnp.sum(found[name])) for name in found}
     assert sums["tokens"] == len(expected)
 
