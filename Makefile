@@ -1,7 +1,8 @@
 # make install    set up .venv with seqjax in it, and nothing else
 # make demo       train configs/demo.py, score the test split and show ten translations
-# make test       check the style of the project's files and run every test
+# make test       check the style of the project's files and run the tests
 # make test-fast  run the tests that are not slow, in a minute or two
+# make test-thorough  run further combinations of what these hold, which take long
 # make documents  run every command of README.md and docs/, which trains models for minutes
 # make format     bring the code into the house style
 # make clean      remove .venv and caches; what is under runs/ stays
@@ -29,7 +30,7 @@ CREATE := $(PYTHON) -m venv --upgrade-deps .venv
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
 endif
 
-.PHONY: help install demo test test-fast documents format clean
+.PHONY: help install demo test test-fast documents format clean test-thorough
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -44,7 +45,10 @@ demo: .venv/installed
 test: .venv/installed-dev
 	$(BIN)/ruff check $(OURS)
 	$(BIN)/ruff format --check $(OURS)
-	$(BIN)/python -m pytest -m "not minutes" -n $(WORKERS) --dist=worksteal
+	$(BIN)/python -m pytest -m "not minutes and not thorough" -n $(WORKERS) --dist=worksteal
+
+test-thorough: .venv/installed-dev
+	$(BIN)/python -m pytest -m "thorough" -n $(WORKERS) --dist=worksteal
 
 test-fast: .venv/installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist=worksteal

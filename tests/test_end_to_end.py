@@ -164,6 +164,7 @@ def test_an_evaluation_made_later_completes_a_checkpoint_in_a_bucket(tiny, objec
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_layers_are_right_as_they_are_compiled_for_users():
     """The other tests do without most of XLA's optimizations.
 

@@ -54,10 +54,13 @@ CASES = FAMILIES | OPTIONS | HALVED
 
 def of(*groups):
     """Returns a mark of cases; those beside the families are slow, all together."""
-    slow = pytest.mark.slow
-    cases = [
-        pytest.param(x, marks=() if x in FAMILIES else slow) for group in groups for x in group
-    ]
+
+    def marks(case):
+        if case in FAMILIES:
+            return ()
+        return (pytest.mark.slow, *([pytest.mark.thorough] if case in HALVED else []))
+
+    cases = [pytest.param(case, marks=marks(case)) for group in groups for case in group]
     return pytest.mark.parametrize("case", cases)
 
 

@@ -31,7 +31,10 @@ _PROMPTS = ["a", "bcd efg", "", "fedcba gfedcba"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["gru", "convolutional", "transformer"])
+@pytest.mark.parametrize(
+    "kind",
+    ["gru", pytest.param("convolutional", marks=pytest.mark.thorough), "transformer"],
+)
 def test_a_continuation_does_not_depend_on_company(model, kind):
     task, params = model(kind)
     mesh = make_mesh(1, devices=jax.devices()[:1])

@@ -141,7 +141,9 @@ LAYOUTS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count, layout", [(2, "mixed"), (4, "data")])
+@pytest.mark.parametrize(
+    "count, layout", [(2, "mixed"), pytest.param(4, "data", marks=pytest.mark.thorough)]
+)
 def test_processes_train_and_evaluate_what_one_does(count, layout, tiny, saved, reported, tmp_path):
     # Four processes take their time on two cores: they train only.
     options = [f"--config={DEMO}", *tiny(FIELDS | LAYOUTS[layout])]

@@ -176,7 +176,11 @@ def train(variant, **layout):
     [
         *(("vaswani2017", name) for name in LAYOUTS),
         # Of these only the vocabulary is divided over `model`, and `mixed` has all axes.
-        *itertools.product(["sutskever2014", "bahdanau2015", "gehring2017"], ["fsdp", "mixed"]),
+        *itertools.product(["sutskever2014", "bahdanau2015", "gehring2017"], ["mixed"]),
+        *(
+            pytest.param(variant, "fsdp", marks=pytest.mark.thorough)
+            for variant in ("sutskever2014", "bahdanau2015", "gehring2017")
+        ),
     ],
 )
 def test_any_layout_trains_what_one_device_does(variant, name):
