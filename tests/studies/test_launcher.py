@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from seqjax.studies import processes
+from seqjax.studies import launcher
 from seqjax.studies.launcher import Launcher
 
 
@@ -25,7 +25,7 @@ def program(tmp_path, monkeypatch):
         (package / "__main__.py").write_text(text)
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(
-            processes, "seqjax", types.SimpleNamespace(__file__=str(package / "__init__.py"))
+            launcher, "seqjax", types.SimpleNamespace(__file__=str(package / "__init__.py"))
         )
 
     return put
@@ -216,7 +216,7 @@ def test_processes_that_run_at_a_time_have_an_environment_each(program):
 def test_no_process_outlives_a_launcher_that_is_killed(program, tmp_path):
     program(
         "import os, sys, time\n"
-        f"sys.path.insert(0, {str(Path(processes.__file__).parents[2])!r})\n"
+        f"sys.path.insert(0, {str(Path(launcher.__file__).parents[2])!r})\n"
         # The package in its place is known already.
         "del sys.modules['seqjax']\n"
         "from seqjax.studies.launcher import end_with_launcher\n"
@@ -226,12 +226,12 @@ def test_no_process_outlives_a_launcher_that_is_killed(program, tmp_path):
     )
     sweep = (
         "import seqjax, sys, types\n"
-        "from seqjax.studies import processes\n"
+        "from seqjax.studies import launcher\n"
         f"file = {str(tmp_path / 'seqjax' / '__init__.py')!r}\n"
-        "processes.seqjax = types.SimpleNamespace(__file__=file)\n"
-        "processes.Launcher()([])\n"
+        "launcher.seqjax = types.SimpleNamespace(__file__=file)\n"
+        "launcher.Launcher()([])\n"
     )
-    root = str(Path(processes.__file__).parents[2])
+    root = str(Path(launcher.__file__).parents[2])
     killed = subprocess.Popen(
         [sys.executable, "-c", sweep], env=os.environ | {"PYTHONPATH": root}, cwd="/"
     )
