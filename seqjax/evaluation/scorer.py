@@ -3,12 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax
 from jax.sharding import Mesh
 
-from seqjax.data.buckets import evaluation_plan
-from seqjax.data.examples import Sequences
-from seqjax.parallel.mesh import by_row, distribute, replicated, row_parts
+from seqjax.evaluation.row_wise import RowWise
 from seqjax.stages import stage
 from seqjax.tasks.text_to_text import TextToText
 
@@ -32,12 +29,11 @@ class Scorer:
     """Computes the scores of a task's pairs in batches."""
 
     def __init__(self, task: TextToText, mesh: Mesh):
-        self.task = task
-        self.mesh = mesh
-        self._score = jax.jit(
+        self._sums = RowWise(
+            task,
+            mesh,
             lambda params, batch: task.score(params, batch)[0],
-            in_shardings=(None, by_row(mesh)),
-            out_shardings=replicated(mesh),
+            task.config.batching.multiple,
         )
 
     def __call__(
@@ -45,27 +41,10 @@ class Scorer:
     ) -> list[Score]:
         """Returns the score of each pair of rows of ids that end in EOS."""
         scores: list[Score] = [Score(0.0, 0, 0)] * len(sources)
-        if not sources:
-            return scores
-        sides = {"source": Sequences.of(sources), "target": Sequences.of(targets)}
-        lengths = {name: side.lengths for name, side in sides.items()}
-        decode, multiple = self.task.config.decode, self.task.config.batching.multiple
-        plan = evaluation_plan(
-            lengths, decode.tokens, multiple, decode.shapes, row_parts(self.mesh)
-        )
-        done = 0
+        found = self._sums(params, {"source": sources, "target": targets})
         with stage("scoring", len(sources), "pairs") as advance:
-            for planned in plan:
-                batch = {
-                    name: side.gathered(planned.spans, planned.shape[name])
-                    for name, side in sides.items()
-                }
-                found = jax.device_get(self._score(params, distribute(self.mesh, batch)))
-                for row, i in enumerate(planned.rows):
-                    if i >= 0:
-                        sums = (found[name][row] for name in ("nll", "tokens", "correct"))
-                        nll, tokens, correct = map(float, sums)
-                        scores[i] = Score(-nll, int(tokens), int(correct))
-                        done += 1
+            for done, (i, sums) in enumerate(found, start=1):
+                nll, tokens, correct = (float(sums[name]) for name in ("nll", "tokens", "correct"))
+                scores[i] = Score(-nll, int(tokens), int(correct))
                 advance(done)
         return scores

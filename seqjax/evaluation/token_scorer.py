@@ -2,13 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from seqjax.data.buckets import evaluation_plan
-from seqjax.data.examples import Sequences
-from seqjax.parallel.mesh import by_row, distribute, replicated, row_parts
+from seqjax.evaluation.row_wise import RowWise
 from seqjax.stages import stage
 from seqjax.tasks.task import Task
 
@@ -20,12 +17,8 @@ class TokenScorer:
     """Computes what a task's model gives to the tokens of its last feature."""
 
     def __init__(self, task: Task, mesh: Mesh):
-        self.task, self.mesh = task, mesh
-        self._scores = jax.jit(
-            task.log_probabilities,
-            in_shardings=(None, by_row(mesh)),
-            out_shardings=replicated(mesh),
-        )
+        self.task = task
+        self._scores = RowWise(task, mesh, task.log_probabilities, _MULTIPLE)
 
     def __call__(
         self, params: dict, asked: Sequence[Mapping[str, Sequence[int]]], name: str = "scoring"
@@ -40,25 +33,11 @@ class TokenScorer:
         found: list[np.ndarray] = [np.zeros(0, np.float32)] * len(rows)
         if not rows:
             return []
-        features = {role: Sequences.of([row[role] for row in rows]) for role in rows[0]}
-        lengths = {role: each.lengths for role, each in features.items()}
-        decode = self.task.config.decode
-        plan = evaluation_plan(
-            lengths, decode.tokens, _MULTIPLE, decode.shapes, row_parts(self.mesh)
-        )
-        last, done = list(features)[-1], 0
+        features = {role: [row[role] for row in rows] for role in rows[0]}
+        last = list(features)[-1]
         with stage(name, len(rows), "rows") as advance:
-            for planned in plan:
-                batch = {
-                    role: each.gathered(planned.spans, planned.shape[role])
-                    for role, each in features.items()
-                }
-                scores = jax.device_get(self._scores(params, distribute(self.mesh, batch)))
-                for row, number in enumerate(planned.rows):
-                    if number >= 0:
-                        count = len(rows[number][last]) - self.task.before
-                        found[number] = scores[row, :count]
-                        done += 1
+            for done, (number, scores) in enumerate(self._scores(params, features), start=1):
+                found[number] = scores[: len(rows[number][last]) - self.task.before]
                 advance(done)
         taken = iter(found)
         return [np.concatenate([next(taken) for _ in blocks]) for blocks in parts]

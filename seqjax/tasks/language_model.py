@@ -18,11 +18,11 @@ from seqjax.data.windows import Windows
 from seqjax.errors import UserError
 from seqjax.measures.likelihood import likelihood_metrics
 from seqjax.model_rules import is_recurrent
-from seqjax.tasks.cross_entropy import cross_entropy, objective_and_loss
-from seqjax.tasks.task import Batch, Sums, Task
+from seqjax.tasks.next_token import NextToken
+from seqjax.tasks.task import Batch
 
 
-class LanguageModelling(Task):
+class LanguageModelling(NextToken):
     """Predicts each token of a text from those before it, by any decoder without a source.
 
         p(x_1 ... x_n) = product over t of p(x_t | x_1, ..., x_(t-1))
@@ -100,41 +100,16 @@ class LanguageModelling(Task):
             return ()
         return self.model.apply({}, rows, method="carry")
 
-    def loss(
-        self, params: dict, batch: Batch, dropout_key: jax.Array, carry: Any = ()
-    ) -> tuple[jax.Array, tuple[Sums, Any]]:
-        """Returns the training objective, summed over tokens, sums to report and the next carry."""
-        logits, targets, weights, carry = self._predict(
-            params, batch, carry, deterministic=False, rngs={"dropout": dropout_key}
-        )
-        both = objective_and_loss(logits, targets, self.config.loss.label_smoothing)
-        objective, loss = (jnp.sum(each * weights) for each in both)
-        sums = {"objective": objective, "loss": loss, "tokens": jnp.sum(weights)}
-        return objective, (sums, carry)
-
-    def score(self, params: dict, batch: Batch, carry: Any = ()) -> tuple[Sums, Any]:
-        """Returns sums over the tokens of each row, [B], and the next carry.
-
-        They are `nll` (nats, without label smoothing), `tokens` and `correct` (tokens that are the
-        most probable after those before them). The first `unscored` [B] tokens of a row are only
-        read, if the batch says so.
-        """
-        logits, targets, weights, carry = self._predict(params, batch, carry, deterministic=True)
-        if "unscored" in batch:
-            places = jnp.arange(targets.shape[1])
-            weights = weights * (places >= batch["unscored"][:, None])
-        correct = (jnp.argmax(logits, axis=-1) == targets) * weights
-        sums = {
-            "nll": jnp.sum(cross_entropy(logits, targets) * weights, axis=1),
-            "tokens": jnp.sum(weights, axis=1),
-            "correct": jnp.sum(correct, axis=1),
-        }
-        return sums, carry
-
-    def log_probabilities(self, params: dict, batch: Batch) -> jax.Array:
-        """Returns the log probability of each predicted token, [B, T]; 0 for PAD."""
-        logits, targets, weights, _ = self._predict(params, batch, (), deterministic=True)
-        return -cross_entropy(logits, targets) * weights
+    def predict(
+        self, params: dict, batch: Batch, carry: Any, **arguments: Any
+    ) -> tuple[jax.Array, jax.Array, jax.Array, Any]:
+        """Returns logits [B, T, V], the tokens that follow, their weights and the next carry."""
+        read, targets = batch["text"][:, :-1], batch["text"][:, 1:]
+        place = Place(carry=carry, fresh=batch.get("fresh"))
+        logits, following = self.model.apply({"params": params}, read, place=place, **arguments)
+        # Rows of other plans do not go on.
+        carry = following if self._plan == "streams" else ()
+        return logits, targets, (targets != PAD).astype(jnp.float32), carry
 
     def ask(self, line: str) -> dict[str, list[int]]:
         """Returns the ids of a document: what stands before it, its tokens, and its end."""
@@ -174,15 +149,6 @@ class LanguageModelling(Task):
         before = tokenizer.encode(prompt)
         start, text = tokenizer.decode(before), tokenizer.decode([*before, *ids])
         return text[len(start) :] if text.startswith(start) else tokenizer.decode(ids)
-
-    def _predict(self, params, batch, carry, **arguments):
-        """Returns logits [B, T, V], targets [B, T], their weights and the next carry."""
-        read, targets = batch["text"][:, :-1], batch["text"][:, 1:]
-        place = Place(carry=carry, fresh=batch.get("fresh"))
-        logits, following = self.model.apply({"params": params}, read, place=place, **arguments)
-        # Rows of other plans do not go on.
-        carry = following if self._plan == "streams" else ()
-        return logits, targets, (targets != PAD).astype(jnp.float32), carry
 
     def measure(
         self,

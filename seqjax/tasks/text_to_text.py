@@ -21,14 +21,14 @@ from seqjax.model_rules import learns_positions
 from seqjax.search.beam import beam_search
 from seqjax.search.hypotheses import Hypotheses
 from seqjax.search.sampling import sample, sample_keys, sample_options
-from seqjax.tasks.cross_entropy import cross_entropy, objective_and_loss
+from seqjax.tasks.next_token import NextToken
 from seqjax.tasks.output_limits import warn_of_limits
-from seqjax.tasks.task import Batch, Sums, Task
+from seqjax.tasks.task import Batch
 
 log = logging.getLogger(__name__)
 
 
-class TextToText(Task):
+class TextToText(NextToken):
     """Maps a source string to a target string with an encoder-decoder.
 
     A batch holds `source` [B, S] and `target` [B, T], rows of token ids that end with EOS and are
@@ -60,43 +60,13 @@ class TextToText(Task):
         tokens = jnp.full((1, 2), BOS, jnp.int32)
         return self.model.init(key, tokens, tokens)["params"]
 
-    def loss(
-        self, params: dict, batch: Batch, dropout_key: jax.Array, carry: Any = ()
-    ) -> tuple[jax.Array, tuple[Sums, Any]]:
-        """Returns the training objective, summed over target tokens, sums to report and the carry.
-
-        The sums are `objective`, `loss` (without label smoothing, like the validation loss) and
-        `tokens`.
-        """
-        logits = self._logits(params, batch, deterministic=False, rngs={"dropout": dropout_key})
-        smoothing = self.config.loss.label_smoothing
-        weights = (batch["target"] != PAD).astype(jnp.float32)
-        both = objective_and_loss(logits, batch["target"], smoothing)
-        objective, loss = (jnp.sum(each * weights) for each in both)
-        sums = {"objective": objective, "loss": loss, "tokens": jnp.sum(weights)}
-        return objective, (sums, carry)
-
-    def score(self, params: dict, batch: Batch, carry: Any = ()) -> tuple[Sums, Any]:
-        """Returns sums over the target tokens of each sentence, [B], and the carry.
-
-        They are `nll` (nats, without label smoothing), `tokens` (with EOS) and `correct` (tokens
-        that are the most probable after the reference so far).
-        """
-        logits = self._logits(params, batch, deterministic=True)
+    def predict(
+        self, params: dict, batch: Batch, carry: Any, **arguments: Any
+    ) -> tuple[jax.Array, jax.Array, jax.Array, Any]:
+        """Returns logits [B, T, V] of the target tokens, these, their weights and the carry."""
         target = batch["target"]
-        weights = (target != PAD).astype(jnp.float32)
-        correct = (jnp.argmax(logits, axis=-1) == target) * weights
-        sums = {
-            "nll": jnp.sum(cross_entropy(logits, target) * weights, axis=1),
-            "tokens": jnp.sum(weights, axis=1),
-            "correct": jnp.sum(correct, axis=1),
-        }
-        return sums, carry
-
-    def log_probabilities(self, params: dict, batch: Batch) -> jax.Array:
-        """Returns the log probability of each target token, [B, T]; 0 for PAD."""
-        logits, target = self._logits(params, batch, deterministic=True), batch["target"]
-        return jnp.where(target != PAD, -cross_entropy(logits, target), 0.0)
+        logits = self._logits(params, batch, **arguments)
+        return logits, target, (target != PAD).astype(jnp.float32), carry
 
     def ask(self, line: str) -> dict[str, list[int]]:
         """Returns the ids of a source and a target with a tab between them, each with EOS."""
