@@ -8,11 +8,13 @@ A duration (`train.duration`, `schedule.warmup`, `*.every`) is a string. A bare 
 `'500 steps'` counts updates, `'2.5 epochs'` passes over the training corpus, `'4M tokens'` target
 tokens, and `'10%'` is a share of the whole training. `'0'` means never.
 
-The comment before a field says what it means. What it accepts is in `seqjax.validation`.
+The comment before a field says what it means. What it accepts is in `seqjax.validation`. The fields
+under `model` are in `seqjax.model_fields`.
 """
 
 import ml_collections
 
+from seqjax.model_fields import model_section
 from seqjax.values import Section
 
 
@@ -28,7 +30,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.data = _data()
     config.tokenizer = _tokenizer()
     config.batching = _batching()
-    config.model = _model()
+    config.model = model_section()
     config.loss = _loss()
     config.optimizer = _optimizer()
     config.schedule = _schedule()
@@ -149,7 +151,7 @@ def _batching() -> ml_collections.ConfigDict:
     # How batches are made. 'buckets': whole examples, those of similar length together. Language
     # models also have 'windows', blocks of all text as one stream in random order, and 'streams',
     # blocks in their own order: a recurrent decoder carries its state from one to the next. '' is
-    # the task's default: 'buckets' for 'text_to_text', 'windows' for 'language_model'.
+    # the default of the task: 'buckets' for 'text_to_text', 'windows' for 'language_model'.
     batching.plan = ""
     # Plans 'windows' and 'streams': tokens of a row.
     batching.length = 128
@@ -164,136 +166,6 @@ def _batching() -> ml_collections.ConfigDict:
     # Lengths are padded to a multiple of this.
     batching.multiple = 4
     return batching
-
-
-def _model() -> ml_collections.ConfigDict:
-    """What both sides of the model share."""
-    model = Section()
-    # Source and target share one embedding table, which needs tokenizer.joint = True.
-    model.share_embeddings = True
-    # The output projection is the transposed target embedding.
-    model.tie_output = True
-    # Initial embeddings: 'normal' is N(0, 1/width); 'xavier' (Glorot and Bengio, 2010) is far
-    # smaller for a large vocabulary, so that they change faster.
-    model.embedding_initializer = "normal"
-    # Share of the tokens of a vocabulary that an update cannot read: their vectors are zero
-    # wherever they occur (Gal and Ghahramani, 2016; Merity et al., 2018).
-    model.embedding_dropout = 0.0
-    # Type of the activations: 'float32' or 'bfloat16'. Parameters, softmax, normalization,
-    # recurrent states and the loss stay float32.
-    model.dtype = "float32"
-    model.encoder = _encoder()
-    model.decoder = _decoder()
-    return model
-
-
-def _stack() -> ml_collections.ConfigDict:
-    """A side of the model; `*` is `encoder` or `decoder`. Some fields are for one family only."""
-    stack = Section()
-    # Family: 'elman', 'lstm', 'gru', 'convolutional' or 'transformer'. The fields of the other
-    # families have no effect.
-    stack.kind = "transformer"
-    # Number of layers, or blocks.
-    stack.layers = 3
-    # Size of the hidden states; of each direction in a recurrent encoder.
-    stack.width = 256
-    # Size of the token vectors; 0 takes the width, as every Transformer does.
-    stack.embedding_width = 0
-    # Dropout of the embeddings and between layers; also of the attentional vector before the
-    # output, and of what leaves a convolutional stack.
-    stack.dropout = 0.1
-
-    # Transformer: attention heads, a divisor of the width. Also those of attention = 'multi_head'
-    # in other decoders.
-    stack.heads = 4
-    # Transformer: heads of keys and values, each shared by a group of query heads (Ainslie et al.,
-    # 2023); 0 takes as many as `heads`.
-    stack.key_value_heads = 0
-    # Transformer: self-attention reaches this many positions before and after its own; 0 reaches
-    # all.
-    stack.window = 0
-    # Transformer: inner size of the feed-forward layer.
-    stack.feed_forward = 1024
-    # Transformer: activation of the feed-forward layer: 'relu', 'gelu' (Hendrycks and Gimpel,
-    # 2016), or the gated 'swiglu' and 'geglu' (Shazeer, 2020).
-    stack.activation = "relu"
-    # Transformer: normalize 'pre' (before each sublayer) or 'post' (after it).
-    stack.normalization = "pre"
-    # Transformer: 'layer' normalization (Ba et al., 2016) or 'rms' (Zhang and Sennrich, 2019).
-    stack.norm = "layer"
-    # Transformer: dropout of the attention weights.
-    stack.attention_dropout = 0.0
-    # Transformer: dropout inside the feed-forward layer.
-    stack.activation_dropout = 0.0
-    # Transformer and convolutional: positions are 'sinusoidal', 'learned' or 'none'; in a
-    # Transformer also 'relative' (Raffel et al., 2020), 'rotary' (Su et al., 2021) or 'alibi'
-    # (Press et al., 2022).
-    stack.positions = "sinusoidal"
-    # Transformer and convolutional: number of learned positions.
-    stack.max_positions = 512
-    # Transformer and convolutional: keep only the input of each layer for the backward pass and
-    # compute the rest again. Less memory, more work, the same results.
-    stack.rematerialize = False
-    # Transformer, and convolutional without dilation: compile one layer and loop over it, which
-    # keeps compilation short in deep models. Dropout then draws other random numbers.
-    stack.scan_layers = False
-
-    # Convolutional: number of positions that a convolution sees.
-    stack.kernel = 3
-    # Convolutional: largest dilation. Layers have dilation 1, 2, 4, ... up to it, then again
-    # (ByteNet: Kalchbrenner et al., 2016).
-    stack.max_dilation = 1
-
-    # Recurrent: layer normalization of the products in the cells.
-    stack.cell_normalization = False
-    # LSTM: initial bias of the forget gates; 1 lets a new model remember (Jozefowicz et al., 2015).
-    stack.forget_bias = 1.0
-    # Recurrent: add the input of each layer to its output, from the second layer on.
-    stack.residual = False
-    # Recurrent: one dropout mask for all positions of a sentence (Gal and Ghahramani, 2016).
-    stack.variational = False
-    # Recurrent: share of the entries of the recurrent matrices that are zero in an update
-    # (DropConnect: Merity et al., 2018).
-    stack.recurrent_dropout = 0.0
-    # Recurrent: 'scan', or 'cudnn' for an LSTM in float32 on one NVIDIA GPU. The parameters are the
-    # same, so a trained model may change it.
-    stack.implementation = "scan"
-    return stack
-
-
-def _encoder() -> ml_collections.ConfigDict:
-    """The encoder: the fields of a stack and these."""
-    encoder = _stack()
-    # Recurrent: read the source 'forward', 'backward' (Sutskever et al., 2014) or in 'both'
-    # directions.
-    encoder.direction = "both"
-    return encoder
-
-
-def _decoder() -> ml_collections.ConfigDict:
-    """The decoder: the fields of a stack and these."""
-    decoder = _stack()
-    # Attention to the source. A Transformer has 'multi_head'. Recurrent and convolutional decoders
-    # also have 'additive', 'additive_normalized', 'dot', 'scaled_dot', 'general' and 'concat';
-    # recurrent ones also 'location' (10 filters of 15 positions) and 'none'.
-    decoder.attention = "multi_head"
-    # Inner size of attention 'additive', 'additive_normalized', 'concat' and 'location'; 0 takes
-    # the size of the queries (the width; the embedding width of a convolutional decoder).
-    decoder.attention_width = 0
-    # Recurrent: 'attend_first', with the previous state (Bahdanau et al., 2015), or 'update_first',
-    # then attend with the new state (Luong et al., 2015).
-    decoder.attention_order = "update_first"
-    # Recurrent: feed the attentional vector to the next position (Luong et al., 2015).
-    decoder.input_feeding = False
-    # Recurrent: feed the summary of the source to every position (Cho et al., 2014).
-    decoder.feed_summary = False
-    # Recurrent: what the output projection reads: 'attentional' tanh(W [state, context]), 'deep'
-    # [state, context, token vector], or the 'state' alone.
-    decoder.readout = "attentional"
-    # Recurrent: initial states: 'projection' tanh(W summary) of the source, the 'last' states of a
-    # recurrent encoder of the same form, or 'zeros'.
-    decoder.bridge = "projection"
-    return decoder
 
 
 def _loss() -> ml_collections.ConfigDict:
@@ -406,8 +278,8 @@ def _decode() -> ml_collections.ConfigDict:
     # Tokens added to that limit, including end-of-sentence.
     decode.max_length_extra = 10
     # Draw outputs at random instead of searching for the best: 'beam' searches, 'sample' draws. ''
-    # is the task's default: 'beam' for 'text_to_text', 'sample' for 'language_model', which has no
-    # other.
+    # is the default of the task: 'beam' for 'text_to_text', and 'sample', the only one, for
+    # 'language_model'.
     decode.method = ""
     # Seed of samples. A sample depends on the seed, its input and its index alone.
     decode.seed = 0

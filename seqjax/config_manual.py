@@ -2,17 +2,19 @@
 
     python -m seqjax.config_manual > docs/CONFIG.md
 
-The meaning is the comment before a field in `seqjax.config`, the accepted values are the rule in
-`seqjax.validation`.
+The meaning is the comment before a field in `seqjax.config` or `seqjax.model_fields`, the accepted
+values are the rule in `seqjax.validation`.
 """
 
 import ast
+import itertools
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from seqjax import config as config_module
+from seqjax import model_fields
 from seqjax.config import default_config
 from seqjax.fields import TYPE_NAMES, flatten
 from seqjax.rules import ANYTHING
@@ -34,14 +36,17 @@ the training corpus), `'4M tokens'` (target tokens), `'30 minutes'` (also `s`, `
 
 A list such as `evaluation.metrics` is given as `bleu,chrf`.
 """
-# The function of `seqjax.config` that makes a section, and the section; `*` is both stacks.
+# A function that sets fields of a section, and the section; `*` is both stacks.
 _SECTIONS = {
     "default_config": "",
     "_data": "data",
     "_tokenizer": "tokenizer",
     "_batching": "batching",
-    "_model": "model",
+    "model_section": "model",
     "_stack": "model.*",
+    "_add_transformer_fields": "model.*",
+    "_add_convolutional_fields": "model.*",
+    "_add_recurrent_fields": "model.*",
     "_encoder": "model.encoder",
     "_decoder": "model.decoder",
     "_loss": "loss",
@@ -58,14 +63,23 @@ _SECTIONS = {
 
 def manual() -> str:
     """Returns the page."""
-    source = Path(config_module.__file__).read_text(encoding="utf-8")
-    functions = {node.name: node for node in ast.parse(source).body if _is_function(node)}
+    sources = [Path(m.__file__).read_text(encoding="utf-8") for m in (config_module, model_fields)]
+    functions = {
+        node.name: (node, source)
+        for source in sources
+        for node in ast.parse(source).body
+        if _is_function(node)
+    }
     parts = [_INTRODUCTION]
-    for name, section in _SECTIONS.items():
-        node = functions[name]
+    for section, names in itertools.groupby(_SECTIONS, key=_SECTIONS.get):
+        found = [functions[name] for name in names]
         title = f"`{section}`" if section else "The run"
-        about = f"{ast.get_docstring(node)}\n\n" if section else ""
-        rows = [_row(section, field, text) for field, text in comments_of(node, source)]
+        about = f"{ast.get_docstring(found[0][0])}\n\n" if section else ""
+        rows = [
+            _row(section, field, text)
+            for node, source in found
+            for field, text in comments_of(node, source)
+        ]
         head = "| field | default | accepted | meaning |\n|---|---|---|---|\n"
         parts.append(f"## {title}\n\n{about}{head}{''.join(rows)}")
     return "\n".join(parts)
@@ -79,7 +93,7 @@ def comments_of(node: ast.FunctionDef, source: str) -> Iterator[tuple[str, str]]
     """Yields each field that a function sets, and the comment before it."""
     lines = source.splitlines()
     for statement in node.body:
-        match = re.fullmatch(r"    \w+\.(\w+) = (?!_).*", lines[statement.lineno - 1])
+        match = re.fullmatch(r"    \w+\.(\w+) = (?!\w+\(\)$).*", lines[statement.lineno - 1])
         if not match:
             continue
         above: list[str] = []

@@ -12,6 +12,7 @@ _LEVELS = (
     "",
     "tasks.declared",
     "model_rules",
+    "data_rules",
     "validation",
     "config_manual",
     "measures",
