@@ -13,6 +13,8 @@ _FORMATS = {
     "updates": "{:,.0f}",
     "training_seconds": "{:,.0f}",
     "loss": "{:.3f}",
+    "bits_per_character": "{:.3f}",
+    "bits_per_byte": "{:.3f}",
     "output_tokens": "{:,.0f}",
     "decoding_seconds": "{:,.1f}",
     "output_tokens_per_second": "{:,.0f}",

@@ -15,9 +15,9 @@ from seqjax.fields import conformed, flatten, has_references
 from seqjax.overrides import apply_overrides, overridden, read_overrides
 from seqjax.studies.grid import Change, product, sample
 from seqjax.studies.space import Domain, check_space
-from seqjax.studies.study import Job, Overrides, as_options, check_report
+from seqjax.studies.study import Job, Overrides, as_options, check_report, default_columns
 from seqjax.studies.trial import Trial
-from seqjax.tasks.declared import best_is_higher
+from seqjax.tasks.declared import best_is_higher, measured
 from seqjax.validation import RULES, settled, validate
 from seqjax.values import plain
 
@@ -47,7 +47,8 @@ class Search:
       startup: trials before the sampler and the median begin to judge.
       seed: of what is drawn.
       splits: the splits that every trial is evaluated on when it is trained.
-      columns: what the table shows besides the objective, among `study.COLUMNS`.
+      columns: what the table shows besides the objective, among `study.COLUMNS`; by
+        default the size, the time and what the task measures.
 
     Raises:
       UserError: an unknown field, metric or word, or a value that a field cannot have.
@@ -64,9 +65,12 @@ class Search:
     startup: int = 10
     seed: int = 0
     splits: tuple[str, ...] = ("validation",)
-    columns: tuple[str, ...] = ("parameters", "updates", "training_seconds", "loss", "bleu")
+    columns: tuple[str, ...] = ()
 
     def __post_init__(self):
+        if not self.columns:
+            metrics = measured(self.base.task, self.base.evaluation.metrics)
+            object.__setattr__(self, "columns", default_columns(metrics))
         check_report(self)
         check_space(self.space)
         metrics = tuple(metric for metric in RULES["train.stop_metric"].known if metric)

@@ -19,7 +19,7 @@ from seqjax.overrides import apply_overrides, overridden, read_overrides
 from seqjax.studies.grid import differences
 from seqjax.studies.trial import Trial, fingerprint
 from seqjax.studies.trial_configs import TrialConfigs, fields_of, is_tied
-from seqjax.tasks.declared import ANSWERED, MEASURES, best_is_higher
+from seqjax.tasks.declared import ANSWERED, MEASURES, best_is_higher, measured
 from seqjax.validation import validate_fields
 
 Overrides = Sequence[tuple[str, str]]
@@ -30,14 +30,7 @@ COLUMNS = (
     "parameters",
     "updates",
     "training_seconds",
-    "loss",
-    "perplexity",
-    "accuracy",
-    "bleu",
-    "chrf",
-    "ter",
-    "exact_match",
-    "error_rate",
+    *MEASURES,
     "output_tokens",
     "decoding_seconds",
     "output_tokens_per_second",
@@ -178,7 +171,8 @@ class Study:
       splits: the splits that every trial is evaluated on, by default 'validation' alone, which
         ranks the trials if it is among them: a test split that has chosen a trial cannot judge it
         any more, so it is scored only if the study names it.
-      columns: what the table shows, among `COLUMNS`.
+      columns: what the table shows, among `COLUMNS`; by default the size, the time and what all
+        trials measure.
       objective: the metric by which trials are compared; '' takes the first of the columns that
         measures how good a trial is; with different tokenizers, none that is an average over
         tokens if there is another.
@@ -193,10 +187,7 @@ class Study:
     name: str
     trials: Mapping[str, ml_collections.ConfigDict]
     splits: tuple[str, ...] = ("validation",)
-    columns: tuple[str, ...] = (
-        ("parameters", "updates", "training_seconds", "loss", "perplexity", "bleu", "exact_match")
-        + ("output_tokens_per_second",)
-    )  # fmt: skip
+    columns: tuple[str, ...] = ()
     objective: str = ""
     by: str | tuple[str, ...] = ()
 
@@ -212,18 +203,20 @@ class Study:
             other = folders.setdefault(name.lower(), name)
             if other != name:
                 raise UserError(f"trials {other!r} and {name!r}: may be one folder; rename one")
+        common = self._measured()
+        # A frozen dataclass has no other way to complete itself.
+        if not self.columns:
+            object.__setattr__(self, "columns", default_columns(common))
         check_report(self)
         for field in self.grouping:
             require_known(field)
-        measured = self._measured()
-        if self.objective not in ("", *measured):
+        if self.objective not in ("", *common):
             raise UserError(
                 f"study {self.name!r}: objective = {self.objective!r}: expected one of"
-                f" {', '.join(measured)}"
+                f" {', '.join(common)}"
             )
         if not self.objective:
-            # A frozen dataclass has no other way to complete itself.
-            object.__setattr__(self, "objective", self._first_measure(measured))
+            object.__setattr__(self, "objective", self._first_measure(common))
 
     @property
     def names(self) -> list[str]:
@@ -236,14 +229,16 @@ class Study:
         return best_is_higher(self.objective)
 
     def _measured(self) -> list[str]:
-        """Returns the metrics that all trials measure; those over tokens are always included."""
-        found = (self._field(name, "evaluation.metrics") for name in self.trials)
-        common = set.intersection(*map(set, found))
-        return [name for name in MEASURES if name not in ANSWERED or name in common]
+        """Returns the metrics that all trials measure."""
+        found = [
+            measured(self._field(name, "task"), self._field(name, "evaluation.metrics"))
+            for name in self.trials
+        ]
+        return [name for name in found[0] if all(name in other for other in found)]
 
-    def _first_measure(self, measured: Sequence[str]) -> str:
+    def _first_measure(self, common: Sequence[str]) -> str:
         """Returns the first column that measures how good a trial is."""
-        found = [column for column in self.columns if column in measured]
+        found = [column for column in self.columns if column in common]
         tokenizers = [field for field in default_fields() if field.startswith("tokenizer.")]
         kinds = {tuple(self._field(name, f) for f in tokenizers) for name in self.trials}
         if len(kinds) > 1:
@@ -254,8 +249,7 @@ class Study:
         """Returns a field's value in the config of a trial."""
         if isinstance(self.trials, TrialConfigs):
             return self.trials.field(name, path)
-        section, _, field = path.rpartition(".")
-        return self.trials[name][section][field]
+        return functools.reduce(lambda part, key: part[key], path.split("."), self.trials[name])
 
     def variant(self, name: str) -> ml_collections.ConfigDict:
         """Returns the config of a trial.
@@ -309,6 +303,12 @@ class Study:
         """Returns a trial's value of the objective on the split that ranks."""
         value = trial.splits.get(self.judge, {}).get(self.objective)
         return value if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def default_columns(metrics: Sequence[str]) -> tuple[str, ...]:
+    """Returns the columns of a study that names none: size, time and what is measured."""
+    speed = ("output_tokens_per_second",) if any(name in ANSWERED for name in metrics) else ()
+    return ("parameters", "updates", "training_seconds", *metrics, *speed)
 
 
 def as_options(overrides: Overrides) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ these entries; all else asks the task itself (`seqjax.tasks.task.Task`).
 """
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from seqjax.errors import UserError, did_you_mean
@@ -97,6 +97,12 @@ MEASURES: Mapping[str, Measure] = {
 }
 # Those that compare outputs with references.
 ANSWERED = tuple(name for name, measure in MEASURES.items() if measure.answers)
+
+
+def measured(task: str, metrics: Collection[str]) -> list[str]:
+    """Returns the metrics that a task measures, those with answers if they are in `metrics`."""
+    measures = TASKS[task].measures
+    return [name for name in measures if name not in ANSWERED or name in metrics]
 
 
 def best_is_higher(metric: str) -> bool:

@@ -3,6 +3,8 @@ import pytest
 from seqjax.config import default_config
 from seqjax.errors import UserError
 from seqjax.studies.grid import sweep, trials
+from seqjax.studies.search import Search
+from seqjax.studies.space import uniform
 from seqjax.studies.study import Study, chosen
 from seqjax.studies.trial import Trial
 
@@ -114,6 +116,22 @@ def test_the_objective_is_the_first_column_that_measures_how_good_a_trial_is():
         assert study.value(Trial(splits=metrics)) == value
         assert study.judge == ("validation" if value == 3 else splits[0])
     assert study.value(Trial(splits={"test": {"loss": "nan"}})) is study.value(Trial()) is None
+
+
+def test_without_columns_a_study_shows_what_its_tasks_measure():
+    config = default_config()
+    config.evaluation.metrics = ("bleu",)
+    space = {"optimizer.learning_rate": uniform(0.1, 0.2)}
+    columns = ("parameters", "updates", "training_seconds", "loss", "perplexity", "accuracy")
+    assert Study("s", {"a": config}).columns == (*columns, "bleu", "output_tokens_per_second")
+    assert Search("s", config, space, "loss", 1).columns == Study("s", {"a": config}).columns
+    text = default_config()
+    text.task = "language_model"
+    expected = (*columns, "word_perplexity", "bits_per_character", "bits_per_byte")
+    assert Study("s", {"a": text}).columns == expected
+    assert Search("s", text, space, "loss", 1).columns == expected
+    # What only one of two tasks measures compares no trials.
+    assert Study("s", {"a": config, "b": text}).columns == columns
 
 
 def test_a_list_of_jobs_shows_in_which_fields_they_differ():
