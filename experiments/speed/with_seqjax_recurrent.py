@@ -14,18 +14,18 @@ from seqjax.training.state import parameter_count
 
 
 def prepare(sizes: dict):
-    width, lengths = sizes["width"], jnp.full(sizes["batch"], sizes["length"])
+    width, mask = sizes["width"], jnp.ones((sizes["batch"], sizes["length"]), bool)
     stack = RecurrentEncoder(
         kind=sizes["cell"], layers=sizes["layers"], width=width, direction="forward"
     )
     generator = np.random.default_rng(0)
     shape = (8, 2, sizes["batch"], sizes["length"], width)
     batches = itertools.cycle(generator.standard_normal(shape, np.float32))
-    params = stack.init(jax.random.key(0), next(batches)[0], lengths)["params"]
+    params = stack.init(jax.random.key(0), next(batches)[0], mask)["params"]
     optimizer = optax.adam(1e-3)
 
     def loss_of(params, inputs, goal):
-        outputs = stack.apply({"params": params}, inputs, lengths).states
+        outputs = stack.apply({"params": params}, inputs, mask).states
         return jnp.mean(jnp.square(outputs - goal))
 
     @functools.partial(jax.jit, donate_argnums=0)
