@@ -19,6 +19,7 @@ _CONFIGS = [
     *("demo.py", "multi30k_transformer.py", "multi30k_transformer.py:tiny"),
     *(f"classics.py:{name}" for name in _CLASSICS),
     *(f"names.py:{name}" for name in _CHARACTERS),
+    "gpt2.py",
     *(f"shakespeare.py:{name}" for name in (*_CHARACTERS, "char_rnn", "large")),
     *("ptb_lstm.py", "ptb_lstm.py:tied"),
 ]

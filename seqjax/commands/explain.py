@@ -117,8 +117,15 @@ def _modules(arrays: Sequence[dict[str, Any]]) -> list[tuple[str, str, int, int]
 
 def _span(paths: Sequence[str]) -> str:
     """Writes numbered twins as one path: 'block_0/norm', 'block_1/norm' -> 'block_0-1/norm'."""
-    first, last = (re.split(r"(\d+)", path) for path in (paths[0], paths[-1]))
-    return "".join(a if a == b else f"{a}-{b}" for a, b in zip(first, last, strict=True))
+    # Texts and numbers in turn; only numbers differ.
+    parts = zip(*(re.split(r"(\d+)", path) for path in paths), strict=True)
+    ends = ((min(part, key=_size), max(part, key=_size)) for part in parts)
+    return "".join(first if first == last else f"{first}-{last}" for first, last in ends)
+
+
+def _size(digits: str) -> tuple[int, str]:
+    """Orders numbers by their value: 9 before 10."""
+    return len(digits), digits
 
 
 def _corpus(facts: dict[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from seqjax.commands.command_line import main
-from seqjax.commands.explain import _short, run
+from seqjax.commands.explain import _modules, _short, run
 from seqjax.config import default_config
 from seqjax.fields import default_fields, expand
 from seqjax.overrides import apply_overrides, split_overrides
@@ -54,6 +54,13 @@ def test_a_config_is_explained_without_training(explain, tiny, tmp_path, monkeyp
     assert row("schedule.warmup")[1:] == ["1", "1", "0.20"]
     assert row("pairs kept") == ["pairs", "kept", "80", "of", "80"]
     assert row("share of peak")[-2:] in (["%", "assumed"], ["a", "step"])
+
+
+def test_more_than_ten_layers_are_numbered_to_the_last():
+    # As JAX sorts them: 'block_10' before 'block_2'.
+    paths = sorted(f"block_{number}/inner" for number in range(12))
+    arrays = [{"path": f"{path}/kernel", "shape": [2, 3], "count": 6} for path in paths]
+    assert _modules(arrays) == [("block_0-11/inner", "kernel 2x3", 12, 72)]
 
 
 def test_the_same_facts_as_json(explain, tiny):
