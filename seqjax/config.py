@@ -149,11 +149,12 @@ def _batching() -> ml_collections.ConfigDict:
     # Seed of the order of batches and of subword sampling; -1 takes `seed`.
     batching.seed = -1
     # How batches are made. 'buckets': whole examples, those of similar length together. Language
-    # models also have 'windows', blocks of all text as one stream in random order, and 'streams',
-    # blocks in their own order: a recurrent decoder carries its state from one to the next. '' is
-    # the default of the task: 'buckets' for 'text_to_text', 'windows' for 'language_model'.
+    # models also have 'windows', blocks of all text as one stream in random order; 'streams',
+    # blocks in their own order: a recurrent decoder carries its state from one to the next; and
+    # 'packs': several whole documents in a row, which a Transformer keeps apart. '' is the default
+    # of the task: 'buckets' for 'text_to_text', 'windows' for 'language_model'.
     batching.plan = ""
-    # Plans 'windows' and 'streams': tokens of a row.
+    # Plans 'windows', 'streams' and 'packs': tokens of a row.
     batching.length = 128
     # What limits a batch: 'tokens' (padded tokens of its longer side) or 'sentences'.
     batching.kind = "tokens"

@@ -176,6 +176,12 @@ DATA_RELATIONS: tuple[Relation, ...] = (
         " from batch to batch",
     ),
     Relation(
+        "batching.plan",
+        lambda c: _plan(c) != "packs" or c.model.decoder.kind == "transformer",
+        "'windows', 'streams' or 'buckets', since model.decoder.kind = '{model.decoder.kind}' would"
+        " carry what it read of one document into the next",
+    ),
+    Relation(
         "evaluation.stride",
         lambda c: c.evaluation.stride <= c.batching.length,
         "at most batching.length = {batching.length}",
@@ -265,5 +271,12 @@ DATA_RELATIONS: tuple[Relation, ...] = (
             or {c.tokenizer.kind, c.tokenizer.target_kind} & {"unigram", "bpe"}
         ),
         "0, since tokenizer.kind = '{tokenizer.kind}' has one segmentation only",
+    ),
+    Relation(
+        "tokenizer.sampling",
+        lambda c: c.tokenizer.sampling == 0 or _plan(c) == "buckets",
+        lambda c: (
+            f"0, or batching.plan = 'buckets': {_plan(c)!r} divides the tokens of the whole text"
+        ),
     ),
 )

@@ -100,6 +100,35 @@ class Sequences:
         batch[(begin < 0) & (rows >= 0), 0] = BOS
         return batch
 
+    def packed(self, spans: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns tokens, positions and segments, int32 [B, width], of rows of several spans.
+
+        The spans of a row follow each other. Positions count from 0 within each; segments are
+        numbered from 1, and PAD, after the last, has segment and position 0.
+
+        Args:
+          spans: int [B, P, 3], see `seqjax.data.plan.PlannedBatch`; every end is given.
+          width: positions of a row.
+
+        Raises:
+          ValueError: the spans of a row are longer than `width`.
+        """
+        counts = np.where(spans[..., 0] >= 0, spans[..., 2] - spans[..., 1], 0)
+        if counts.sum(axis=1).max(initial=0) > width:
+            longest = counts.sum(axis=1).max()
+            raise ValueError(f"Sequences of {longest} tokens do not fit into {width}.")
+        example, begin, _ = spans.reshape(-1, 3).T
+        span = np.repeat(np.arange(counts.size), counts.ravel())
+        place = np.arange(len(span)) - np.repeat(np.cumsum(counts) - counts.ravel(), counts.ravel())
+        row = span // spans.shape[1]
+        column = (np.cumsum(counts, axis=1) - counts).ravel()[span] + place
+        found = np.maximum(self.offsets[example[span]] + begin[span] + place, 0)
+        tokens, position, segment = (np.zeros((len(spans), width), np.int32) for _ in range(3))
+        tokens[row, column] = np.where(begin[span] + place < 0, BOS, self.tokens[found])
+        position[row, column] = place
+        segment[row, column] = span % spans.shape[1] + 1
+        return tokens, position, segment
+
 
 class Examples:
     """Records as token ids, by row.

@@ -13,7 +13,8 @@ def gather(examples: Examples, planned: PlannedBatch, part: slice = slice(None))
 
     All are int32. Rows are filled up with PAD. 'index' is the number of the example, -1 for an
     empty row, which is all PAD. Where the plan has them, 'fresh' and 'unscored' [B] are as in
-    `PlannedBatch`.
+    `PlannedBatch`. If rows hold several spans, 'position' and 'segment' [B, length] are as in
+    `Sequences.packed`.
 
     Args:
       examples: the tokens.
@@ -21,11 +22,14 @@ def gather(examples: Examples, planned: PlannedBatch, part: slice = slice(None))
       part: the rows that this process has.
     """
     spans = planned.spans[part]
-    batch = {
-        name: examples.features[name].gathered(spans, length)
-        for name, length in planned.shape.lengths
-    }
-    batch["index"] = spans[:, 0].astype(np.int32)
+    batch: Batch = {}
+    for name, length in planned.shape.lengths:
+        sequences = examples.features[name]
+        if spans.ndim == 3:
+            batch[name], batch["position"], batch["segment"] = sequences.packed(spans, length)
+        else:
+            batch[name] = sequences.gathered(spans, length)
+    batch["index"] = planned.rows[part].astype(np.int32)
     for name in ("fresh", "unscored"):
         if (rows := getattr(planned, name)) is not None:
             batch[name] = rows[part]

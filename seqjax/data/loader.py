@@ -27,11 +27,19 @@ class SubwordSampling:
     `room`, so that this happens to few.
     """
 
-    def __init__(self, corpus: Corpus, tokenizers: Tokenizers, examples: Examples, seed: int):
+    def __init__(
+        self,
+        corpus: Corpus,
+        tokenizers: Tokenizers,
+        examples: Examples,
+        seed: int,
+        before: int = 0,
+    ):
+        """Takes what is segmented; `before` is 1 if BOS comes before each example, otherwise 0."""
         self._corpus = corpus
         self._tokenizers = tokenizers
         self._examples = examples
-        self._seed = seed
+        self._seed, self._before = seed, before
 
     def __call__(self, batch: Batch, epoch: int) -> Batch:
         """Returns the batch with all features segmented anew."""
@@ -41,7 +49,7 @@ class SubwordSampling:
                 continue
             index = int(self._examples.indices[example])
             for name, ids in self._sample(index, epoch).items():
-                _replace(anew[name][row], ids)
+                _replace(anew[name][row, self._before :], ids)
         return batch | anew
 
     def room(self) -> dict[str, float]:

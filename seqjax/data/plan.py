@@ -1,8 +1,9 @@
 """Planned batches: what each one holds, in which shape, before anything is read.
 
 A plan is a pure function of lengths, options, seed and step. Its makers are `seqjax.data.buckets`
-(whole examples, those of similar length together), `seqjax.data.windows` (blocks of a stream in
-random order) and `seqjax.data.streams` (blocks in their own order, for models that carry state).
+(whole examples, those of similar length together), `seqjax.data.packs` (several in a row),
+`seqjax.data.windows` (blocks of a stream in random order) and `seqjax.data.streams` (blocks in
+their own order, for models that carry state).
 """
 
 import dataclasses
@@ -60,7 +61,8 @@ class PlannedBatch(NamedTuple):
       shape: its size.
       spans: int64 [rows, 3], (example, begin, end) for each row: the tokens from `begin` to before
         `end` of an example, counted from its first. `end` is -1 for all to its last one; `begin` is
-        -1 where BOS comes before its first token. `example` is -1 for an empty row.
+        -1 where BOS comes before its first token. `example` is -1 for an empty row. If rows hold
+        several spans, [rows, P, 3], one after the other, and `example` is -1 after the last.
       fresh: bool [rows], whether a row does not go on from the same row of the batch before; None
         if no row of the plan does.
       unscored: int32 [rows], how many of the first tokens of a row are only read; None for none.
@@ -73,8 +75,8 @@ class PlannedBatch(NamedTuple):
 
     @property
     def rows(self) -> np.ndarray:
-        """The example of each row, -1 for an empty row."""
-        return self.spans[:, 0]
+        """The first example of each row, -1 for an empty row."""
+        return self.spans.reshape(len(self.spans), -1)[:, 0]
 
 
 class Plan(Protocol):

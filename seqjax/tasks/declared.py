@@ -77,7 +77,7 @@ TASKS = {
         "LanguageModelling",
         roles=("text",),
         stacks=("decoder",),
-        plans=("windows", "streams", "buckets"),
+        plans=("windows", "streams", "packs", "buckets"),
         unit="documents",
         measures={
             "loss": Measure(higher=False),

@@ -11,6 +11,7 @@ from seqjax.architectures.contract import Place
 from seqjax.architectures.language_model import build_language_model
 from seqjax.data.blocks import evaluation_blocks
 from seqjax.data.examples import Examples
+from seqjax.data.packs import Packs
 from seqjax.data.plan import Plan, PlannedBatch
 from seqjax.data.streams import Streams
 from seqjax.data.tokenizer import BOS, EOS, PAD, Tokenizers
@@ -30,7 +31,8 @@ class LanguageModelling(NextToken):
     A batch holds `text` [B, 1 + T]: the token before, or BOS, and T tokens that are predicted.
     `batching.plan` says what these are: blocks of all documents as one stream, in random order
     ('windows') or in their own order ('streams': recurrent models carry their state from batch to
-    batch, and `fresh` [B] is true where a row starts anew), or whole documents ('buckets').
+    batch, and `fresh` [B] is true where a row starts anew), whole documents ('buckets'), or several
+    of them in a row ('packs'), which `segment` keeps apart and `position` counts within.
 
     Source: Bengio et al., A neural probabilistic language model (2003); recurrent Mikolov et al.
     (2010).
@@ -64,6 +66,9 @@ class LanguageModelling(NextToken):
                 f"batching.length = {length}: expected at most {count // 2}, half of the"
                 f" {count:,} tokens of the training split"
             )
+        if self._plan == "packs":
+            lengths = examples.lengths["text"]
+            return Packs("text", lengths, length, self._rows, seed, row_multiple)
         if self._plan == "windows":
             return Windows("text", count, length, self._rows, seed, row_multiple)
         return Streams("text", count, length, min(self._rows, count), row_multiple)
@@ -76,10 +81,14 @@ class LanguageModelling(NextToken):
             return super().evaluation_plan(examples, count, row_multiple)
         tokens = int(examples.features["text"].offsets[count])
         length = self.config.batching.length
-        if self._plan == "streams":
-            plan = Streams("text", tokens, length, 1, row_multiple)
-            return [plan.batch(step) for step in range(plan.steps_per_epoch)]
         rows = max(self.config.decode.tokens // length, 1)
+        if self._plan in ("streams", "packs"):
+            if self._plan == "streams":
+                plan: Plan = Streams("text", tokens, length, 1, row_multiple)
+            else:
+                lengths = examples.lengths["text"][:count]
+                plan = Packs("text", lengths, length, rows, 0, row_multiple)
+            return [plan.batch(step) for step in range(plan.steps_per_epoch)]
         stride = self.config.evaluation.stride or length
         return evaluation_blocks("text", tokens, length, stride, rows, row_multiple)
 
@@ -105,11 +114,17 @@ class LanguageModelling(NextToken):
     ) -> tuple[jax.Array, jax.Array, jax.Array, Any]:
         """Returns logits [B, T, V], the tokens that follow, their weights and the next carry."""
         read, targets = batch["text"][:, :-1], batch["text"][:, 1:]
+        counted = targets != PAD
         place = Place(carry=carry, fresh=batch.get("fresh"))
+        if self._plan == "packs" and "segment" in batch:
+            position, segment = batch["position"], batch["segment"]
+            place = Place(position=position[:, :-1], segment=segment[:, :-1])
+            # The first token of a document is not predicted from the one before.
+            counted &= segment[:, 1:] == segment[:, :-1]
         logits, following = self.model.apply({"params": params}, read, place=place, **arguments)
         # Rows of other plans do not go on.
         carry = following if self._plan == "streams" else ()
-        return logits, targets, (targets != PAD).astype(jnp.float32), carry
+        return logits, targets, counted.astype(jnp.float32), carry
 
     def ask(self, line: str) -> dict[str, list[int]]:
         """Returns the ids of a document: what stands before it, its tokens, and its end."""
@@ -127,7 +142,7 @@ class LanguageModelling(NextToken):
 
         A recurrent model may read on for ever, and one of whole documents ends by itself.
         """
-        bounded = self._plan == "windows" and not is_recurrent(self.config.model.decoder)
+        bounded = self._plan in ("windows", "packs") and not is_recurrent(self.config.model.decoder)
         return self.config.batching.length if bounded else 0
 
     def prompt(self, text: str) -> list[int]:
@@ -137,7 +152,7 @@ class LanguageModelling(NextToken):
         unless the stream is a single document.
         """
         ids = self.tokenizers["text"].encode(text)
-        if self._plan == "buckets":
+        if self._plan in ("buckets", "packs"):
             return [BOS, *ids]
         data = self.config.data
         one = data.corpus == "text" and data.documents == "file"

@@ -72,7 +72,7 @@ def prepare(
     seed = config.seed if config.batching.seed == -1 else config.batching.seed
     sampling = None
     if config.tokenizer.sampling:
-        sampling = SubwordSampling(corpus, tokenizers, examples, seed)
+        sampling = SubwordSampling(corpus, tokenizers, examples, seed, task.before)
     plan = task.plan(
         examples,
         seed,

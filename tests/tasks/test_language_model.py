@@ -38,7 +38,10 @@ def _read(batch):
     found = []
     for row, text in enumerate(batch["text"]):
         first = batch["unscored"][row] if "unscored" in batch else 0
-        found += [token for token in text[1:][first:].tolist() if token != PAD]
+        counted = text[1:] != PAD
+        if "segment" in batch:
+            counted &= np.diff(batch["segment"][row]) == 0
+        found += text[1:][counted][first:].tolist()
     return found
 
 
@@ -52,16 +55,18 @@ def _read(batch):
         ("windows", 5),
         ("streams", 0),
         ("buckets", 0),
+        ("packs", 0),
     ],
 )
 def test_every_token_is_scored_exactly_once(plan, stride, multiple):
-    task = _task(plan, "gru", **{"evaluation.stride": stride, "decode.tokens": 20})
+    kind = "transformer" if plan == "packs" else "gru"
+    task = _task(plan, kind, **{"evaluation.stride": stride, "decode.tokens": 20})
     examples = _examples(4, 9, 1, 13, 2)
     batches = task.evaluation_plan(examples, count=4, row_multiple=multiple)
     scored = [token for planned in batches for token in _read(gather(examples, planned))]
     expected = examples.features["text"].tokens[: 4 + 9 + 1 + 13].tolist()
     assert sorted(scored) == sorted(expected)
-    assert scored == expected or plan == "buckets"
+    assert scored == expected or plan in ("buckets", "packs")
     if multiple > 1:
         return
     sums, carry = {}, None
@@ -86,6 +91,28 @@ def test_a_stream_is_one_long_sequence(kind):
     tokens = np.concatenate([[BOS], examples.features["text"].tokens])[None]
     whole, _ = _task("windows", kind).score(params, {"text": jnp.asarray(tokens)}, ())
     np.testing.assert_allclose(total, float(whole["nll"][0]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("positions", ["learned", "rotary", "alibi"])
+def test_packed_documents_are_scored_as_alone(positions):
+    fields = {"model.decoder.positions": positions, "batching.length": 12}
+    fields |= {"batching.shapes": 1, "model.decoder.layers": 1}
+    examples, totals, rows = _examples(4, 9, 1, 12, 2), [], []
+    for plan in ("packs", "buckets"):
+        task = _task(plan, **fields)
+        params = jax.jit(task.init)(jax.random.key(1))
+        learn = jax.jit(
+            lambda params, batch, task=task: task.loss(params, batch, jax.random.key(2))
+        )
+        if positions == "learned":
+            learn = jax.jit(jax.value_and_grad(learn, has_aux=True))
+        planned = task.plan(examples, seed=0)
+        batches = [planned.batch(step) for step in range(planned.steps_per_epoch)]
+        rows.append(sum(int((batch.rows >= 0).sum()) for batch in batches))
+        found = [learn(params, gather(examples, batch)) for batch in batches]
+        totals.append(jax.tree.map(lambda *parts: sum(parts), *found))
+    assert rows[0] < rows[1] == 5
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-5), *totals)
 
 
 @pytest.mark.parametrize("kind", _KINDS)
@@ -116,6 +143,14 @@ def test_a_text_that_is_too_short_for_windows_is_refused():
         (
             {"batching.plan": "streams"},
             "batching.plan = 'streams': expected 'windows' or 'buckets'",
+        ),
+        (
+            {"batching.plan": "packs", "model.decoder.kind": "gru"},
+            "batching.plan = 'packs': expected 'windows', 'streams' or 'buckets'",
+        ),
+        (
+            {"tokenizer.sampling": 0.1},
+            "tokenizer.sampling = 0.1: expected 0, or batching.plan = 'buckets'",
         ),
         ({"decode.method": "beam"}, "decode.method = 'beam': expected 'sample'"),
         ({"data.corpus": "synthetic:translation"}, "data.corpus = 'synthetic:translation'"),
