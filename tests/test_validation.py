@@ -1,7 +1,7 @@
 import pytest
 from sacrebleu.metrics import BLEU
 
-from seqjax.architectures.encoder_decoder import DECODERS, ENCODERS
+from seqjax.architectures.families import DECODERS, ENCODERS
 from seqjax.config import default_config
 from seqjax.errors import UserError
 from seqjax.fields import flatten

@@ -1,13 +1,17 @@
 """The interface of encoders, decoders and search.
 
-A decoder has two views of one function. The parallel view maps a memory and all
-target positions to logits at once, for training; the recurrent view reads the
-same positions one at a time, for search:
+A model is a stem, which maps tokens to vectors (`stems`), stacks, which map vectors to vectors
+(`families`), and a head, which maps vectors to logits (`heads`).
 
-    logits[:, t] of  decoder(memory, targets)[0]
-      ==  logits of the t-th  decoder.step(carry, targets[:, t])
+A decoder has two views of one function, with or without stem and head. The parallel view reads a
+memory and all target positions at once, for training; the recurrent view reads the same positions
+one at a time, for search:
 
-A third view reads a prompt: `prefill` advances a carry by several positions at once.
+    result[:, t] of  decoder(memory, targets)[0]
+      ==  result of the t-th  decoder.step(carry, targets[:, t])
+
+A third view reads a prompt: `prefill` advances a carry by several positions at once, and returns
+the result for the last.
 
 A language model is a decoder that ignores the memory; it is given `no_memory`.
 

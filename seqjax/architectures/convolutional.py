@@ -134,15 +134,11 @@ class ConvolutionalDecoder(_Stack):
         are convolutions alone.
       attention_width: inner size, for the kinds that have one; 0 stands for the embedding width.
       heads: number of heads, for 'multi_head' only.
-      embedding: maps target tokens [...] to vectors [..., E].
-      output: maps vectors [..., E] to float32 logits [..., V].
     """
 
     attention: str = "dot"
     attention_width: int = 0
     heads: int = 1
-    embedding: nn.Module = None
-    output: nn.Module = None
 
     def setup(self):
         self._build(
@@ -156,18 +152,20 @@ class ConvolutionalDecoder(_Stack):
     def __call__(
         self,
         memory: Memory,
-        targets_BxT: jax.Array,
+        inputs_BxTxE: jax.Array,
         deterministic: bool = True,
         place: Place = BEGINNING,
     ) -> tuple[jax.Array, tuple]:
-        """Returns logits [B, T, V] and no carry; the logits at t depend only on targets up to t."""
+        """Maps vectors [B, T, E] to vectors [B, T, E], without a carry.
+
+        A vector depends only on those up to its position.
+        """
         refuse_segments(place)
-        vectors_BxTxE = self._place(self.embedding(targets_BxT, deterministic), place.position)
-        embedded_BxTxE = self.drop(vectors_BxTxE, deterministic)
+        embedded_BxTxE = self.drop(self._place(inputs_BxTxE, place.position), deterministic)
         x_BxTxD = self.enter(embedded_BxTxE)
         arguments = (embedded_BxTxE, self._scaled(memory), deterministic)
         x_BxTxD = through(self.block, x_BxTxD, *arguments, loop=self.scan_layers)
-        return self.output(self.drop(self.leave(x_BxTxD), deterministic)), ()
+        return self.drop(self.leave(x_BxTxD), deterministic), ()
 
     def carry(self, memory: Memory) -> tuple:
         """Returns what is carried from block to block: nothing, a block is its own context."""
@@ -186,10 +184,10 @@ class ConvolutionalDecoder(_Stack):
             position=jnp.zeros(batch, jnp.int32),
         )
 
-    def step(self, carry: Carry, tokens_BxK: jax.Array) -> tuple[Carry, jax.Array]:
-        """Reads one token for each hypothesis; returns the next carry and logits [B, K, V]."""
+    def step(self, carry: Carry, inputs_BxKxE: jax.Array) -> tuple[Carry, jax.Array]:
+        """Reads a vector for each hypothesis; returns the next carry and vectors [B, K, E]."""
         capacity = carry.fixed["positions"].shape[1]
-        embedded_BxKxE = self._place(self.embedding(tokens_BxK), carry.position[:, None], capacity)
+        embedded_BxKxE = self._place(inputs_BxKxE, carry.position[:, None], capacity)
         x_BxKxD = self.enter(embedded_BxKxE)
         moving = []
         for layer, past, prepared in zip(
@@ -198,15 +196,15 @@ class ConvolutionalDecoder(_Stack):
             past, x_BxKxD = layer.step(past, x_BxKxD, embedded_BxKxE, prepared)
             moving.append(past)
         carry = carry.replace(moving=moving, position=carry.position + 1)
-        return carry, self.output(self.leave(x_BxKxD))
+        return carry, self.leave(x_BxKxD)
 
     def prefill(
-        self, carry: Carry, prompt_BxP: jax.Array, lengths_B: jax.Array
+        self, carry: Carry, inputs_BxPxE: jax.Array, lengths_B: jax.Array
     ) -> tuple[Carry, jax.Array]:
-        """Reads prompts at once, see `LanguageModel.prefill`."""
-        positions_BxP = carry.position[:, None] + jnp.arange(prompt_BxP.shape[1])
+        """Reads prompts at once; returns the next carry and the last vectors [B, 1, E]."""
+        positions_BxP = carry.position[:, None] + jnp.arange(inputs_BxPxE.shape[1])
         capacity = carry.fixed["positions"].shape[1]
-        embedded_BxPxE = self._place(self.embedding(prompt_BxP), positions_BxP, capacity)
+        embedded_BxPxE = self._place(inputs_BxPxE, positions_BxP, capacity)
         x_BxPxD = self.enter(embedded_BxPxE)
         moving = []
         for layer, past, prepared in zip(
@@ -214,9 +212,8 @@ class ConvolutionalDecoder(_Stack):
         ):
             new, x_BxPxD = layer.prefill(past[:, 0], x_BxPxD, embedded_BxPxE, prepared, lengths_B)
             moving.append(for_all(new[:, None], past.shape[1]))
-        logits_Bx1xV = self.output(self.leave(last_of(x_BxPxD, lengths_B)))
         carry = carry.replace(moving=moving, position=carry.position + lengths_B)
-        return carry, for_all(logits_Bx1xV, moving[0].shape[1])
+        return carry, self.leave(last_of(x_BxPxD, lengths_B))
 
     def _scaled(self, memory: Memory) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Returns states, values and mask for the layers, with scaled gradients."""

@@ -1,32 +1,16 @@
-"""Models of any encoder with any decoder, their embeddings and output projections."""
+"""Models of any encoder with any decoder."""
 
 import re
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import ml_collections
 
 from seqjax.architectures.contract import Carry, Memory
-from seqjax.architectures.convolutional import ConvolutionalDecoder, ConvolutionalEncoder
-from seqjax.architectures.recurrent import RecurrentDecoder, RecurrentEncoder
-from seqjax.architectures.transformer import TransformerDecoder, TransformerEncoder
+from seqjax.architectures.families import build_encoder
+from seqjax.architectures.stems import build_stem
+from seqjax.architectures.token_decoder import build_token_decoder
 from seqjax.layers.attention import SOURCE_ATTENTION
-from seqjax.layers.dense import Dense
-from seqjax.layers.embedding import Embedding
-from seqjax.layers.recurrent import CELLS
-
-# The names in `config.model.encoder.kind` and `config.model.decoder.kind`.
-ENCODERS = {
-    **dict.fromkeys(CELLS, RecurrentEncoder),
-    "convolutional": ConvolutionalEncoder,
-    "transformer": TransformerEncoder,
-}
-DECODERS = {
-    **dict.fromkeys(CELLS, RecurrentDecoder),
-    "convolutional": ConvolutionalDecoder,
-    "transformer": TransformerDecoder,
-}
 
 
 class EncoderDecoder(nn.Module):
@@ -47,13 +31,13 @@ class EncoderDecoder(nn.Module):
 
     def setup(self):
         config = self.config
-        self.source_embedding = build_embedding(config, config.encoder, self.source_vocabulary)
+        self.source_embedding = build_stem(config, config.encoder, self.source_vocabulary)
         if config.share_embeddings:
             self.target_embedding = self.source_embedding
         else:
-            self.target_embedding = build_embedding(config, config.decoder, self.target_vocabulary)
-        self.encoder = _stack(ENCODERS, config.encoder, dtype=jnp.dtype(config.dtype))
-        self.decoder = build_decoder(config, self.target_embedding, self.target_vocabulary)
+            self.target_embedding = build_stem(config, config.decoder, self.target_vocabulary)
+        self.encoder = build_encoder(config)
+        self.decoder = build_token_decoder(config, self.target_embedding, self.target_vocabulary)
 
     def __call__(
         self, source_BxS: jax.Array, target_BxT: jax.Array, deterministic: bool = True
@@ -82,21 +66,6 @@ class EncoderDecoder(nn.Module):
         return self.decoder.step(carry, tokens_BxK)
 
 
-class TiedOutput(nn.Module):
-    """Output projection by the transposed embedding (Press and Wolf, 2017).
-
-    Vectors of another width are first projected to the width of the embedding.
-    """
-
-    embedding: nn.Module
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        if x.shape[-1] != self.embedding.width:
-            x = Dense(self.embedding.width, self.embedding.dtype, name="project")(x)
-        return self.embedding.attend(x)
-
-
 def source_attention(
     model: EncoderDecoder, variables: dict, source_BxS: jax.Array, target_BxT: jax.Array
 ) -> tuple[jax.Array, list[jax.Array]]:
@@ -113,43 +82,6 @@ def source_attention(
         return int("".join(digits) or 0)
 
     return logits, [weights for _, weights in sorted(layers, key=lambda item: number(item[0]))]
-
-
-def build_embedding(
-    model: ml_collections.FrozenConfigDict,
-    stack: ml_collections.FrozenConfigDict,
-    vocabulary: int,
-) -> Embedding:
-    """Returns the embedding of an encoder or a decoder of `config.model`."""
-    width = stack.embedding_width or stack.width
-    return Embedding(
-        vocabulary,
-        width,
-        jnp.dtype(model.dtype),
-        model.embedding_initializer,
-        model.embedding_dropout,
-    )
-
-
-def build_decoder(
-    model: ml_collections.FrozenConfigDict, embedding: Embedding, vocabulary: int
-) -> nn.Module:
-    """Returns the decoder of `config.model` with its embedding and output projection."""
-    dtype = jnp.dtype(model.dtype)
-    if model.tie_output:
-        output = TiedOutput(embedding)
-    else:
-        output = Dense(vocabulary, dtype, result=jnp.float32)
-    return _stack(DECODERS, model.decoder, dtype=dtype, embedding=embedding, output=output)
-
-
-def _stack(
-    families: dict[str, type[nn.Module]], stack: ml_collections.FrozenConfigDict, **parts
-) -> nn.Module:
-    """Returns the module of a stack's kind, with the fields of the stack that it has."""
-    family = families[stack.kind]
-    fields = {name: value for name, value in stack.items() if name in family.__dataclass_fields__}
-    return family(**fields, **parts)
 
 
 def build(

@@ -5,7 +5,8 @@ import jax
 import ml_collections
 
 from seqjax.architectures.contract import BEGINNING, Carry, Place, PyTree, no_memory
-from seqjax.architectures.encoder_decoder import build_decoder, build_embedding
+from seqjax.architectures.stems import build_stem
+from seqjax.architectures.token_decoder import build_token_decoder
 
 # What fields of `config.model.decoder` that ask for a source are without one.
 _WITHOUT_SOURCE = {
@@ -43,8 +44,8 @@ class LanguageModel(nn.Module):
     vocabulary: int
 
     def setup(self):
-        self.embedding = build_embedding(self.config, self.config.decoder, self.vocabulary)
-        self.decoder = build_decoder(self.config, self.embedding, self.vocabulary)
+        self.embedding = build_stem(self.config, self.config.decoder, self.vocabulary)
+        self.decoder = build_token_decoder(self.config, self.embedding, self.vocabulary)
 
     def __call__(
         self, tokens_BxT: jax.Array, deterministic: bool = True, place: Place = BEGINNING

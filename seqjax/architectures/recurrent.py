@@ -108,8 +108,8 @@ class RecurrentEncoder(_Stack):
 class RecurrentDecoder(_Stack):
     """Recurrent layers over the target, with or without attention to the source.
 
-    Here `e` is the vector of the token read, `h` the output of the stack, `s` the state of the top
-    layer and `c` the context:
+    Here `e` is the input, the vector of a token, `h` the output of the stack, `s` the state of the
+    top layer and `c` the context; logits are those of a head that reads the result:
 
         attend_first:  c_t = attend(s_(t-1)),  h_t = stack([e_t, c_t])    (Bahdanau et al., 2015)
         update_first:  h_t = stack(e_t),       c_t = attend(h_t)          (Luong et al., 2015)
@@ -122,8 +122,6 @@ class RecurrentDecoder(_Stack):
                        missing c_t in the readout                         (Cho et al., 2014)
 
     Attributes:
-      embedding: maps target tokens [...] to vectors [..., E].
-      output: maps vectors [..., R] to float32 logits [..., V].
       others: the fields of `config.model.decoder`.
     """
 
@@ -135,8 +133,6 @@ class RecurrentDecoder(_Stack):
     feed_summary: bool = False
     readout: str = "attentional"
     bridge: str = "projection"
-    embedding: nn.Module = None
-    output: nn.Module = None
 
     def setup(self):
         self.stack = self._layers()
@@ -162,24 +158,23 @@ class RecurrentDecoder(_Stack):
     def __call__(
         self,
         memory: Memory,
-        targets_BxT: jax.Array,
+        inputs_BxTxE: jax.Array,
         deterministic: bool = True,
         place: Place = BEGINNING,
     ) -> tuple[jax.Array, dict[str, Any]]:
-        """Returns logits [B, T, V] and the carry for the tokens that follow.
+        """Maps vectors [B, T, E] to vectors [B, T, R], and returns the carry for those that follow.
 
-        The logits at t depend only on the carry and on targets up to t.
+        A vector depends only on the carry and on those up to its position.
         """
         refuse_segments(place)
-        read_BxTxR, past = self._read(
-            targets_BxT,
+        return self._read(
+            inputs_BxTxE,
             resumed(place, self.carry(memory)),
             self._prepare(memory),
             memory.summary,
             None,
             deterministic,
         )
-        return self.output(read_BxTxR), past
 
     def carry(self, memory: Memory) -> dict[str, Any]:
         """Returns the carry of the parallel view before the first token, leaves [B, 1, ...]."""
@@ -192,41 +187,44 @@ class RecurrentDecoder(_Stack):
         position_B = jnp.zeros(memory.mask.shape[0], jnp.int32)
         return Carry(fixed=fixed, moving=past, position=position_B)
 
-    def step(self, carry: Carry, tokens_BxK: jax.Array) -> tuple[Carry, jax.Array]:
-        """Reads one token for each hypothesis; returns the next carry and logits [B, K, V]."""
-        embedded_BxKxE, summary = self.embedding(tokens_BxK), carry.fixed["summary"]
+    def step(self, carry: Carry, embedded_BxKxE: jax.Array) -> tuple[Carry, jax.Array]:
+        """Reads a vector for each hypothesis; returns the next carry and vectors [B, K, R]."""
+        summary = carry.fixed["summary"]
         inputs_BxKxG = self.stack[0].project(self._inputs(embedded_BxKxE, summary))
         past, found = self._advance(carry.moving, inputs_BxKxG, carry.fixed["prepared"], True)
         if "attentional" not in found:
             found["attentional"] = self._combine(self.drop, found, True)
-        logits = self.output(self._read_out(found, embedded_BxKxE, summary))
-        return carry.replace(moving=past, position=carry.position + 1), logits
+        read_BxKxR = self._read_out(found, embedded_BxKxE, summary)
+        return carry.replace(moving=past, position=carry.position + 1), read_BxKxR
 
     def prefill(
-        self, carry: Carry, prompt_BxP: jax.Array, lengths_B: jax.Array
+        self, carry: Carry, inputs_BxPxE: jax.Array, lengths_B: jax.Array
     ) -> tuple[Carry, jax.Array]:
-        """Reads prompts layer by layer if possible, see `LanguageModel.prefill`."""
+        """Reads prompts, layer by layer if possible.
+
+        Returns the next carry and the last vectors [B, 1, R].
+        """
         hypotheses = jax.tree.leaves(carry.moving)[0].shape[1]
         read_BxPxR, past = self._read(
-            prompt_BxP,
+            inputs_BxPxE,
             jax.tree.map(lambda leaf: leaf[:, :1], carry.moving),
             carry.fixed["prepared"],
             carry.fixed["summary"],
-            jnp.arange(prompt_BxP.shape[1]) < lengths_B[:, None],
+            jnp.arange(inputs_BxPxE.shape[1]) < lengths_B[:, None],
             True,
         )
         carry = carry.replace(
             moving=jax.tree.map(lambda leaf: for_all(leaf, hypotheses), past),
             position=carry.position + lengths_B,
         )
-        return carry, for_all(self.output(last_of(read_BxPxR, lengths_B)), hypotheses)
+        return carry, last_of(read_BxPxR, lengths_B)
 
-    def _read(self, tokens_BxT, past, prepared, summary_BxW, mask_BxT, deterministic):
-        """Returns the vectors before the output, and the state after the last real token.
+    def _read(self, inputs_BxTxE, past, prepared, summary_BxW, mask_BxT, deterministic):
+        """Returns the vectors [B, T, R] of the readout, and the state after the last real position.
 
-        Real tokens come first and have a true mask; None has only real ones.
+        Real positions come first and have a true mask; None has only real ones.
         """
-        embedded_BxTxE = self.drop(self.embedding(tokens_BxT, deterministic), deterministic)
+        embedded_BxTxE = self.drop(inputs_BxTxE, deterministic)
         inputs_BxTxI = self._inputs(embedded_BxTxE, summary_BxW)
         run = self._walk if self._depends_on_itself else self._run
         found, past = run(inputs_BxTxI, past, prepared, mask_BxT, deterministic)
@@ -381,7 +379,7 @@ class RecurrentDecoder(_Stack):
         return jnp.tanh(self.combine(drop(_join(read), deterministic)))
 
     def _read_out(self, found, embedded_BxTxE, summary_BxW) -> jax.Array:
-        """Returns the vectors [B, T, R] before the output projection."""
+        """Returns the vectors [B, T, R] that a head reads."""
         if self.readout == "attentional":
             return found["attentional"]
         if self.readout == "state":

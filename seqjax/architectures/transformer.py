@@ -10,7 +10,6 @@ from seqjax.architectures.contract import (
     Carry,
     Memory,
     Place,
-    for_all,
     last_of,
     remember,
 )
@@ -99,13 +98,9 @@ class TransformerDecoder(_Stack):
 
     Attributes:
       attention: 'multi_head', or 'none' in a language model, whose layers have self-attention only.
-      embedding: maps target tokens [...] to vectors [..., D].
-      output: maps vectors [..., D] to float32 logits [..., V].
     """
 
     attention: str = "multi_head"
-    embedding: nn.Module = None
-    output: nn.Module = None
 
     def setup(self):
         reads_memory = self.attention != "none"
@@ -114,14 +109,16 @@ class TransformerDecoder(_Stack):
     def __call__(
         self,
         memory: Memory,
-        targets_BxT: jax.Array,
+        inputs_BxTxD: jax.Array,
         deterministic: bool = True,
         place: Place = BEGINNING,
     ) -> tuple[jax.Array, tuple]:
-        """Returns logits [B, T, V] and no carry; the logits at t depend only on targets up to t."""
-        vectors_BxTxD = self.position(self.embedding(targets_BxT, deterministic), place.position)
-        x_BxTxD = self.drop(vectors_BxTxD, deterministic)
-        length = targets_BxT.shape[1]
+        """Maps vectors [B, T, D] to vectors [B, T, D], without a carry.
+
+        A vector depends only on those up to its position.
+        """
+        x_BxTxD = self.drop(self.position(inputs_BxTxD, place.position), deterministic)
+        length = inputs_BxTxD.shape[1]
         steps = np.arange(length)
         mask = self._in_window(causal_mask(length), steps, steps)
         if place.segment is not None:
@@ -131,7 +128,7 @@ class TransformerDecoder(_Stack):
         read, memory_mask = (memory.states, memory.values), memory.mask[:, None, None]
         arguments = (read, mask, memory_mask, deterministic, relation)
         x_BxTxD = through(self.block, x_BxTxD, *arguments, loop=self.scan_layers)
-        return self.output(self.normalize(x_BxTxD)), ()
+        return self.normalize(x_BxTxD), ()
 
     def carry(self, memory: Memory) -> tuple:
         """Returns what is carried from block to block: nothing, a block is its own context."""
@@ -149,8 +146,8 @@ class TransformerDecoder(_Stack):
             position=jnp.zeros(batch, jnp.int32),
         )
 
-    def step(self, carry: Carry, tokens_BxK: jax.Array) -> tuple[Carry, jax.Array]:
-        """Reads one token for each hypothesis; returns the next carry and logits [B, K, V]."""
+    def step(self, carry: Carry, inputs_BxKxD: jax.Array) -> tuple[Carry, jax.Array]:
+        """Reads a vector for each hypothesis; returns the next carry and vectors [B, K, D]."""
         now_Bx1, ancestry = carry.position[:, None], carry.moving["ancestry"]
         batch, hypotheses, capacity = ancestry.shape
         slots, times = jnp.arange(hypotheses), jnp.arange(capacity)
@@ -165,7 +162,7 @@ class TransformerDecoder(_Stack):
         mask_BxKxLK = self._in_window(mask_BxKxLK, now_Bx1, times_LK)
         relation = self.relative(now_Bx1, times_LK)
 
-        x_BxKxD = self.position(self.embedding(tokens_BxK), now_Bx1, capacity)
+        x_BxKxD = self.position(inputs_BxKxD, now_Bx1, capacity)
         memory_mask = carry.fixed["mask"][:, None, None]
         caches = []
         for layer, cache in zip(self.block, carry.fixed["layers"], strict=True):
@@ -178,23 +175,23 @@ class TransformerDecoder(_Stack):
             moving={"ancestry": ancestry},
             position=carry.position + 1,
         )
-        return carry, self.output(self.normalize(x_BxKxD))
+        return carry, self.normalize(x_BxKxD)
 
     def prefill(
-        self, carry: Carry, prompt_BxP: jax.Array, lengths_B: jax.Array
+        self, carry: Carry, inputs_BxPxD: jax.Array, lengths_B: jax.Array
     ) -> tuple[Carry, jax.Array]:
-        """Reads prompts at once, see `LanguageModel.prefill`.
+        """Reads prompts at once; returns the next carry and the last vectors [B, 1, D].
 
         All hypotheses have the slots of the first as their past, so nothing is copied.
         """
         start_Bx1, ancestry = carry.position[:, None], carry.moving["ancestry"]
-        hypotheses, capacity = ancestry.shape[1:]
-        positions_BxP = start_Bx1 + jnp.arange(prompt_BxP.shape[1])
+        capacity = ancestry.shape[2]
+        positions_BxP = start_Bx1 + jnp.arange(inputs_BxPxD.shape[1])
         times_L = np.arange(capacity)
         mask_BxPxL = times_L <= positions_BxP[..., None]
         mask_BxPxL = self._in_window(mask_BxPxL, positions_BxP, times_L)
         relation = self.relative(positions_BxP, times_L)
-        x_BxPxD = self.position(self.embedding(prompt_BxP), positions_BxP, capacity)
+        x_BxPxD = self.position(inputs_BxPxD, positions_BxP, capacity)
         memory_mask = carry.fixed["mask"][:, None, None]
         caches = []
         for layer, cache in zip(self.block, carry.fixed["layers"], strict=True):
@@ -208,5 +205,4 @@ class TransformerDecoder(_Stack):
             moving={"ancestry": jnp.where(read_BxL[:, None], 0, ancestry)},
             position=carry.position + lengths_B,
         )
-        logits_Bx1xV = self.output(self.normalize(last_of(x_BxPxD, lengths_B)))
-        return carry, for_all(logits_Bx1xV, hypotheses)
+        return carry, self.normalize(last_of(x_BxPxD, lengths_B))
