@@ -88,7 +88,8 @@ def test_here_a_step_takes_an_assumed_share_of_a_measured_peak(facts):
     assert time["bounds"]["products"] == pytest.approx(products)
     assert time["seconds_per_step"] == max(time["bounds"].values())
     assert time["peak_is_measured"] == (jax.default_backend() == "cpu")
-    assert time["share"] <= ASSUMED_SHARE
+    # To rounding, it is the assumed one if the products take the longest.
+    assert time["share"] < ASSUMED_SHARE or time["share"] == pytest.approx(ASSUMED_SHARE)
 
 
 def test_memory_is_that_of_one_device(tiny, facts):
