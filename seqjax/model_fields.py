@@ -30,7 +30,8 @@ def _stack() -> ml_collections.ConfigDict:
     """A side of the model; `*` is `encoder` or `decoder`. Some fields are for one family only."""
     stack = Section()
     # Family: 'elman', 'lstm', 'gru', 'convolutional' or 'transformer'. The fields of the other
-    # families have no effect.
+    # families have no effect. An encoder may be 'none': the decoder reads the source itself, before
+    # the target (decoder-only: Liu et al., 2018), which needs tokenizer.joint = True.
     stack.kind = "transformer"
     # Number of layers, or blocks.
     stack.layers = 3
@@ -144,4 +145,7 @@ def _decoder() -> ml_collections.ConfigDict:
     # Recurrent: initial states: 'projection' tanh(W summary) of the source, the 'last' states of a
     # recurrent encoder of the same form, or 'zeros'.
     decoder.bridge = "projection"
+    # Transformer without an encoder (model.encoder.kind = 'none'): the positions of the source see
+    # each other in both directions (prefix language model: Raffel et al., 2020).
+    decoder.prefix_lm = False
     return decoder

@@ -54,7 +54,11 @@ _STACK_RULES = {
     "scan_layers": ANYTHING,
     "implementation": one_of("scan", "cudnn"),
 }
-_ENCODER_RULES = {**_STACK_RULES, "direction": one_of("forward", "backward", "both")}
+_ENCODER_RULES = {
+    **_STACK_RULES,
+    "kind": one_of(*_RECURRENT, "convolutional", "transformer", "none"),
+    "direction": one_of("forward", "backward", "both"),
+}
 _DECODER_RULES = {
     **_STACK_RULES,
     "attention": one_of(*_ATTENTIONS),
@@ -64,6 +68,7 @@ _DECODER_RULES = {
     "feed_summary": ANYTHING,
     "readout": one_of("attentional", "deep", "state"),
     "bridge": one_of("projection", "last", "zeros"),
+    "prefix_lm": ANYTHING,
 }
 
 MODEL_RULES: dict[str, Rule] = {
@@ -75,6 +80,11 @@ MODEL_RULES: dict[str, Rule] = {
     **{f"model.encoder.{name}": rule for name, rule in _ENCODER_RULES.items()},
     **{f"model.decoder.{name}": rule for name, rule in _DECODER_RULES.items()},
 }
+
+
+def stacks_of(config: ConfigDict) -> tuple[str, ...]:
+    """Returns the sections of `model` that are built: those of the task, without a missing one."""
+    return tuple(name for name in TASKS[config.task].stacks if config.model[name].kind != "none")
 
 
 def _family(stack: ConfigDict) -> str:
@@ -100,7 +110,7 @@ def _query_width(decoder: ConfigDict) -> int:
 
 def _has_heads(config: ConfigDict, name: str) -> bool:
     """Returns whether `model.encoder` or `model.decoder` has attention of several heads."""
-    stack, sourced = config.model[name], "encoder" in TASKS[config.task].stacks
+    stack, sourced = config.model[name], "encoder" in stacks_of(config)
     if _family(stack) == "transformer":
         return True
     return sourced and stack.get("attention") == "multi_head"
@@ -396,14 +406,47 @@ def _embedding_field(path: str, stack: ConfigDict) -> str:
 
 
 def _with(stacks: set[str], relations: Iterable[Relation]) -> tuple[Relation, ...]:
-    """Returns relations that hold by themselves in a task that does not build these stacks."""
+    """Returns relations that hold by themselves if these stacks are not built."""
 
-    def of_task(relation: Relation) -> Relation:
+    def if_built(relation: Relation) -> Relation:
         return relation._replace(
-            holds=lambda c: not stacks <= set(TASKS[c.task].stacks) or relation.holds(c)
+            holds=lambda c: not stacks <= set(stacks_of(c)) or relation.holds(c)
         )
 
-    return tuple(of_task(relation) for relation in relations)
+    return tuple(if_built(relation) for relation in relations)
+
+
+def _is_decoder_only(config: ConfigDict) -> bool:
+    """Returns whether the decoder reads a source itself."""
+    return config.task == "text_to_text" and config.model.encoder.kind == "none"
+
+
+_DECODER_ONLY_RELATIONS = (
+    Relation(
+        "tokenizer.joint",
+        lambda c: not _is_decoder_only(c) or c.tokenizer.joint,
+        "True, since model.encoder.kind = 'none' reads both sides with one vocabulary",
+    ),
+    Relation(
+        "model.decoder.max_positions",
+        lambda c: (
+            not _is_decoder_only(c)
+            or not learns_positions(c.model.decoder)
+            or c.model.decoder.max_positions >= c.data.max_source_length + c.data.max_target_length
+        ),
+        "at least data.max_source_length + data.max_target_length, {data.max_source_length} +"
+        " {data.max_target_length}, since the decoder reads both and its positions are learned",
+    ),
+    Relation(
+        "model.decoder.prefix_lm",
+        lambda c: (
+            not c.model.decoder.prefix_lm
+            or (_is_decoder_only(c) and _family(c.model.decoder) == "transformer")
+        ),
+        "False, or task = 'text_to_text', model.encoder.kind = 'none' and model.decoder.kind ="
+        " 'transformer'",
+    ),
+)
 
 
 MODEL_RELATIONS = (
@@ -420,4 +463,5 @@ MODEL_RELATIONS = (
     *_with({"encoder", "decoder"}, [_longest_relation("decoder", "max_target_length")]),
     *_with({"decoder"}, [_implementation_relation("decoder")]),
     *_with({"encoder", "decoder"}, (*_DECODER_RELATIONS, *_EMBEDDING_RELATIONS)),
+    *_DECODER_ONLY_RELATIONS,
 )

@@ -77,12 +77,15 @@ class Place(NamedTuple):
       fresh: bool [B], rows that begin a sequence whatever their carry; None for none.
       position: int32 [B, T], positions of the tokens, all below T; None for 0, 1, ..., T - 1.
       segment: int32 [B, T]; only tokens of one segment see each other. None for one segment.
+      prefix: int32 [B]; so many tokens at the beginning of a row see each other in both directions,
+        in a Transformer. None for none.
     """
 
     carry: PyTree = ()
     fresh: jax.Array | None = None
     position: jax.Array | None = None
     segment: jax.Array | None = None
+    prefix: jax.Array | None = None
 
 
 BEGINNING = Place()

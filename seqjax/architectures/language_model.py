@@ -100,7 +100,12 @@ def build_language_model(model: ml_collections.ConfigDict, vocabulary: int) -> L
 
     The encoder and the fields of the decoder that concern a source have no effect.
     """
+    return LanguageModel(without_source(model), vocabulary)
+
+
+def without_source(model: ml_collections.ConfigDict) -> ml_collections.FrozenConfigDict:
+    """Returns `config.model` with a decoder that has no encoder."""
     model = model.copy_and_resolve_references()
     with model.unlocked():
         model.decoder.update(_WITHOUT_SOURCE)
-    return LanguageModel(ml_collections.FrozenConfigDict(model), vocabulary)
+    return ml_collections.FrozenConfigDict(model)

@@ -37,9 +37,23 @@ class TokenDecoder(nn.Module):
 
         The logits at t depend only on the carry of the place and on tokens up to t.
         """
+        x_BxTxR, carry = self.read(memory, tokens_BxT, deterministic, place)
+        return self.predict(x_BxTxR), carry
+
+    def read(
+        self,
+        memory: Memory,
+        tokens_BxT: jax.Array,
+        deterministic: bool = True,
+        place: Place = BEGINNING,
+    ) -> tuple[jax.Array, PyTree]:
+        """Returns the stack's vectors [B, T, R] and its carry, without logits."""
         inputs_BxTxE = self.embedding(tokens_BxT, deterministic)
-        x_BxTxR, carry = self.stack(memory, inputs_BxTxE, deterministic, place)
-        return self.output(x_BxTxR), carry
+        return self.stack(memory, inputs_BxTxE, deterministic, place)
+
+    def predict(self, x_BxTxR: jax.Array) -> jax.Array:
+        """Returns the logits [..., V] of the token after each of the stack's vectors [..., R]."""
+        return self.output(x_BxTxR)
 
     def carry(self, memory: Memory) -> PyTree:
         """Returns the carry of the parallel view before the first token; () if there is none."""

@@ -98,13 +98,16 @@ class TransformerDecoder(_Stack):
 
     Attributes:
       attention: 'multi_head', or 'none' in a language model, whose layers have self-attention only.
+      prefix_lm: whether the positions of a prompt, or of a prefix, see each other in both
+        directions (Raffel et al., 2020).
     """
 
     attention: str = "multi_head"
+    prefix_lm: bool = False
 
     def setup(self):
         reads_memory = self.attention != "none"
-        self._build(TransformerDecoderLayer, causal=True, reads_memory=reads_memory)
+        self._build(TransformerDecoderLayer, causal=not self.prefix_lm, reads_memory=reads_memory)
 
     def __call__(
         self,
@@ -115,12 +118,15 @@ class TransformerDecoder(_Stack):
     ) -> tuple[jax.Array, tuple]:
         """Maps vectors [B, T, D] to vectors [B, T, D], without a carry.
 
-        A vector depends only on those up to its position.
+        A vector depends only on those up to its position, or in a prefix on the prefix.
         """
         x_BxTxD = self.drop(self.position(inputs_BxTxD, place.position), deterministic)
         length = inputs_BxTxD.shape[1]
         steps = np.arange(length)
-        mask = self._in_window(causal_mask(length), steps, steps)
+        mask = causal_mask(length)
+        if place.prefix is not None:
+            mask = mask | (steps < place.prefix[:, None])[:, None, None]
+        mask = self._in_window(mask, steps, steps)
         if place.segment is not None:
             mask &= (place.segment[:, :, None] == place.segment[:, None])[:, None]
         # Within a segment distances are those of the steps, and other segments are hidden.
@@ -189,6 +195,8 @@ class TransformerDecoder(_Stack):
         positions_BxP = start_Bx1 + jnp.arange(inputs_BxPxD.shape[1])
         times_L = np.arange(capacity)
         mask_BxPxL = times_L <= positions_BxP[..., None]
+        if self.prefix_lm:
+            mask_BxPxL |= (times_L < start_Bx1 + lengths_B[:, None])[:, None]
         mask_BxPxL = self._in_window(mask_BxPxL, positions_BxP, times_L)
         relation = self.relative(positions_BxP, times_L)
         x_BxPxD = self.position(inputs_BxPxD, positions_BxP, capacity)

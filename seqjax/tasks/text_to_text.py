@@ -13,7 +13,8 @@ import ml_collections
 import numpy as np
 
 from seqjax.architectures.contract import Carry
-from seqjax.architectures.encoder_decoder import build, source_attention
+from seqjax.architectures.decoder_only import DecoderOnly, build_decoder_only
+from seqjax.architectures.encoder_decoder import EncoderDecoder, build, source_attention
 from seqjax.data.examples import Feature, encode
 from seqjax.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer, Tokenizers
 from seqjax.measures.translation import translation_metrics
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class TextToText(NextToken):
-    """Maps a source string to a target string with an encoder-decoder.
+    """Maps a source string to a target string with an encoder-decoder, or a decoder alone.
 
     A batch holds `source` [B, S] and `target` [B, T], rows of token ids that end with EOS and are
     padded with PAD. A row of PAD alone is ignored.
@@ -37,11 +38,11 @@ class TextToText(NextToken):
 
     def __init__(self, config: ml_collections.ConfigDict, tokenizers: Tokenizers):
         super().__init__(config, tokenizers)
-        self.model = build(
-            config.model,
-            tokenizers["source"].vocabulary_size,
-            tokenizers["target"].vocabulary_size,
-        )
+        sizes = [tokenizers[role].vocabulary_size for role in ("source", "target")]
+        if config.model.encoder.kind == "none":
+            self.model: EncoderDecoder | DecoderOnly = build_decoder_only(config.model, sizes[1])
+        else:
+            self.model = build(config.model, *sizes)
 
     def features(self) -> list[Feature]:
         """Returns both sides; sources have a limit in evaluation, too, references never."""
@@ -130,7 +131,8 @@ class TextToText(NextToken):
         decode, decoder = self.config.decode, self.config.model.decoder
         longest = int(source_length * decode.max_length_ratio) + decode.max_length_extra
         if learns_positions(decoder):
-            longest = min(longest, decoder.max_positions)
+            before = source_length if self.config.model.encoder.kind == "none" else 0
+            longest = min(longest, decoder.max_positions - before)
         return max(longest, 1)
 
     def search(self, params: dict, source_BxS: jax.Array, n_best: int = 1) -> Hypotheses:

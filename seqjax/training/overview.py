@@ -47,7 +47,8 @@ def describe_model(model: Mapping[str, Mapping[str, Any]], stacks: Sequence[str]
     sides = []
     for side in stacks:
         kind, layers, width = (model[side].get(name) for name in ("kind", "layers", "width"))
-        sides.append(f"{side} {kind}, {_counted(layers, 'layer')} of {width}")
+        if kind != "none":
+            sides.append(f"{side} {kind}, {_counted(layers, 'layer')} of {width}")
     return "; ".join(sides)
 
 

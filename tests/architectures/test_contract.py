@@ -1,4 +1,4 @@
-"""The contract, over every pair of an encoder and a decoder, and over every option of them.
+"""The contract, over every pair of an encoder and a decoder, their options, and decoders alone.
 
 Both views of a decoder agree, also when beams are reordered; padding, company and order never
 change a result; nothing looks ahead; a beam of one is greedy search; gradients reach every
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from seqjax.architectures.contract import Carry, reorder
+from seqjax.architectures.decoder_only import build_decoder_only
 from seqjax.architectures.encoder_decoder import build, source_attention
 from seqjax.config import default_config
 from seqjax.data.tokenizer import BOS, EOS, PAD
@@ -66,16 +67,21 @@ OTHERS = [
     ("transformer", "transformer", {"positions": "none", "activation": "geglu", "window": 1}),
     ("transformer", "transformer", {"norm": "rms", "normalization": "post", "window": 3}),
 ]
+# Decoders that read the source themselves.
+ALONE = [("none", kind, {"attention": "none"}) for kind in KINDS]
+ALONE += [
+    ("none", "transformer", {"attention": "none", "prefix_lm": True, "positions": "relative"})
+]
 
 
 def cases():
-    """Yields (encoder, decoder, changes, dtype): all pairs, then `OTHERS`."""
+    """Yields (encoder, decoder, changes, dtype): all pairs, then `OTHERS` and `ALONE`."""
     for i, encoder in enumerate(KINDS):
         for j, decoder in enumerate(KINDS):
             options = {"transformer": [{}], "convolutional": CONVOLUTIONAL}.get(decoder, RECURRENT)
             dtype = "bfloat16" if i == (j + 1) % len(KINDS) else "float32"
             yield encoder, decoder, options[(i + j) % len(options)], dtype
-    yield from ((*other, "float32") for other in OTHERS)
+    yield from ((*other, "float32") for other in [*OTHERS, *ALONE])
 
 
 def name(case):
@@ -94,10 +100,10 @@ FAST = [case for case in CASES if case[0] == case[1]][:5]
 def make(encoder, decoder, changes, dtype="float32"):
     """Returns a small model, which a user could have configured."""
     # Compilation is what these tests take; two equal stacks show that layers stand on layers.
-    layers = 2 if encoder == decoder else 1
+    layers = 2 if encoder in (decoder, "none") else 1
     config = default_config()
     model = config.model
-    index = KINDS.index(encoder)
+    index = KINDS.index(encoder) if encoder in KINDS else 2
     # Tables of their own, one that serves the output too, and one for everything.
     model.tie_output, model.share_embeddings = index % 3 > 0, index % 3 > 1
     model.dtype = dtype
@@ -109,6 +115,8 @@ def make(encoder, decoder, changes, dtype="float32"):
         model.encoder.direction = ("both", "forward", "backward")[index % 3]
     for relation in MODEL_RELATIONS:
         assert relation.holds(config), relation.expectation(config)
+    if encoder == "none":
+        return build_decoder_only(model, VOCABULARY)
     return build(model, VOCABULARY + (0 if model.share_embeddings else 3), VOCABULARY)
 
 
@@ -254,6 +262,7 @@ MIXED = [(encoder, KINDS[(i + 2) % len(KINDS)]) for i, encoder in enumerate(KIND
 def slow(case):
     encoder, decoder, *_ = case
     rare = case in PAIRS and encoder != decoder and (encoder, decoder) not in MIXED
+    rare = rare or (encoder == "none" and decoder in ("elman", "lstm"))
     return pytest.param(case, marks=pytest.mark.thorough if rare else (), id=name(case))
 
 
@@ -289,12 +298,28 @@ def test_gradients_in_bfloat16_are_near_those_in_float32(kind, filled):
 
 
 def test_every_pair_and_every_kind_of_attention_occurs():
-    assert {case[:2] for case in CASES} == {(e, d) for e in KINDS for d in KINDS}
+    assert {case[:2] for case in CASES} == {(e, d) for e in (*KINDS, "none") for d in KINDS}
     found = {"recurrent": set(), "convolutional": set(), "transformer": set()}
-    for _, decoder, changes, _ in CASES:
+    for encoder, decoder, changes, _ in CASES:
+        if encoder == "none":
+            continue
         family = decoder if decoder in found else "recurrent"
         found[family].add(changes.get("attention", "multi_head"))
     assert found == {family: set(kinds) for family, kinds in ATTENTIONS_OF.items()}
+
+
+def test_a_prefix_is_read_in_both_directions(filled):
+    causal = make("none", "transformer", {"attention": "none"})
+    prefix = make("none", "transformer", {"attention": "none", "prefix_lm": True})
+    variables = with_parameters(causal, filled)
+    expected, found = (np.asarray(m.apply(variables, SOURCE, TARGET)) for m in (causal, prefix))
+    # From the first target position on: the source was read otherwise.
+    assert np.abs(found - expected).max(axis=-1).min() > 1e-3
+    # A source of one token has nothing before it.
+    short = np.full_like(SOURCE, PAD)
+    short[:, 0] = EOS
+    expected, found = (np.asarray(m.apply(variables, short, TARGET)) for m in (causal, prefix))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_reorder_moves_what_belongs_to_a_hypothesis_and_nothing_else():

@@ -1,0 +1,96 @@
+"""Decoder-only models of text to text: one stack reads the source, then writes the target."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+from seqjax.architectures.contract import Carry, Place, no_memory
+from seqjax.architectures.language_model import without_source
+from seqjax.architectures.stems import build_stem
+from seqjax.architectures.token_decoder import build_token_decoder
+
+
+class DecoderOnly(nn.Module):
+    """A language model of the source and the target after it (Liu et al., 2018), of any family.
+
+        p(y | x) = product over t of p(y_t | x_1, ..., x_S, EOS, BOS, y_1, ..., y_(t-1))
+
+    BOS separates the two. With `model.decoder.prefix_lm` the positions of the source see each other
+    in both directions (prefix language model, Raffel et al., 2020). Only the target is predicted.
+
+    Sources are rows of token ids that end with EOS and are padded with PAD (0); targets are the
+    inputs of the decoder and begin with BOS. Each target stands right after its source, so that
+    padding is only at the end of a row.
+
+    Attributes:
+      config: `config.model`, of which the decoder and the embedding are used.
+      vocabulary: size V of the vocabulary of both sides.
+    """
+
+    config: ml_collections.FrozenConfigDict
+    vocabulary: int
+
+    def setup(self):
+        self.embedding = build_stem(self.config, self.config.decoder, self.vocabulary)
+        self.decoder = build_token_decoder(self.config, self.embedding, self.vocabulary)
+
+    def __call__(
+        self, source_BxS: jax.Array, target_BxT: jax.Array, deterministic: bool = True
+    ) -> jax.Array:
+        """Returns float32 logits [B, T, V] of the token that follows each target prefix."""
+        lengths_B = _lengths(source_BxS)
+        tokens_BxN = _joined(source_BxS, target_BxT, lengths_B)
+        place = Place(prefix=lengths_B if self._is_prefix_lm else None)
+        memory = no_memory(len(source_BxS))
+        vectors_BxNxR, _ = self.decoder.read(memory, tokens_BxN, deterministic, place)
+        own_BxT = lengths_B[:, None] + jnp.arange(target_BxT.shape[1])
+        return self.decoder.predict(jnp.take_along_axis(vectors_BxNxR, own_BxT[..., None], axis=1))
+
+    def encode(self, source_BxS: jax.Array, deterministic: bool = True) -> jax.Array:
+        """Returns the sources themselves: nothing is computed before `start`."""
+        return source_BxS
+
+    def start(self, source_BxS: jax.Array, hypotheses: int, max_length: int) -> Carry:
+        """Returns the carry of K hypotheses that have read their source.
+
+        Args:
+          source_BxS: the result of `encode`.
+          hypotheses: K.
+          max_length: largest number of tokens that the search reads.
+        """
+        rows, length = source_BxS.shape
+        carry = self.decoder.start(no_memory(rows), hypotheses, length + max_length)
+        return self.decoder.prefill(carry, source_BxS, _lengths(source_BxS))[0]
+
+    def step(self, carry: Carry, tokens_BxK: jax.Array) -> tuple[Carry, jax.Array]:
+        """Reads one token for each hypothesis; returns the next carry and logits [B, K, V]."""
+        return self.decoder.step(carry, tokens_BxK)
+
+    @property
+    def _is_prefix_lm(self) -> bool:
+        return self.config.decoder.kind == "transformer" and self.config.decoder.prefix_lm
+
+
+def build_decoder_only(model: ml_collections.ConfigDict, vocabulary: int) -> DecoderOnly:
+    """Returns the decoder-only model of `config.model`.
+
+    The fields of the decoder that concern an encoder have no effect.
+    """
+    return DecoderOnly(without_source(model), vocabulary)
+
+
+def _lengths(source_BxS: jax.Array) -> jax.Array:
+    return jnp.sum(source_BxS != 0, axis=1)
+
+
+def _joined(source_BxS: jax.Array, target_BxT: jax.Array, lengths_B: jax.Array) -> jax.Array:
+    """Returns rows [B, S + T] in which the target begins where the source ends."""
+    sources = source_BxS.shape[1]
+    both_BxN = jnp.concatenate([source_BxS, target_BxT], axis=1)
+    column_N, length_Bx1 = jnp.arange(both_BxN.shape[1]), lengths_B[:, None]
+    # After the source the target, then the rest of the source, which is PAD.
+    target_BxN = column_N - length_Bx1 + sources
+    wrapped_BxN = jnp.where(target_BxN < len(column_N), target_BxN, length_Bx1)
+    place_BxN = jnp.where(column_N < length_Bx1, column_N, wrapped_BxN)
+    return jnp.take_along_axis(both_BxN, place_BxN, axis=1)
