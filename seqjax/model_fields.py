@@ -145,6 +145,11 @@ def _decoder() -> ml_collections.ConfigDict:
     # Recurrent: initial states: 'projection' tanh(W summary) of the source, the 'last' states of a
     # recurrent encoder of the same form, or 'zeros'.
     decoder.bridge = "projection"
+    # Recurrent: attention of each output to those before it: 'none', or a kind of attention without
+    # 'location' and 'multi_head' (Salton et al., 2017).
+    decoder.past_attention = "none"
+    # Recurrent: how many of the outputs before it are attended to.
+    decoder.past_window = 32
     # Transformer without an encoder (model.encoder.kind = 'none'): the positions of the source see
     # each other in both directions (prefix language model: Raffel et al., 2020).
     decoder.prefix_lm = False

@@ -20,6 +20,8 @@ ATTENTIONS_OF = {
     "convolutional": tuple(name for name in _ATTENTIONS if name not in ("none", "location")),
     "transformer": ("multi_head",),
 }
+# What a decoder's own past is not attended to by.
+_NOT_TO_THE_PAST = ("location", "multi_head")
 # Scores that multiply vectors directly, which must be equally wide.
 _PLAIN_PRODUCTS = ("dot", "scaled_dot")
 _POSITIONS = ("none", "sinusoidal", "learned", "relative", "rotary", "alibi")
@@ -68,6 +70,8 @@ _DECODER_RULES = {
     "feed_summary": ANYTHING,
     "readout": one_of("attentional", "deep", "state"),
     "bridge": one_of("projection", "last", "zeros"),
+    "past_attention": one_of(*(name for name in _ATTENTIONS if name not in _NOT_TO_THE_PAST)),
+    "past_window": at_least(1),
     "prefix_lm": ANYTHING,
 }
 
@@ -378,6 +382,33 @@ _DECODER_RELATIONS = (
     ),
 )
 
+_PAST_RELATIONS = (
+    Relation(
+        "model.decoder.past_attention",
+        lambda c: c.model.decoder.past_attention == "none" or is_recurrent(c.model.decoder),
+        "'none', since model.decoder.kind = '{model.decoder.kind}' sees its past anyway",
+    ),
+    Relation(
+        "model.decoder.readout",
+        lambda c: (
+            c.model.decoder.past_attention == "none"
+            or not is_recurrent(c.model.decoder)
+            or c.model.decoder.readout != "state"
+        ),
+        "'attentional' or 'deep', since the state alone does not hold what past_attention ="
+        " '{model.decoder.past_attention}' found",
+    ),
+    Relation(
+        "model.decoder.past_attention",
+        lambda c: (
+            c.model.decoder.past_attention == "none"
+            or "encoder" not in stacks_of(c)
+            or not c.model.decoder.input_feeding
+        ),
+        "'none', or model.decoder.input_feeding = False",
+    ),
+)
+
 _EMBEDDING_RELATIONS = (
     Relation(
         "model.share_embeddings",
@@ -461,7 +492,7 @@ MODEL_RELATIONS = (
     ),
     *_with({"decoder"}, (*_size_relations("decoder"), *_position_relations("decoder"))),
     *_with({"encoder", "decoder"}, [_longest_relation("decoder", "max_target_length")]),
-    *_with({"decoder"}, [_implementation_relation("decoder")]),
+    *_with({"decoder"}, [_implementation_relation("decoder"), *_PAST_RELATIONS]),
     *_with({"encoder", "decoder"}, (*_DECODER_RELATIONS, *_EMBEDDING_RELATIONS)),
     *_DECODER_ONLY_RELATIONS,
 )

@@ -25,6 +25,7 @@ from seqjax.layers.attention import ATTENTIONS, PreparedMemory, sow_weights
 from seqjax.layers.cudnn_lstm import run_cudnn
 from seqjax.layers.dense import Dense
 from seqjax.layers.dropout import Dropout
+from seqjax.layers.past_attention import PastAttention
 from seqjax.layers.recurrent import CELLS, RecurrentLayer, State, as_state, normalize
 
 # The names in `implementation` of a stack -> the function that replaces the scan.
@@ -120,6 +121,8 @@ class RecurrentDecoder(_Stack):
         input feeding: [e_t, a_(t-1)] in place of e_t                     (Luong et al., 2015)
         feed_summary:  [e_t, summary] in place of e_t, and in place of a
                        missing c_t in the readout                         (Cho et al., 2014)
+        past:          p_t = attend(h_t) to the past_window outputs
+                       before h_t, beside c_t in the readout              (Salton et al., 2017)
 
     Attributes:
       others: the fields of `config.model.decoder`.
@@ -133,6 +136,8 @@ class RecurrentDecoder(_Stack):
     feed_summary: bool = False
     readout: str = "attentional"
     bridge: str = "projection"
+    past_attention: str = "none"
+    past_window: int = 0
 
     def setup(self):
         self.stack = self._layers()
@@ -143,6 +148,14 @@ class RecurrentDecoder(_Stack):
             inner = self.attention_width or self.width
             kind = ATTENTIONS[self.attention]
             self.attend = kind(self.width, inner, self.heads, self.dtype)
+        if self.past_attention != "none":
+            self.attend_past = PastAttention(
+                self.past_attention,
+                self.width,
+                self.past_window,
+                self.attention_width or self.width,
+                dtype=self.dtype,
+            )
         if self._attends_first or self.input_feeding:
             gates = CELLS[self.kind].gates * self.width
             self.feedback = Dense(gates, self.dtype, bias=False)
@@ -192,6 +205,12 @@ class RecurrentDecoder(_Stack):
         summary = carry.fixed["summary"]
         inputs_BxKxG = self.stack[0].project(self._inputs(embedded_BxKxE, summary))
         past, found = self._advance(carry.moving, inputs_BxKxG, carry.fixed["prepared"], True)
+        if self.past_attention != "none":
+            batch, hypotheses, width = found["output"].shape
+            flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), carry.moving["own"])
+            context, own = self.attend_past(found["output"].reshape(-1, 1, width), flat)
+            found["past_context"] = context.reshape(batch, hypotheses, width)
+            past["own"] = jax.tree.map(lambda x: x.reshape(batch, hypotheses, *x.shape[1:]), own)
         if "attentional" not in found:
             found["attentional"] = self._combine(self.drop, found, True)
         read_BxKxR = self._read_out(found, embedded_BxKxE, summary)
@@ -227,7 +246,14 @@ class RecurrentDecoder(_Stack):
         embedded_BxTxE = self.drop(inputs_BxTxE, deterministic)
         inputs_BxTxI = self._inputs(embedded_BxTxE, summary_BxW)
         run = self._walk if self._depends_on_itself else self._run
+        own = past.get("own")
+        past = {name: part for name, part in past.items() if name != "own"}
         found, past = run(inputs_BxTxI, past, prepared, mask_BxT, deterministic)
+        if self.past_attention != "none":
+            own = jax.tree.map(lambda x: x[:, 0], own)
+            lengths_B = None if mask_BxT is None else jnp.sum(mask_BxT, axis=1)
+            found["past_context"], own = self.attend_past(found["output"], own, lengths_B)
+            past["own"] = jax.tree.map(lambda x: x[:, None], own)
         if self.attention != "none":
             sow_weights(self, found["weights"])
         if "attentional" not in found:
@@ -279,6 +305,9 @@ class RecurrentDecoder(_Stack):
             past["fed"] = jnp.zeros((rows, hypotheses, self.width), self.dtype)
         if self._looks_back:
             past["weights"] = jnp.zeros((rows, hypotheses, length), self.dtype)
+        if self.past_attention != "none":
+            empty = self.attend_past.empty(rows)
+            past["own"] = jax.tree.map(lambda x: jnp.repeat(x[:, None], hypotheses, axis=1), empty)
         return past
 
     def _run(self, inputs_BxTxI, past, prepared, mask_BxT, deterministic):
@@ -375,7 +404,8 @@ class RecurrentDecoder(_Stack):
     def _combine(self, drop, found, deterministic) -> jax.Array | None:
         if self.readout != "attentional":
             return None
-        read = [found[name] for name in ("output", "context") if name in found]
+        names = ("output", "context", "past_context")
+        read = [found[name] for name in names if name in found]
         return jnp.tanh(self.combine(drop(_join(read), deterministic)))
 
     def _read_out(self, found, embedded_BxTxE, summary_BxW) -> jax.Array:
@@ -389,6 +419,8 @@ class RecurrentDecoder(_Stack):
             parts.insert(1, found["context"])
         elif self.feed_summary:
             parts.insert(1, _repeat(summary_BxW, embedded_BxTxE))
+        if "past_context" in found:
+            parts.insert(1, found["past_context"])
         return _join(parts)
 
 

@@ -58,7 +58,7 @@ RULES = (
     ShardingRule(r"decoder/block_\d+/source/.+", _WHOLE),
     # Recurrences.
     ShardingRule(r"\w+/(ahead|back|stack)_\d+/.+", _WHOLE),
-    ShardingRule(r"decoder/(attend|combine|feedback|initial_\d+)/.+", _WHOLE),
+    ShardingRule(r"decoder/(attend|attend_past|combine|feedback|initial_\d+)/.+", _WHOLE),
     ShardingRule(r"decoder/feedback_scale", _WHOLE),
 )
 

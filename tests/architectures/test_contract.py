@@ -51,6 +51,7 @@ OTHERS = [
     ("elman", "lstm", {"attention": "additive_normalized", "input_feeding": True}),
     ("lstm", "gru", {"attention": "concat", "attention_width": 5}),
     ("transformer", "lstm", {"attention": "location", "input_feeding": True}),
+    ("gru", "lstm", {"attention": "general", "past_attention": "dot", "past_window": 3}),
     ("transformer", "lstm", BAHDANAU | {"attention": "multi_head", "readout": "attentional"}),
     ("gru", "lstm", LUONG | {"attention_order": "attend_first", "cell_normalization": True}),
     ("lstm", "elman", LOCATION | {"cell_normalization": True, "residual": True}),

@@ -36,6 +36,8 @@ OPTIONS = {
     "lstm_deep": {"kind": "lstm", "readout": "deep", "residual": True, "tie_output": False},
     "lstm_narrow": {"kind": "lstm", "readout": "state", "embedding_width": 6},
     "gru_normalized": {"kind": "gru", "cell_normalization": True, "tie_output": False},
+    "lstm_past": {"kind": "lstm", "past_attention": "general", "past_window": 3},
+    "gru_past": {"kind": "gru", "past_attention": "additive", "readout": "deep", "past_window": 2},
     "convolution_alone": {"kind": "convolutional", "positions": "none"},
     "wide_kernel": {"kind": "convolutional", "kernel": 5, "positions": "learned"}
     | {"embedding_width": 6, "tie_output": False},

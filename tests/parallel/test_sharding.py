@@ -37,7 +37,11 @@ OPTIONS = {
         {"positions": "learned", "key_value_heads": 2},
     ),
     "gehring2017": ({}, {"attention": "multi_head"}),
-    "bahdanau2015": ({}, {"cell_normalization": True, "attention": "location"}),
+    "bahdanau2015": (
+        {},
+        {"cell_normalization": True, "attention": "location"},
+        {"past_attention": "additive"},
+    ),
 }
 LAYOUTS = {
     "data": {"data": 8},

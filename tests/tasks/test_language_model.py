@@ -152,6 +152,19 @@ def test_a_text_that_is_too_short_for_windows_is_refused():
             {"tokenizer.sampling": 0.1},
             "tokenizer.sampling = 0.1: expected 0, or batching.plan = 'buckets'",
         ),
+        (
+            {"model.decoder.past_attention": "dot"},
+            "past_attention = 'dot': expected 'none', since model.decoder.kind = 'transformer'",
+        ),
+        (
+            {
+                "model.decoder.kind": "lstm",
+                "model.decoder.past_attention": "dot",
+                "model.decoder.readout": "state",
+            },
+            "model.decoder.readout = 'state': expected 'attentional' or 'deep'",
+        ),
+        ({"model.decoder.prefix_lm": True}, "model.decoder.prefix_lm = True: expected False"),
         ({"decode.method": "beam"}, "decode.method = 'beam': expected 'sample'"),
         ({"data.corpus": "synthetic:translation"}, "data.corpus = 'synthetic:translation'"),
         ({"data.split_by": "source", "data.files": "a.txt"}, "data.split_by = 'source'"),
