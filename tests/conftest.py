@@ -2,8 +2,10 @@
 trainings of a model so small that it learns in seconds, and a process that holds a run."""
 
 import atexit
+import gc
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -37,6 +39,9 @@ import jax.numpy as jnp  # noqa: E402
 
 from seqjax import stages  # noqa: E402
 
+# Tracing makes millions of small objects, hardly any of them garbage.
+gc.set_threshold(100_000, 20, 50)
+
 # On a busy machine anything takes long; tests compare what is printed whatever the clock says.
 stages.FIRST = 3600.0
 
@@ -55,6 +60,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
     # The longest test begins first, so that no worker waits for another at the end.
     items.sort(key=lambda item: not item.name.startswith("test_every_command_does_what"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared_programs(request: pytest.FixtureRequest) -> None:
+    trains = any("tiny" in item.fixturenames for item in request.session.items)
+    # Its imports take seconds, which tests of other things need not wait for.
+    if trains or "seqjax.training.update" in sys.modules:
+        runpy.run_path(str(Path(__file__).with_name("shared_programs.py")))["share"]()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """`environment.json` of a run: versions, devices, code and command, for whoever repeats it."""
 
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -116,13 +117,18 @@ def own_files() -> list[dict[str, Any]]:
     """Returns the Python files that this process imported and that no package installed."""
     package = Path(seqjax.__file__).parent
     others = {Path(folder).resolve() for folder in _installed()} | {package.resolve()}
+    real_folder = functools.cache(lambda folder: Path(folder).resolve())
+    is_own = functools.cache(lambda folder: others.isdisjoint([folder, *folder.parents]))
     paths = set()
     # What is imported meanwhile, by a thread, took no part.
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
         if name != "__main__" and isinstance(file, str) and file.endswith(".py"):
-            path = Path(file).resolve()
-            if path.is_file() and others.isdisjoint(path.parents):
+            # Thousands of modules lie in a few hundred folders.
+            path = real_folder(os.path.dirname(file)) / os.path.basename(file)
+            if path.is_symlink():
+                path = path.resolve()
+            if is_own(path.parent) and path.is_file():
                 paths.add(path)
     known = {folder: _tracked(folder) for folder in {path.parent for path in paths}}
     return [

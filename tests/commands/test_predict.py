@@ -289,13 +289,12 @@ def test_of_nothing_no_attention_is_drawn(predict, tmp_path):
     assert not list((tmp_path / "maps").iterdir())
 
 
-def test_a_model_without_attention_says_so(capfdbinary, tmp_path):
+def test_a_model_without_attention_says_so(tiny, capfdbinary, tmp_path):
     run = tmp_path / "run"
-    sizes = ["--config.model.encoder.kind=lstm", "--config.model.decoder.kind=lstm"]
-    sizes += [f"--config.model.{side}.{name}" for side in ("encoder", "decoder")
-              for name in ("layers=1", "width=8")]  # fmt: skip
-    train = ["train", f"--config={_ROOT / 'configs/demo.py'}", f"--workdir={run}", *sizes]
-    train += ["--config.model.decoder.attention=none", "--config.train.duration=1 step"]
+    fields = {f"model.{side}.kind": "lstm" for side in ("encoder", "decoder")}
+    fields |= {"model.decoder.attention": "none", "train.duration": 1, "evaluation.every": 0}
+    config = f"--config={_ROOT / 'configs/demo.py'}"
+    train = ["train", config, f"--workdir={run}", *tiny(fields)]
     assert main(train) == 0
     capfdbinary.readouterr()
     assert main(["predict", f"--workdir={run}", f"--attention={tmp_path / 'maps'}"]) == 2

@@ -112,7 +112,8 @@ def test_composition_pairs_are_absent_from_other_splits(samples):
 
     def found(split):
         text = "\n".join(pair["source"].lower() for pair in samples[split])
-        return {phrase for phrase in phrases if re.search(rf"\b{phrase}\b", text)}
+        # Most are not even part of a word; to search for a pattern takes much longer.
+        return {p for p in phrases if p in text and re.search(rf"\b{p}\b", text)}
 
     assert len(found("test_composition")) > 50
     for split in SPLITS[:-1]:
