@@ -42,11 +42,16 @@ def close(actual, expected, dtype):
 def walk(model, variables, targets_BxKxT, parents_TxBxK):
     """Returns logits [B, K, T, V] of the recurrent view; each beam is reordered after step t."""
     rows, hypotheses, length = targets_BxKxT.shape
-    memory = model.apply(variables, SOURCE, method="encode")
-    carry = model.apply(variables, memory, hypotheses, 8, method="start")
-    logits = []
+
+    @jax.jit
+    def start(variables):
+        memory = model.apply(variables, SOURCE, method="encode")
+        return model.apply(variables, memory, hypotheses, 8, method="start")
+
+    step = jax.jit(lambda *arguments: model.apply(*arguments, method="step"))
+    carry, logits = start(variables), []
     for t in range(length):
-        carry, new = model.apply(variables, carry, targets_BxKxT[:, :, t], method="step")
+        carry, new = step(variables, carry, targets_BxKxT[:, :, t])
         logits.append(new)
         carry = reorder(carry, jnp.asarray(parents_TxBxK[t]))
     assert carry.position.tolist() == [length] * rows
@@ -78,10 +83,11 @@ def test_stacks_may_differ(filled):
     model = build(config, VOCABULARY, VOCABULARY)
     variables = with_parameters(model, filled)
     assert sum("gate" in str(path) for path, _ in jax.tree.leaves_with_path(variables)) == 2
-    assert model.apply(variables, SOURCE, method="encode").states.shape == (3, 5, 6)
+    memory = jax.eval_shape(lambda v: model.apply(v, SOURCE, method="encode"), variables)
+    assert memory.states.shape == (3, 5, 6)
     tokens = np.repeat(TARGET[:, None], 2, axis=1)
     stay = np.broadcast_to(np.arange(2), (6, 3, 2))
-    logits = model.apply(variables, SOURCE, TARGET)
+    logits = jax.jit(model.apply)(variables, SOURCE, TARGET)
     close(walk(model, variables, tokens, stay)[:, 1], logits, "float32")
 
 
@@ -91,8 +97,10 @@ def test_bfloat16_computes_near_float32_and_keeps_parameters_and_logits(filled):
     variables = with_parameters(full, filled)
     halved = jax.eval_shape(half.init, jax.random.key(0), SOURCE, TARGET)
     assert {leaf.dtype for leaf in jax.tree.leaves(halved)} == {jnp.dtype("float32")}
-    assert half.apply(variables, SOURCE, method="encode").states.dtype == jnp.bfloat16
-    close(half.apply(variables, SOURCE, TARGET), full.apply(variables, SOURCE, TARGET), "bfloat16")
+    memory = jax.eval_shape(lambda v: half.apply(v, SOURCE, method="encode"), variables)
+    assert memory.states.dtype == jnp.bfloat16
+    logits = [jax.jit(model.apply)(variables, SOURCE, TARGET) for model in (half, full)]
+    close(*logits, "bfloat16")
 
 
 def operations(jaxpr):
@@ -124,18 +132,21 @@ def test_bfloat16_multiplies_in_bfloat16_and_takes_exponentials_and_roots_in_flo
 def test_dropout_acts_in_every_place_that_has_a_rate(filled):
     places = ("dropout", "attention_dropout", "activation_dropout")
     off = dict.fromkeys(places, 0.0)
-    key = jax.random.key(1)
+    tokens, rngs = (SOURCE, TARGET), {"dropout": jax.random.key(1)}
     for place in places:
         model = make("pre", "sinusoidal", "relu", "own", **{**off, place: 0.5})
         variables = with_parameters(model, filled)
-        still = model.apply(variables, SOURCE, TARGET)
-        shaken = model.apply(variables, SOURCE, TARGET, False, rngs={"dropout": key})
-        again = model.apply(variables, SOURCE, TARGET, False, rngs={"dropout": key})
+        still = jax.jit(model.apply)(variables, SOURCE, TARGET)
+        # Traced twice: the masks follow from the key alone.
+        shaken, again = (
+            jax.jit(lambda v, model=model: model.apply(v, *tokens, False, rngs=rngs))(variables)
+            for _ in range(2)
+        )
         np.testing.assert_array_equal(shaken, again)
         assert np.abs(np.asarray(shaken - still)).max() > 0.05, place
     model = make("pre", "sinusoidal", "relu", "own", **off)
     variables = with_parameters(model, filled)
     np.testing.assert_array_equal(
-        model.apply(variables, SOURCE, TARGET),
-        model.apply(variables, SOURCE, TARGET, False, rngs={"dropout": key}),
+        jax.jit(lambda v: model.apply(v, *tokens))(variables),
+        jax.jit(lambda v: model.apply(v, *tokens, False, rngs=rngs))(variables),
     )

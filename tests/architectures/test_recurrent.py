@@ -29,7 +29,7 @@ def golden(stack):
     """Returns its cell, layers and sides, and what torch has of it."""
     _, cell, layers, direction = stack.split("/")
     arrays = {
-        key.removeprefix(f"{stack}/"): jnp.asarray(GOLDENS[key])
+        key.removeprefix(f"{stack}/"): GOLDENS[key]
         for key in GOLDENS
         if key.startswith(f"{stack}/")
     }
@@ -45,7 +45,7 @@ def split(vector, cell, layers, sides, gradient=False):
 
     def take(*shape):
         nonlocal vector
-        taken, vector = jnp.split(vector, [np.prod(shape)])
+        taken, vector = np.split(vector, [np.prod(shape)])
         return taken.reshape(shape)
 
     for i in range(layers):
@@ -55,7 +55,7 @@ def split(vector, cell, layers, sides, gradient=False):
             layer = {"recurrent": recurrent}
             if cell == "gru":
                 layer["recurrent_bias"] = own[-HIDDEN:]
-                own = own.at[-HIDDEN:].set(0.0)
+                own = np.append(own[:-HIDDEN], np.zeros_like(own[-HIDDEN:]))
             layer["inputs"] = {"kernel": kernel, "bias": bias if gradient else bias + own}
             params[f"{side}_{i}"] = layer
     assert not vector.size

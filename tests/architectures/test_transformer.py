@@ -53,12 +53,13 @@ def test_positions_are_known_in_a_stack_but_not_in_the_memory(positions, models)
         names = {path for path in variables["params"][stack] if not path.startswith("block")}
         assert names == {"norm"} | ({"relative"} if positions == "relative" else set())
 
+    @jax.jit
     def encode(source):
         return model.apply(variables, source, method="encode")
 
+    @jax.jit
     def decode(memory, target):
-        logits, _ = model.apply(variables, method=lambda module: module.decoder(memory, target))
-        return np.asarray(logits)
+        return model.apply(variables, method=lambda module: module.decoder(memory, target))[0]
 
     shuffle = np.array([2, 0, 4, 1, 3])
     memory = encode(FULL)
@@ -80,9 +81,10 @@ def test_a_window_ends_where_it_says(models):
     def changed(one, other):
         return (np.abs(np.asarray(one) - np.asarray(other)).max(axis=(0, 2)) > 1e-6).tolist()
 
-    states = [model.apply(variables, x, method="encode").states for x in (FULL, source)]
-    assert changed(*states) == [True, True, True, False, False]
-    logits = [model.apply(variables, FULL, x) for x in (TARGETS, target)]
+    encode = jax.jit(lambda x: model.apply(variables, x, method="encode").states)
+    assert changed(encode(FULL), encode(source)) == [True, True, True, False, False]
+    read = jax.jit(model.apply)
+    logits = [read(variables, FULL, x) for x in (TARGETS, target)]
     assert changed(*logits) == [False, True, True, True, False, False]
 
 

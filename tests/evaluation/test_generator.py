@@ -69,7 +69,7 @@ def test_log_probabilities_are_those_of_the_model(model, kind):
     ((found,),) = Generator(task, make_mesh(1, devices=jax.devices()[:1]))(params, ["abc"])
     prompt = task.prompt("abc")
     row = np.array([[*prompt, *found.tokens]], np.int32)
-    logits, _ = task.model.apply({"params": params}, row[:, :-1])
+    logits, _ = jax.jit(task.model.apply)({"params": params}, row[:, :-1])
     log_probabilities = jax.nn.log_softmax(logits)[0]
     places = range(len(prompt) - 1, row.shape[1] - 1)
     expected = sum(float(log_probabilities[t, row[0, t + 1]]) for t in places)
@@ -82,10 +82,11 @@ def test_a_bounded_context_goes_on_from_its_last_half(model):
     assert task.context == 8
     ((found,),) = Generator(task, mesh)(params, ["abcdefg abc"])
     known = task.prompt("abcdefg abc")[-4:]
+    read = jax.jit(task.model.apply)
     for token in found.tokens:
         if len(known) >= 8:
             known = known[-4:]
-        logits, _ = task.model.apply({"params": params}, np.array([known], np.int32))
+        logits, _ = read({"params": params}, np.array([known], np.int32))
         allowed = np.asarray(logits[0, -1]).copy()
         allowed[[0, BOS, 3]] = -np.inf
         assert token == int(np.argmax(allowed))

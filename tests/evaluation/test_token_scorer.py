@@ -35,6 +35,7 @@ def test_scores_are_those_of_each_text_alone(model, kind, plan):
     lines = ["abc", "", "gfedcba gfedcba gf", "a"]
     asked = [task.ask(line) for line in lines]
     found = TokenScorer(task, make_mesh(8))(params, asked)
+    read = jax.jit(task.model.apply)
     for features, scores in zip(asked, found, strict=True):
         ids = features["text"]
         assert len(scores) == len(ids) - 1
@@ -42,7 +43,7 @@ def test_scores_are_those_of_each_text_alone(model, kind, plan):
         size = task.context or len(ids)
         for begin in range(0, len(ids) - 1, size):
             block = np.array([ids[begin : begin + size + 1]], np.int32)
-            logits, _ = task.model.apply({"params": params}, block[:, :-1])
+            logits, _ = read({"params": params}, block[:, :-1])
             all_of_them = jax.nn.log_softmax(logits)[0]
             expected += [float(all_of_them[t, block[0, t + 1]]) for t in range(block.shape[1] - 1)]
         np.testing.assert_allclose(scores, expected, rtol=2e-5, atol=2e-5)

@@ -110,7 +110,7 @@ def test_both_directions_together_have_torchs_gradient_of_the_inputs(cell):
                 total += jnp.sum(state * wave(2, 3, HIDDEN, seed=6 + i)[direction])
         return total
 
-    gradient = jax.grad(loss)(jnp.asarray(arrays["x"]))
+    gradient = jax.jit(jax.grad(loss))(jnp.asarray(arrays["x"]))
     np.testing.assert_allclose(gradient, arrays["x_gradient"], rtol=1e-4, atol=1e-5)
 
 
@@ -122,10 +122,11 @@ def test_steps_walk_the_same_way_as_the_whole(cell, normalize, filled):
     everything = np.ones((3, 6), bool)
     shapes = jax.eval_shape(layer.init, jax.random.key(0), x, everything)
     variables = {"params": filled(shapes["params"])}
-    outputs, last = layer.apply(variables, x, everything)
+    outputs, last = jax.jit(layer.apply)(variables, x, everything)
     state = layer.start(3)
+    advance = jax.jit(lambda x, state: layer.apply(variables, x, state, method=step))
     for time in range(6):
-        state = layer.apply(variables, x[:, time], state, method=step)
+        state = advance(x[:, time], state)
         np.testing.assert_allclose(state[0], outputs[:, time], rtol=1e-5, atol=1e-6)
     for ours, theirs in zip(state, last, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
@@ -144,12 +145,13 @@ def test_padding_changes_nothing_and_gets_nothing(cell, reverse, filled):
         outputs, last = layer.apply({"params": params}, x, mask)
         return sum(jnp.sum(jnp.sin(leaf)) for leaf in (outputs, *last)), (outputs, last)
 
-    gradient, (outputs, last) = jax.grad(total, has_aux=True)(x)
+    gradient, (outputs, last) = jax.jit(jax.grad(total, has_aux=True))(x)
+    read = jax.jit(layer.apply)
     assert not np.any(np.asarray(outputs)[~mask])
     assert not np.any(np.asarray(gradient)[~mask])
     assert np.all(np.any(np.asarray(gradient)[mask], axis=-1))
     for row, length in enumerate(LENGTHS):
-        alone, final = layer.apply(
+        alone, final = read(
             {"params": params}, x[row : row + 1, :length], np.ones((1, length), bool)
         )
         np.testing.assert_allclose(outputs[row, :length], alone[0], rtol=1e-5, atol=1e-6)
@@ -180,7 +182,7 @@ def test_the_derivative_of_the_whole_is_that_of_the_steps(cell, normalize, fille
 
     jax.tree.map(
         lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5),
-        *(jax.grad(loss, argnums=(0, 1))(params, x) for loss in (whole, steps)),
+        *(jax.jit(jax.grad(loss, argnums=(0, 1)))(params, x) for loss in (whole, steps)),
     )
 
 

@@ -73,21 +73,23 @@ def specs(tree):
     }
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_every_parameter_matches_exactly_one_rule(variant):
-    for options in OPTIONS.get(variant, ({},)):
-        for path, _ in jax.tree_util.tree_leaves_with_path(shapes_of(task_of(variant, options))):
-            assert rule_of(path_name(path)) in RULES, path_name(path)
-
-
-def test_every_rule_is_some_parameters():
-    paths = [
+@functools.cache
+def paths_of(variant):
+    return [
         path_name(path)
-        for variant in VARIANTS
         for options in OPTIONS.get(variant, ({},))
         for path, _ in jax.tree_util.tree_leaves_with_path(shapes_of(task_of(variant, options)))
     ]
-    used = {rule_of(path) for path in paths}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_parameter_matches_exactly_one_rule(variant):
+    for path in paths_of(variant):
+        assert rule_of(path) in RULES, path
+
+
+def test_every_rule_is_some_parameters():
+    used = {rule_of(path) for variant in VARIANTS for path in paths_of(variant)}
     unused = {rule.path for rule in set(RULES) - used}
     # With an embedding of another size only.
     assert unused == {r"decoder/output/project/(kernel|bias)"}

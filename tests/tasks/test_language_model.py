@@ -83,13 +83,13 @@ def test_every_token_is_scored_exactly_once(plan, stride, multiple):
 def test_a_stream_is_one_long_sequence(kind):
     """Scores of its blocks, with the state carried, are those of one row of all tokens."""
     task, examples = _task("streams", kind), _examples(17, 6)
-    params = task.init(jax.random.key(1))
-    total, carry = 0.0, task.carry(1)
+    params = jax.jit(task.init)(jax.random.key(1))
+    total, carry, score = 0.0, task.carry(1), jax.jit(task.score)
     for planned in task.evaluation_plan(examples, count=2, row_multiple=1):
-        sums, carry = task.score(params, gather(examples, planned), carry)
+        sums, carry = score(params, gather(examples, planned), carry)
         total += float(jnp.sum(sums["nll"]))
     tokens = np.concatenate([[BOS], examples.features["text"].tokens])[None]
-    whole, _ = _task("windows", kind).score(params, {"text": jnp.asarray(tokens)}, ())
+    whole, _ = jax.jit(_task("windows", kind).score)(params, {"text": jnp.asarray(tokens)}, ())
     np.testing.assert_allclose(total, float(whole["nll"][0]), rtol=1e-5)
 
 
@@ -118,14 +118,14 @@ def test_packed_documents_are_scored_as_alone(positions):
 @pytest.mark.parametrize("kind", _KINDS)
 def test_the_objective_is_the_cross_entropy_of_the_next_token(kind):
     task = _task(kind=kind, **{"loss.label_smoothing": 0.0})
-    params = task.init(jax.random.key(0))
+    params = jax.jit(task.init)(jax.random.key(0))
     text = jnp.asarray([[BOS, 5, 6, 7, EOS], [BOS, 8, EOS, PAD, PAD]])
-    objective, (sums, carry) = task.loss(params, {"text": text}, jax.random.key(2))
-    scores, _ = task.score(params, {"text": text})
+    objective, (sums, carry) = jax.jit(task.loss)(params, {"text": text}, jax.random.key(2))
+    scores, _ = jax.jit(task.score)(params, {"text": text})
     assert carry == () and float(sums["tokens"]) == 6
     assert float(sums["loss"]) == pytest.approx(float(objective), rel=1e-6)
     assert float(jnp.sum(scores["nll"])) == pytest.approx(float(objective), rel=1e-5)
-    logits, _ = task.model.apply({"params": params}, text[:, :-1])
+    logits, _ = jax.jit(task.model.apply)({"params": params}, text[:, :-1])
     expected = -jax.nn.log_softmax(logits)
     by_hand = sum(expected[0, t, text[0, t + 1]] for t in range(4))
     by_hand += sum(expected[1, t, text[1, t + 1]] for t in range(2))
