@@ -132,21 +132,18 @@ def test_bfloat16_multiplies_in_bfloat16_and_takes_exponentials_and_roots_in_flo
 def test_dropout_acts_in_every_place_that_has_a_rate(filled):
     places = ("dropout", "attention_dropout", "activation_dropout")
     off = dict.fromkeys(places, 0.0)
-    tokens, rngs = (SOURCE, TARGET), {"dropout": jax.random.key(1)}
+    key = jax.random.key(1)
     for place in places:
         model = make("pre", "sinusoidal", "relu", "own", **{**off, place: 0.5})
         variables = with_parameters(model, filled)
-        still = jax.jit(model.apply)(variables, SOURCE, TARGET)
-        # Traced twice: the masks follow from the key alone.
-        shaken, again = (
-            jax.jit(lambda v, model=model: model.apply(v, *tokens, False, rngs=rngs))(variables)
-            for _ in range(2)
-        )
+        still = model.apply(variables, SOURCE, TARGET)
+        shaken = model.apply(variables, SOURCE, TARGET, False, rngs={"dropout": key})
+        again = model.apply(variables, SOURCE, TARGET, False, rngs={"dropout": key})
         np.testing.assert_array_equal(shaken, again)
         assert np.abs(np.asarray(shaken - still)).max() > 0.05, place
     model = make("pre", "sinusoidal", "relu", "own", **off)
     variables = with_parameters(model, filled)
     np.testing.assert_array_equal(
-        jax.jit(lambda v: model.apply(v, *tokens))(variables),
-        jax.jit(lambda v: model.apply(v, *tokens, False, rngs=rngs))(variables),
+        model.apply(variables, SOURCE, TARGET),
+        model.apply(variables, SOURCE, TARGET, False, rngs={"dropout": key}),
     )
