@@ -18,6 +18,14 @@ def model_section() -> ml_collections.ConfigDict:
     # Share of the tokens of a vocabulary that an update cannot read: their vectors are zero
     # wherever they occur (Gal and Ghahramani, 2016; Merity et al., 2018).
     model.embedding_dropout = 0.0
+    # Adaptive softmax (Grave et al., 2017): token ids, such as '2000,10000', at which a cluster of
+    # frequent words ends and one of rarer words begins; '' is the plain softmax.
+    model.adaptive_cutoffs = ""
+    # Adaptive softmax: the vectors of each cluster are narrower by this factor.
+    model.adaptive_factor = 4
+    # Adaptive softmax: divide the token vectors that the decoder reads in the same way (Baevski and
+    # Auli, 2019). With tie_output both share their vectors and projections.
+    model.adaptive_inputs = False
     # Type of the activations: 'float32' or 'bfloat16'. Parameters, softmax, normalization,
     # recurrent states and the loss stay float32.
     model.dtype = "float32"

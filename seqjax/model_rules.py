@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from ml_collections import ConfigDict
 
+from seqjax.adaptive_rules import ADAPTIVE_RELATIONS, ADAPTIVE_RULES
 from seqjax.rules import ANYTHING, PROBABILITY, Relation, Rule, at_least, one_of, quoted, where
 from seqjax.tasks.declared import TASKS
 
@@ -80,6 +81,7 @@ MODEL_RULES: dict[str, Rule] = {
     "model.tie_output": ANYTHING,
     "model.embedding_initializer": one_of("normal", "xavier"),
     "model.embedding_dropout": PROBABILITY,
+    **ADAPTIVE_RULES,
     "model.dtype": one_of("float32", "bfloat16"),
     **{f"model.encoder.{name}": rule for name, rule in _ENCODER_RULES.items()},
     **{f"model.decoder.{name}": rule for name, rule in _DECODER_RULES.items()},
@@ -492,7 +494,10 @@ MODEL_RELATIONS = (
     ),
     *_with({"decoder"}, (*_size_relations("decoder"), *_position_relations("decoder"))),
     *_with({"encoder", "decoder"}, [_longest_relation("decoder", "max_target_length")]),
-    *_with({"decoder"}, [_implementation_relation("decoder"), *_PAST_RELATIONS]),
+    *_with(
+        {"decoder"},
+        (_implementation_relation("decoder"), *_PAST_RELATIONS, *ADAPTIVE_RELATIONS),
+    ),
     *_with({"encoder", "decoder"}, (*_DECODER_RELATIONS, *_EMBEDDING_RELATIONS)),
     *_DECODER_ONLY_RELATIONS,
 )

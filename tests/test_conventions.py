@@ -19,6 +19,7 @@ from seqjax.config import default_config
 from seqjax.data.subword_sampling import BpeDropout
 from seqjax.data.symbols import BOS, EOS, PAD, UNK, Bytes
 from seqjax.data.tokenizer import Tokenizers
+from seqjax.layers.cross_entropy import cross_entropy
 from seqjax.layers.embedding import Embedding
 from seqjax.layers.feed_forward import ACTIVATIONS
 from seqjax.layers.masked_softmax import masked_softmax
@@ -30,7 +31,6 @@ from seqjax.measures.translation import translation_metrics
 from seqjax.search.beam import beam_search
 from seqjax.search.filters import Filters, apply_filters, repetition_penalty
 from seqjax.search.sampling import sample, sample_keys
-from seqjax.tasks.cross_entropy import cross_entropy
 from seqjax.tasks.text_to_text import TextToText
 from seqjax.training.optimizers import learning_rate, make_optimizer
 from seqjax.training.state import TrainState

@@ -11,6 +11,7 @@ _ROOT = Path(__file__).parents[1] / "seqjax"
 _LEVELS = (
     "",
     "tasks.declared",
+    "adaptive_rules",
     "model_rules",
     "data_rules",
     "validation",

@@ -20,6 +20,15 @@ def _stacks(encoder, decoder, **changes):
     return _APART | {"model__encoder__kind": encoder, "model__decoder__kind": decoder} | changes
 
 
+# The target embedding is not tied, and nothing is smoothed.
+_ADAPTIVE = {
+    "model__adaptive_cutoffs": "2000",
+    "model__tie_output": False,
+    "loss__label_smoothing": 0.0,
+    "tokenizer__kind": "word",
+}
+
+
 def _changed(**changes):
     """Returns the default with `section__field=value` set."""
     config = default_config()
@@ -43,7 +52,7 @@ def test_every_field_has_a_rule():
 @pytest.mark.parametrize(
     ("field", "names"),
     [
-        ("model.encoder.kind", ENCODERS),
+        ("model.encoder.kind", [*ENCODERS, "none"]),
         ("model.decoder.kind", DECODERS),
         ("model.decoder.attention", ["none", *ATTENTIONS]),
         ("model.encoder.activation", ACTIVATIONS),
@@ -220,6 +229,46 @@ def test_unknown_names_are_reported_with_the_known_ones_and_the_nearest(field, v
         (
             {"model__encoder__positions": "learned", "data__max_source_length": 513},
             "model.encoder.max_positions = 512: expected at least data.max_source_length = 513",
+        ),
+        (
+            _ADAPTIVE | {"model__adaptive_cutoffs": "2000,8000"},
+            "model.adaptive_cutoffs = '2000,8000': expected ids below tokenizer.vocabulary = 8000",
+        ),
+        (
+            _ADAPTIVE | {"model__adaptive_cutoffs": "2000,1000"},
+            "model.adaptive_cutoffs = '2000,1000': expected '', or token ids from 4 on that grow,"
+            " such as '2000,10000'",
+        ),
+        (
+            _ADAPTIVE | {"model__adaptive_cutoffs": "3"},
+            "model.adaptive_cutoffs = '3': expected '', or token ids from 4 on",
+        ),
+        (
+            _ADAPTIVE | {"tokenizer__kind": "bpe"},
+            "model.adaptive_cutoffs = '2000': expected '', or tokenizer.kind to be one of 'word',",
+        ),
+        (
+            _ADAPTIVE
+            | {"tokenizer__joint": False, "tokenizer__target_kind": "byte"}
+            | {"model__share_embeddings": False},
+            "model.adaptive_cutoffs = '2000': expected '', or tokenizer.target_kind to be one of",
+        ),
+        (
+            _ADAPTIVE | {"model__adaptive_cutoffs": "", "model__adaptive_inputs": True},
+            "model.adaptive_inputs = True: expected False, or the ids at which clusters end in"
+            " model.adaptive_cutoffs",
+        ),
+        (
+            _ADAPTIVE | {"model__adaptive_cutoffs": "10,20,30,40,50"},
+            "model.adaptive_factor = 4: expected at most 3, since with model.adaptive_cutoffs =",
+        ),
+        (
+            _ADAPTIVE | {"model__tie_output": True},
+            "model.tie_output = True: expected False, or model.adaptive_inputs = True, since",
+        ),
+        (
+            _ADAPTIVE | {"loss__label_smoothing": 0.1},
+            "loss.label_smoothing = 0.1: expected 0, since model.adaptive_cutoffs = '2000'",
         ),
         (
             {"tokenizer__joint": False},

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
+from seqjax.adaptive_rules import check_cutoffs
 from seqjax.architectures.contract import Carry, Place, no_memory
 from seqjax.architectures.language_model import without_source
 from seqjax.architectures.stems import build_stem
@@ -32,20 +33,37 @@ class DecoderOnly(nn.Module):
     vocabulary: int
 
     def setup(self):
-        self.embedding = build_stem(self.config, self.config.decoder, self.vocabulary)
+        stack = self.config.decoder
+        self.embedding = build_stem(self.config, stack, self.vocabulary, adaptive=True)
         self.decoder = build_token_decoder(self.config, self.embedding, self.vocabulary)
 
     def __call__(
         self, source_BxS: jax.Array, target_BxT: jax.Array, deterministic: bool = True
     ) -> jax.Array:
         """Returns float32 logits [B, T, V] of the token that follows each target prefix."""
+        return self.predict(self.read(source_BxS, target_BxT, deterministic))
+
+    def read(
+        self, source_BxS: jax.Array, target_BxT: jax.Array, deterministic: bool = True
+    ) -> jax.Array:
+        """Returns the vectors [B, T, R] that logits are made of."""
         lengths_B = _lengths(source_BxS)
         tokens_BxN = _joined(source_BxS, target_BxT, lengths_B)
         place = Place(prefix=lengths_B if self._is_prefix_lm else None)
         memory = no_memory(len(source_BxS))
         vectors_BxNxR, _ = self.decoder.read(memory, tokens_BxN, deterministic, place)
         own_BxT = lengths_B[:, None] + jnp.arange(target_BxT.shape[1])
-        return self.decoder.predict(jnp.take_along_axis(vectors_BxNxR, own_BxT[..., None], axis=1))
+        return jnp.take_along_axis(vectors_BxNxR, own_BxT[..., None], axis=1)
+
+    def predict(self, x_BxTxR: jax.Array) -> jax.Array:
+        """Returns the logits [B, T, V] of what `read` returned."""
+        return self.decoder.predict(x_BxTxR)
+
+    def losses(
+        self, x_BxTxR: jax.Array, targets_BxT: jax.Array, label_smoothing: float | jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """Returns the losses of what `read` returned, see `TokenDecoder.losses`."""
+        return self.decoder.losses(x_BxTxR, targets_BxT, label_smoothing)
 
     def encode(self, source_BxS: jax.Array, deterministic: bool = True) -> jax.Array:
         """Returns the sources themselves: nothing is computed before `start`."""
@@ -76,7 +94,11 @@ def build_decoder_only(model: ml_collections.ConfigDict, vocabulary: int) -> Dec
     """Returns the decoder-only model of `config.model`.
 
     The fields of the decoder that concern an encoder have no effect.
+
+    Raises:
+      UserError: the vocabulary has no words for a cluster of the adaptive softmax.
     """
+    check_cutoffs(model, vocabulary)
     return DecoderOnly(without_source(model), vocabulary)
 
 

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import ml_collections
 
+from seqjax.adaptive_rules import check_cutoffs
 from seqjax.architectures.contract import Carry, Memory
 from seqjax.architectures.families import build_encoder
 from seqjax.architectures.stems import build_stem
@@ -31,11 +32,16 @@ class EncoderDecoder(nn.Module):
 
     def setup(self):
         config = self.config
-        self.source_embedding = build_stem(config, config.encoder, self.source_vocabulary)
-        if config.share_embeddings:
+        shared = config.share_embeddings
+        self.source_embedding = build_stem(
+            config, config.encoder, self.source_vocabulary, adaptive=shared
+        )
+        if shared:
             self.target_embedding = self.source_embedding
         else:
-            self.target_embedding = build_stem(config, config.decoder, self.target_vocabulary)
+            self.target_embedding = build_stem(
+                config, config.decoder, self.target_vocabulary, adaptive=True
+            )
         self.encoder = build_encoder(config)
         self.decoder = build_token_decoder(config, self.target_embedding, self.target_vocabulary)
 
@@ -43,8 +49,24 @@ class EncoderDecoder(nn.Module):
         self, source_BxS: jax.Array, target_BxT: jax.Array, deterministic: bool = True
     ) -> jax.Array:
         """Returns float32 logits [B, T, V] of the token that follows each target prefix."""
+        return self.predict(self.read(source_BxS, target_BxT, deterministic))
+
+    def read(
+        self, source_BxS: jax.Array, target_BxT: jax.Array, deterministic: bool = True
+    ) -> jax.Array:
+        """Returns the vectors [B, T, R] that logits are made of."""
         memory = self.encode(source_BxS, deterministic)
-        return self.decoder(memory, target_BxT, deterministic)[0]
+        return self.decoder.read(memory, target_BxT, deterministic)[0]
+
+    def predict(self, x_BxTxR: jax.Array) -> jax.Array:
+        """Returns the logits [B, T, V] of what `read` returned."""
+        return self.decoder.predict(x_BxTxR)
+
+    def losses(
+        self, x_BxTxR: jax.Array, targets_BxT: jax.Array, label_smoothing: float | jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """Returns the losses of what `read` returned, see `TokenDecoder.losses`."""
+        return self.decoder.losses(x_BxTxR, targets_BxT, label_smoothing)
 
     def encode(self, source_BxS: jax.Array, deterministic: bool = True) -> Memory:
         """Encodes sources, once for a whole search."""
@@ -87,7 +109,12 @@ def source_attention(
 def build(
     model: ml_collections.ConfigDict, source_vocabulary: int, target_vocabulary: int
 ) -> EncoderDecoder:
-    """Returns the model that `config.model` describes."""
+    """Returns the model that `config.model` describes.
+
+    Raises:
+      UserError: the vocabulary has no words for a cluster of the adaptive softmax.
+    """
+    check_cutoffs(model, target_vocabulary)
     return EncoderDecoder(
         ml_collections.FrozenConfigDict(model), source_vocabulary, target_vocabulary
     )

@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import ml_collections
 
+from seqjax.adaptive_rules import check_cutoffs
 from seqjax.architectures.contract import BEGINNING, Carry, Place, PyTree, no_memory
 from seqjax.architectures.stems import build_stem
 from seqjax.architectures.token_decoder import build_token_decoder
@@ -44,7 +45,8 @@ class LanguageModel(nn.Module):
     vocabulary: int
 
     def setup(self):
-        self.embedding = build_stem(self.config, self.config.decoder, self.vocabulary)
+        stack = self.config.decoder
+        self.embedding = build_stem(self.config, stack, self.vocabulary, adaptive=True)
         self.decoder = build_token_decoder(self.config, self.embedding, self.vocabulary)
 
     def __call__(
@@ -58,6 +60,22 @@ class LanguageModel(nn.Module):
         back-propagation (Williams and Peng, 1990) takes each block's carry as a constant.
         """
         return self.decoder(no_memory(tokens_BxT.shape[0]), tokens_BxT, deterministic, place)
+
+    def read(
+        self, tokens_BxT: jax.Array, deterministic: bool = True, place: Place = BEGINNING
+    ) -> tuple[jax.Array, PyTree]:
+        """Returns the vectors [B, T, R] that logits are made of, and a carry."""
+        return self.decoder.read(no_memory(tokens_BxT.shape[0]), tokens_BxT, deterministic, place)
+
+    def predict(self, x_BxTxR: jax.Array) -> jax.Array:
+        """Returns the logits [B, T, V] of what `read` returned."""
+        return self.decoder.predict(x_BxTxR)
+
+    def losses(
+        self, x_BxTxR: jax.Array, targets_BxT: jax.Array, label_smoothing: float | jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """Returns the losses of what `read` returned, see `TokenDecoder.losses`."""
+        return self.decoder.losses(x_BxTxR, targets_BxT, label_smoothing)
 
     def carry(self, rows: int) -> PyTree:
         """Returns the carry of the parallel view before the first of a sequence's blocks."""
@@ -99,7 +117,11 @@ def build_language_model(model: ml_collections.ConfigDict, vocabulary: int) -> L
     """Returns the language model of `config.model`.
 
     The encoder and the fields of the decoder that concern a source have no effect.
+
+    Raises:
+      UserError: the vocabulary has no words for a cluster of the adaptive softmax.
     """
+    check_cutoffs(model, vocabulary)
     return LanguageModel(without_source(model), vocabulary)
 
 

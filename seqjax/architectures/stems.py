@@ -3,6 +3,8 @@
 import jax.numpy as jnp
 import ml_collections
 
+from seqjax.adaptive_rules import adaptive_cutoffs
+from seqjax.layers.adaptive import AdaptiveEmbedding
 from seqjax.layers.embedding import Embedding
 
 
@@ -10,12 +12,24 @@ def build_stem(
     model: ml_collections.FrozenConfigDict,
     stack: ml_collections.FrozenConfigDict,
     vocabulary: int,
-) -> Embedding:
-    """Returns the stem of an encoder or a decoder of `config.model`."""
-    return Embedding(
-        vocabulary,
-        stack.embedding_width or stack.width,
-        jnp.dtype(model.dtype),
-        model.embedding_initializer,
-        model.embedding_dropout,
-    )
+    adaptive: bool,
+) -> Embedding | AdaptiveEmbedding:
+    """Returns the stem of an encoder or a decoder of `config.model`.
+
+    Args:
+      model: `config.model`.
+      stack: the section of the stack that reads the vectors.
+      vocabulary: number of token ids.
+      adaptive: whether `model.adaptive_inputs` holds for these tokens.
+    """
+    fields = {
+        "vocabulary": vocabulary,
+        "width": stack.embedding_width or stack.width,
+        "dtype": jnp.dtype(model.dtype),
+        "initializer": model.embedding_initializer,
+        "dropout": model.embedding_dropout,
+    }
+    if not (adaptive and model.adaptive_inputs):
+        return Embedding(**fields)
+    cutoffs = adaptive_cutoffs(model)
+    return AdaptiveEmbedding(**fields, cutoffs=cutoffs, factor=model.adaptive_factor)

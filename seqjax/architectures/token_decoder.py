@@ -6,7 +6,7 @@ import ml_collections
 
 from seqjax.architectures.contract import BEGINNING, Carry, Memory, Place, PyTree, for_all
 from seqjax.architectures.families import build_decoder
-from seqjax.architectures.heads import build_head
+from seqjax.architectures.heads import build_head, losses
 
 
 class TokenDecoder(nn.Module):
@@ -54,6 +54,16 @@ class TokenDecoder(nn.Module):
     def predict(self, x_BxTxR: jax.Array) -> jax.Array:
         """Returns the logits [..., V] of the token after each of the stack's vectors [..., R]."""
         return self.output(x_BxTxR)
+
+    def losses(
+        self, x_BxTxR: jax.Array, targets_BxT: jax.Array, label_smoothing: float | jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """Returns the cross entropy [B, T] of targets with and without smoothing, in nats.
+
+        The arguments are the stack's vectors and the tokens after them. No gradient flows through
+        the second result.
+        """
+        return losses(self.output, x_BxTxR, targets_BxT, label_smoothing)
 
     def carry(self, memory: Memory) -> PyTree:
         """Returns the carry of the parallel view before the first token; () if there is none."""

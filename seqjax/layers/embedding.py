@@ -48,12 +48,15 @@ class Embedding(nn.Module):
 
     def __call__(self, tokens: jax.Array, deterministic: bool = True) -> jax.Array:
         """Maps token ids [...] to vectors [..., D]."""
-        vectors = jnp.take(self.table, tokens, axis=0).astype(self.dtype)
-        vectors = vectors * jnp.asarray(self.width**0.5, self.dtype)
+        vectors = self.lookup(tokens) * jnp.asarray(self.width**0.5, self.dtype)
         if deterministic or self.dropout == 0.0:
             return vectors
         kept_Vx1 = self.drop(jnp.ones((self.vocabulary, 1), self.dtype), deterministic)
         return vectors * jnp.take(kept_Vx1, tokens, axis=0)
+
+    def lookup(self, tokens: jax.Array) -> jax.Array:
+        """Returns the rows [..., D] of the table, neither scaled nor dropped."""
+        return jnp.take(self.table, tokens, axis=0).astype(self.dtype)
 
     def attend(self, x: jax.Array) -> jax.Array:
         """Maps vectors [..., D] to float32 logits [..., V]."""

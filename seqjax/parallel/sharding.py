@@ -51,6 +51,11 @@ RULES = (
     ShardingRule(r"(source_embedding|target_embedding|embedding)/table", 0, optional=True),
     ShardingRule(r"decoder/output/(kernel|bias)", -1, optional=True),
     ShardingRule(r"decoder/output/project/(kernel|bias)", _WHOLE),
+    # An adaptive softmax, whose first softmax has the tails beside the words of the shortlist.
+    ShardingRule(r"\w*embedding/cluster_\d+/table", 0, optional=True),
+    ShardingRule(r"\w*embedding/widen_\d+/kernel", _WHOLE),
+    ShardingRule(r"decoder/output/(choose|words_\d+)/kernel", -1, optional=True),
+    ShardingRule(r"decoder/output/narrow_\d+/kernel", _WHOLE),
     # Convolutions.
     ShardingRule(r"\w+/(enter|leave)/(kernel|bias|scale)", _WHOLE),
     ShardingRule(r"\w+/block_\d+/convolution/map/(kernel|bias|scale)", _WHOLE),

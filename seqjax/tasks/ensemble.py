@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.architectures.contract import Carry
+from seqjax.tasks.task import Batch
 from seqjax.tasks.text_to_text import TextToText
 
 
@@ -54,9 +55,13 @@ class Ensemble(TextToText):
             logits.append(found)
         return _joined(carries), _mean(logits)
 
-    def _logits(self, params: Sequence[dict], batch: dict, **arguments: Any) -> jax.Array:
+    def predict(
+        self, params: Sequence[dict], batch: Batch, carry: Any, **arguments: Any
+    ) -> tuple[jax.Array, jax.Array, jax.Array, Any]:
+        """Returns logarithms of mean probabilities [B, T, V], and what else members return."""
         pairs = zip(self.tasks, params, strict=True)
-        return _mean([task._logits(own, batch, **arguments) for task, own in pairs])
+        found = [task.predict(own, batch, carry, **arguments) for task, own in pairs]
+        return _mean([logits for logits, *_ in found]), *found[0][1:]
 
 
 def _joined(carries: Sequence[Carry]) -> Carry:

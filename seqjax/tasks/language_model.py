@@ -109,10 +109,10 @@ class LanguageModelling(NextToken):
             return ()
         return self.model.apply({}, rows, method="carry")
 
-    def predict(
+    def read(
         self, params: dict, batch: Batch, carry: Any, **arguments: Any
     ) -> tuple[jax.Array, jax.Array, jax.Array, Any]:
-        """Returns logits [B, T, V], the tokens that follow, their weights and the next carry."""
+        """Returns vectors [B, T, R], the tokens that follow, their weights and the next carry."""
         read, targets = batch["text"][:, :-1], batch["text"][:, 1:]
         counted = targets != PAD
         place = Place(carry=carry, fresh=batch.get("fresh"))
@@ -121,10 +121,12 @@ class LanguageModelling(NextToken):
             place = Place(position=position[:, :-1], segment=segment[:, :-1])
             # The first token of a document is not predicted from the one before.
             counted &= segment[:, 1:] == segment[:, :-1]
-        logits, following = self.model.apply({"params": params}, read, place=place, **arguments)
+        vectors, following = self.model.apply(
+            {"params": params}, read, place=place, method="read", **arguments
+        )
         # Rows of other plans do not go on.
         carry = following if self._plan == "streams" else ()
-        return logits, targets, counted.astype(jnp.float32), carry
+        return vectors, targets, counted.astype(jnp.float32), carry
 
     def ask(self, line: str) -> dict[str, list[int]]:
         """Returns the ids of a document: what stands before it, its tokens, and its end."""

@@ -2,28 +2,41 @@
 
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from seqjax.tasks.cross_entropy import cross_entropy, objective_and_loss
+from seqjax.layers.cross_entropy import cross_entropy
 from seqjax.tasks.task import Batch, Sums, Task
 
 
 class NextToken(Task):
     """Minimizes the cross entropy of each token, given those before it and what else a batch has.
 
-    A subclass says what is predicted, by `predict`.
+    A subclass says what is predicted, by `read`.
+
+    Attributes:
+      model: has the methods `predict` and `losses` of `TokenDecoder`.
     """
 
-    def predict(
+    model: nn.Module
+
+    def read(
         self, params: dict, batch: Batch, carry: Any, **arguments: Any
     ) -> tuple[jax.Array, jax.Array, jax.Array, Any]:
-        """Returns logits [B, T, V], targets [B, T], weights [B, T] and the next carry.
+        """Returns vectors [B, T, R], targets [B, T], weights [B, T] and the next carry.
 
         Weights are float32, 1 for the tokens that count and 0 for padding. `arguments` are those of
         the model: `deterministic`, and `rngs` for dropout.
         """
         raise NotImplementedError
+
+    def predict(
+        self, params: dict, batch: Batch, carry: Any, **arguments: Any
+    ) -> tuple[jax.Array, jax.Array, jax.Array, Any]:
+        """Returns logits [B, T, V] in place of the vectors of `read`, and what else it returns."""
+        vectors, *others = self.read(params, batch, carry, **arguments)
+        return self.model.apply({"params": params}, vectors, method="predict"), *others
 
     def loss(
         self, params: dict, batch: Batch, dropout_key: jax.Array, carry: Any = ()
@@ -33,10 +46,11 @@ class NextToken(Task):
         The sums are `objective`, `loss` (without label smoothing, like the validation loss) and
         `tokens`.
         """
-        logits, targets, weights, carry = self.predict(
+        vectors, targets, weights, carry = self.read(
             params, batch, carry, deterministic=False, rngs={"dropout": dropout_key}
         )
-        both = objective_and_loss(logits, targets, self.config.loss.label_smoothing)
+        smoothing = self.config.loss.label_smoothing
+        both = self.model.apply({"params": params}, vectors, targets, smoothing, method="losses")
         objective, loss = (jnp.sum(each * weights) for each in both)
         sums = {"objective": objective, "loss": loss, "tokens": jnp.sum(weights)}
         return objective, (sums, carry)

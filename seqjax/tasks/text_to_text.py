@@ -61,13 +61,15 @@ class TextToText(NextToken):
         tokens = jnp.full((1, 2), BOS, jnp.int32)
         return self.model.init(key, tokens, tokens)["params"]
 
-    def predict(
+    def read(
         self, params: dict, batch: Batch, carry: Any, **arguments: Any
     ) -> tuple[jax.Array, jax.Array, jax.Array, Any]:
-        """Returns logits [B, T, V] of the target tokens, these, their weights and the carry."""
-        target = batch["target"]
-        logits = self._logits(params, batch, **arguments)
-        return logits, target, (target != PAD).astype(jnp.float32), carry
+        """Returns vectors [B, T, R], the target tokens, their weights and the carry."""
+        source, target = batch["source"], batch["target"]
+        vectors = self.model.apply(
+            {"params": params}, source, _shifted(target), method="read", **arguments
+        )
+        return vectors, target, (target != PAD).astype(jnp.float32), carry
 
     def ask(self, line: str) -> dict[str, list[int]]:
         """Returns the ids of a source and a target with a tab between them, each with EOS."""
@@ -121,10 +123,6 @@ class TextToText(NextToken):
         """
         read = _shifted(batch["target"])
         return source_attention(self.model, {"params": params}, batch["source"], read)[1]
-
-    def _logits(self, params, batch, **arguments):
-        read = _shifted(batch["target"])
-        return self.model.apply({"params": params}, batch["source"], read, **arguments)
 
     def max_output(self, source_length: int) -> int:
         """Returns the largest output length, with EOS, for a source of `source_length` tokens."""

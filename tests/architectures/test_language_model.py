@@ -46,12 +46,18 @@ OPTIONS = {
     "alibi": {"kind": "transformer", "positions": "alibi", "norm": "rms", "activation": "swiglu"},
     "post": {"kind": "transformer", "positions": "learned", "normalization": "post"},
 }
+CLUSTERS = {"adaptive_cutoffs": "5,9", "adaptive_factor": 2}
+ADAPTIVE = {
+    "adaptive": {"kind": "transformer", "layers": 1, "tie_output": False} | CLUSTERS,
+    "adaptive_tied": {"kind": "gru", "layers": 1, "embedding_width": 6, "adaptive_inputs": True}
+    | CLUSTERS,
+}
 HALVED = {
     "gru_bfloat16": {"kind": "gru", "cell_normalization": True, "dtype": "bfloat16"},
     "convolutional_bfloat16": DILATED | {"dtype": "bfloat16"},
     "rotary_bfloat16": ROTARY | {"dtype": "bfloat16"},
 }
-CASES = FAMILIES | OPTIONS | HALVED
+CASES = FAMILIES | OPTIONS | ADAPTIVE | HALVED
 
 
 def of(*groups):
@@ -72,7 +78,7 @@ def configured(**changes):
     config.decoder.update(attention="none", bridge="zeros", width=8, heads=2, feed_forward=12)
     config.decoder.update(layers=2, max_positions=9)
     for name, value in changes.items():
-        (config if name in ("tie_output", "dtype") else config.decoder)[name] = value
+        (config if name in config else config.decoder)[name] = value
     return config
 
 
@@ -104,7 +110,7 @@ def repeat(rows):
     return np.resize(rows, (LENGTH * HYPOTHESES * ROWS, LENGTH))
 
 
-@of(FAMILIES, OPTIONS, HALVED)
+@of(FAMILIES, OPTIONS, ADAPTIVE, HALVED)
 def test_both_views_agree_while_beams_are_reordered(case, models, beams):
     model, variables, forward = models(case)
     tokens, parents = beams.random(ROWS, HYPOTHESES, LENGTH, VOCABULARY)
@@ -153,7 +159,7 @@ def test_padding_and_company_change_nothing_and_nothing_looks_ahead(case, models
     np.testing.assert_allclose(padded[:3, :LENGTH], expected, rtol=near, atol=near)
 
 
-@of(FAMILIES, OPTIONS)
+@of(FAMILIES, OPTIONS, ADAPTIVE)
 def test_gradients_reach_every_part_of_every_parameter(case, models, check_reached):
     model, variables, _ = models(case)
     # Every word once.

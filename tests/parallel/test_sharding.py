@@ -42,6 +42,11 @@ OPTIONS = {
         {"cell_normalization": True, "attention": "location"},
         {"past_attention": "additive"},
     ),
+    "chen2018": (
+        {},
+        {"adaptive_cutoffs": "9,16", "tie_output": False},
+        {"adaptive_cutoffs": "9,16", "adaptive_inputs": True, "tie_output": True},
+    ),
 }
 LAYOUTS = {
     "data": {"data": 8},
@@ -58,6 +63,7 @@ def task_of(variant, options=None, width=16, layers=1):
         stack.update(width=width, layers=layers, heads=4, feed_forward=32, dropout=0.1)
         stack.update({name: x for name, x in (options or {}).items() if name in stack})
     config.model.share_embeddings = False
+    config.model.update({name: x for name, x in (options or {}).items() if name in config.model})
     side = SimpleNamespace(vocabulary_size=TOKENS)
     return TextToText(config, {"source": side, "target": side})
 

@@ -132,6 +132,28 @@ def test_the_objective_is_the_cross_entropy_of_the_next_token(kind):
     assert float(objective) == pytest.approx(float(by_hand), rel=1e-5)
 
 
+@pytest.mark.parametrize("inputs", [False, True])
+def test_an_adaptive_softmax_minimizes_what_it_scores(inputs):
+    """Its objective is computed without the distribution, its scores with it."""
+    fields = {"model.adaptive_cutoffs": "5,8", "model.adaptive_factor": 2}
+    fields |= {"model.adaptive_inputs": inputs, "model.tie_output": inputs}
+    task = _task(kind="gru", **fields, **{"loss.label_smoothing": 0.0})
+    params = jax.jit(task.init)(jax.random.key(0))
+    text = jnp.asarray([[BOS, 5, 9, 7, EOS], [BOS, 10, EOS, PAD, PAD]])
+    objective, (sums, _) = jax.jit(task.loss)(params, {"text": text}, jax.random.key(2))
+    scores, _ = jax.jit(task.score)(params, {"text": text})
+    assert float(sums["loss"]) == float(objective)
+    assert float(jnp.sum(scores["nll"])) == pytest.approx(float(objective), rel=1e-5)
+    found = jax.jit(task.log_probabilities)(params, {"text": text})
+    assert float(-jnp.sum(found)) == pytest.approx(float(objective), rel=1e-5)
+
+
+def test_clusters_beyond_a_vocabulary_that_came_out_small_are_refused():
+    message = "model.adaptive_cutoffs = '5,12': expected ids below 12, the size of the vocabulary"
+    with pytest.raises(UserError, match=message):
+        _task(**{"model.adaptive_cutoffs": "5,12"})
+
+
 def test_a_text_that_is_too_short_for_windows_is_refused():
     with pytest.raises(UserError, match="batching.length = 5: expected at most 4, half of the 9"):
         _task().plan(_examples(9), seed=0)

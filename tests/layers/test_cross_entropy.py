@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax.tasks.cross_entropy import cross_entropy
+from seqjax.layers.cross_entropy import cross_entropy
 
 VOCABULARY = 11
 LOGITS = 4 * np.sin(np.arange(3 * 5 * VOCABULARY) ** 1.3).reshape(3, 5, VOCABULARY)
