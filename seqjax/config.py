@@ -246,6 +246,13 @@ def _evaluation() -> ml_collections.ConfigDict:
     # Language models, plan 'windows': score only the last so many tokens of each window, so that
     # each is predicted from at least batching.length - stride tokens; 0 scores all.
     evaluation.stride = 0
+    # Language models, plan 'streams': mix in a continuous cache of so many tokens before each one
+    # (Grave et al., 2017); 0 for none.
+    evaluation.cache = 0
+    # Its share of the probability.
+    evaluation.cache_share = 0.1
+    # How much likeness to a position counts: the factor of h_t . h_i in the exponent.
+    evaluation.cache_flatness = 0.3
     # Lower-case outputs and references before scoring.
     evaluation.lowercase = False
     # Tokenizer of sacreBLEU for BLEU: '13a' for most languages, 'zh', 'ja-mecab', 'ko-mecab',

@@ -192,6 +192,11 @@ DATA_RELATIONS: tuple[Relation, ...] = (
         "0, or batching.plan = 'windows'",
     ),
     Relation(
+        "evaluation.cache",
+        lambda c: c.evaluation.cache == 0 or _plan(c) == "streams",
+        "0, or batching.plan = 'streams', which reads a text in order",
+    ),
+    Relation(
         "model.decoder.max_positions",
         lambda c: (
             c.task != "language_model"

@@ -148,7 +148,7 @@ class Evaluator:
         def place(leaf: jax.Array) -> jax.Array:
             return distribute(self.mesh, {"carry": np.asarray(leaf)})["carry"]
 
-        return jax.tree.map(place, self.task.carry(rows))
+        return jax.tree.map(place, self.task.scoring_carry(rows))
 
     def _sums(self, params: dict, check: Callable[[], None]) -> dict[str, float]:
         """Returns the sums of the task's scores over all rows."""

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
+from seqjax.architectures.continuous_cache import WithCache, mixed, without
 from seqjax.architectures.contract import Place
 from seqjax.architectures.language_model import build_language_model
 from seqjax.data.blocks import evaluation_blocks
@@ -127,6 +128,25 @@ class LanguageModelling(NextToken):
         # Rows of other plans do not go on.
         carry = following if self._plan == "streams" else ()
         return vectors, targets, counted.astype(jnp.float32), carry
+
+    def scoring_carry(self, rows: int) -> Any:
+        """Returns the carry of `score`, with the cache of `config.evaluation`, if there is one."""
+        carry, entries = self.carry(rows), self.config.evaluation.cache
+        return WithCache.of(self.model, carry, rows, entries) if entries else carry
+
+    def predict(
+        self, params: dict, batch: Batch, carry: Any, **arguments: Any
+    ) -> tuple[jax.Array, jax.Array, jax.Array, Any]:
+        """Returns logits in place of the vectors of `read`; mixed with a cache, if carried."""
+        if not isinstance(carry, WithCache):
+            return super().predict(params, batch, carry, **arguments)
+        vectors, targets, weights, following = self.read(params, batch, carry.own, **arguments)
+        logits = self.model.apply({"params": params}, vectors, method="predict")
+        e, cache = self.config.evaluation, without(carry.cache, batch.get("fresh"))
+        logits, cache = mixed(
+            logits, vectors, targets, cache, e.cache_share, e.cache_flatness
+        )
+        return logits, targets, weights, WithCache(following, cache)
 
     def ask(self, line: str) -> dict[str, list[int]]:
         """Returns the ids of a document: what stands before it, its tokens, and its end."""

@@ -82,6 +82,10 @@ class Task:
         """Returns the state of the rows of a batch before the first one; () if there is none."""
         return ()
 
+    def scoring_carry(self, rows: int) -> Any:
+        """Returns the state that `score` begins with; by default `carry`."""
+        return self.carry(rows)
+
     def loss(
         self, params: dict, batch: Batch, dropout_key: jax.Array, carry: Any = ()
     ) -> tuple[jax.Array, tuple[Sums, Any]]:

@@ -9,7 +9,10 @@ from seqjax.fields import flatten
 from seqjax.tasks.declared import MEASURES
 
 # Fields that change the scores for which no search is needed, too.
-_OF_PROBABILITIES = ("evaluation.stride",)
+_OF_PROBABILITIES = (
+    "evaluation.stride",
+    *(f"evaluation.{name}" for name in ("cache", "cache_share", "cache_flatness")),
+)
 # Fields of `evaluation` and `decode` that change no score: when and which, and sizes of batches.
 _NEUTRAL = (
     "evaluation.every",

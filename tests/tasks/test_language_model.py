@@ -115,6 +115,24 @@ def test_packed_documents_are_scored_as_alone(positions):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-5), *totals)
 
 
+def test_a_cache_is_carried_from_block_to_block():
+    fields = {"evaluation.cache": 6, "evaluation.cache_share": 0.4, "evaluation.cache_flatness": 2.0}
+    examples, found = _examples(17, 6), {}
+    for length in (5, 23):
+        task = _task("streams", "gru", **fields, **{"batching.length": length})
+        params, score = jax.jit(task.init)(jax.random.key(1)), jax.jit(task.score)
+        carry, sums = task.scoring_carry(1), []
+        for planned in task.evaluation_plan(examples, count=2, row_multiple=1):
+            scores, carry = score(params, gather(examples, planned), carry)
+            sums.append([float(jnp.sum(scores[name])) for name in ("nll", "tokens", "correct")])
+        found[length] = np.sum(sums, axis=0)
+    np.testing.assert_allclose(found[5], found[23], rtol=1e-5)
+    assert found[5][1] == 23
+    # Without it the documents, which repeat themselves, are less probable.
+    plain, _ = jax.jit(task.score)(params, gather(examples, planned), task.carry(1))
+    assert found[23][0] < float(jnp.sum(plain["nll"])) - 1
+
+
 @pytest.mark.parametrize("kind", _KINDS)
 def test_the_objective_is_the_cross_entropy_of_the_next_token(kind):
     task = _task(kind=kind, **{"loss.label_smoothing": 0.0})
@@ -192,6 +210,7 @@ def test_a_text_that_is_too_short_for_windows_is_refused():
         ({"data.split_by": "source", "data.files": "a.txt"}, "data.split_by = 'source'"),
         ({"data.split_by": "line", "data.files": "a", "data.documents": "file"}, "'order'"),
         ({"evaluation.stride": 200}, "at most batching.length = 128"),
+        ({"evaluation.cache": 9}, "evaluation.cache = 9: expected 0, or batching.plan = 'streams'"),
         ({"checkpoint.best_metric": "bleu"}, "expected one of 'loss', 'perplexity'"),
         (
             {"model.decoder.positions": "learned", "batching.length": 1000},
