@@ -209,12 +209,20 @@ def _optimizer() -> ml_collections.ConfigDict:
 def _schedule() -> ml_collections.ConfigDict:
     """The learning rate over the training."""
     schedule = Section()
-    # After warm-up: 'constant', 'inverse_sqrt', 'cosine' or 'linear'.
+    # After warm-up: 'constant', 'inverse_sqrt', 'cosine', 'linear', or 'step', which multiplies the
+    # rate by schedule.factor again and again.
     schedule.kind = "inverse_sqrt"
     # Length of linear warm-up from zero: a duration, but not a time.
     schedule.warmup = "10%"
     # Learning rate at the end of 'cosine' and 'linear', as a share of the peak.
     schedule.final = 0.0
+    # Schedule 'step': how long the rate stays at its peak, from the beginning of training on (a
+    # duration, but neither a share nor a time).
+    schedule.hold = "0"
+    # Schedule 'step': the rate drops after schedule.hold, and then each time this long has passed.
+    schedule.interval = "1 epoch"
+    # Schedule 'step': what the rate is multiplied by, more than 0 and at most 1.
+    schedule.factor = 0.5
     return schedule
 
 

@@ -31,6 +31,8 @@ class Durations(NamedTuple):
     evaluate: int
     save: int
     report: int
+    hold: int = 0
+    interval: int = 1
 
 
 def durations_of(
@@ -71,6 +73,10 @@ def durations_of(
         before, found = known.get(path, ("", 0))
         kept = before == text and parse_duration(text)[1] == "%"
         steps[name] = found if kept else resolve(path, text, *epoch, total)
+    if config.schedule.kind == "step":
+        for name in ("hold", "interval"):
+            steps[name] = resolve(f"schedule.{name}", config.schedule[name], *epoch, total)
+        steps["interval"] = max(steps["interval"], 1)
     check_resolved(total, steps["warmup"])
     return Durations(total=total, **steps)
 

@@ -3,13 +3,19 @@
 from collections.abc import Callable, Mapping
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
 
 
 def learning_rate(
-    peak: float, schedule: ml_collections.ConfigDict, warmup: int, total: int
+    peak: float,
+    schedule: ml_collections.ConfigDict,
+    warmup: int,
+    total: int,
+    hold: int = 0,
+    interval: int = 1,
 ) -> optax.Schedule:
     """Returns the learning rate as a function of the update's number, counted from 0.
 
@@ -20,7 +26,12 @@ def learning_rate(
         p sqrt(max(W, 1) / (t + 1))          inverse_sqrt (Vaswani et al., 2017)
         p (f + (1 - f) (1 + cos(pi u)) / 2)  cosine (Loshchilov and Hutter, 2017)
         p (f + (1 - f) (1 - u))              linear
-        u = (t - W) / (N - W), f = schedule.final
+        p                                    step, t < H
+        p g^(1 + floor((t - H) / I))         step, t >= H
+        u = (t - W) / (N - W), f = schedule.final, g = schedule.factor
+
+    H is `hold` and I `interval`, both in updates and counted from the beginning of training. With
+    H = 4 epochs, I = 1 epoch and g = 1/2 this is the schedule of Zaremba et al. (2014).
     """
     rest = max(total - warmup, 1)
     if schedule.kind == "constant":
@@ -29,6 +40,13 @@ def learning_rate(
         after = optax.cosine_decay_schedule(peak, rest, alpha=schedule.final)
     elif schedule.kind == "linear":
         after = optax.linear_schedule(peak, peak * schedule.final, rest)
+    elif schedule.kind == "step":
+
+        def after(t):
+            t = jnp.asarray(t) + warmup
+            drops = jnp.where(t < hold, 0, 1 + (t - hold) // interval)
+            return peak * jnp.float32(schedule.factor) ** drops
+
     else:
 
         def after(t):

@@ -46,7 +46,12 @@ class Recipe(NamedTuple):
     ) -> "Recipe":
         """Returns the recipe of a config."""
         rate = learning_rate(
-            config.optimizer.learning_rate, config.schedule, durations.warmup, durations.total
+            config.optimizer.learning_rate,
+            config.schedule,
+            durations.warmup,
+            durations.total,
+            durations.hold,
+            durations.interval,
         )
         return cls(
             task,

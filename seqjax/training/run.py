@@ -88,10 +88,12 @@ class Run:
         self.clock["measured"] = dict(self.checkpoints.measured)
 
     def _schedule(self) -> list[int]:
-        """Returns the warm-up and, where the rate depends on it, the end of training, in steps."""
+        """Returns the warm-up and what else the rate depends on, in steps: the end, or drops."""
         durations = self._prepared.durations
         ends = self.config.schedule.kind in ("cosine", "linear")
-        return [durations.warmup, durations.total if ends else 0]
+        found = [durations.warmup, durations.total if ends else 0]
+        steps = self.config.schedule.kind == "step"
+        return found + ([durations.hold, durations.interval] if steps else [])
 
     def restore(self, like: TrainState, last: int | None = None) -> TrainState | None:
         """Returns the newest state, at most that of step `last`, and sets the clock to it.
@@ -129,8 +131,8 @@ class Run:
         """Warns if the schedule gives the next update another learning rate than before."""
         if list(before) == self._schedule():
             return
-        (warmup, end), config = before, self.config
-        rate = learning_rate(config.optimizer.learning_rate, config.schedule, warmup, end)
+        end, config = before[1], self.config
+        rate = learning_rate(config.optimizer.learning_rate, config.schedule, *before)
         log.warning(
             "%sthe learning rate of the next update is %.3g instead of %.3g: schedule.kind = %r"
             " takes the end of training, which was step %s and is step %s",

@@ -29,6 +29,16 @@ def test_shares_are_resolved_once():
     assert durations_of(config, 10, 1000, clock, never).save == 20
 
 
+def test_drops_of_the_rate_are_resolved():
+    fields = {
+        "schedule__kind": "step",
+        "schedule__hold": "4 epochs",
+        "schedule__interval": "1 epoch",
+    }
+    found = durations_of(configured(**fields), 10, 1000, {}, never)
+    assert (found.hold, found.interval) == (40, 10)
+
+
 def test_of_an_earlier_version_the_warm_up_is_known():
     config = configured(train__duration="4000 steps")
     found = durations_of(config, 10, 1000, {"schedule": [200, 0]}, never)

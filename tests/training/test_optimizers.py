@@ -35,6 +35,21 @@ TABLE = [
 ]
 
 
+def test_zaremba_halves_the_rate_after_each_epoch_from_the_fourth_on():
+    found = default_config().schedule
+    found.update(kind="step", factor=0.5)
+    epoch = 10
+    rate = learning_rate(1.0, found, 0, 13 * epoch, hold=4 * epoch, interval=epoch)
+    rates = jax.vmap(rate)(jnp.arange(13 * epoch)).reshape(13, epoch)
+    expected = np.array([1, 1, 1, 1, *(0.5**n for n in range(1, 10))])
+    np.testing.assert_allclose(rates, np.repeat(expected[:, None], epoch, axis=1))
+    # A warm-up is a part of what is held.
+    rate = learning_rate(1.0, found, 4, 13 * epoch, hold=4 * epoch, interval=epoch)
+    np.testing.assert_allclose(
+        [rate(t) for t in (0, 3, 39, 40, 49, 50)], [0.25, 1, 1, 0.5, 0.5, 0.25]
+    )
+
+
 @pytest.mark.parametrize("kind, final, warmup, total, shares", TABLE)
 def test_learning_rate_table(kind, final, warmup, total, shares):
     rate = learning_rate(RATE, schedule(kind, final), warmup, total)
