@@ -143,9 +143,7 @@ class LanguageModelling(NextToken):
         vectors, targets, weights, following = self.read(params, batch, carry.own, **arguments)
         logits = self.model.apply({"params": params}, vectors, method="predict")
         e, cache = self.config.evaluation, without(carry.cache, batch.get("fresh"))
-        logits, cache = mixed(
-            logits, vectors, targets, cache, e.cache_share, e.cache_flatness
-        )
+        logits, cache = mixed(logits, vectors, targets, cache, e.cache_share, e.cache_flatness)
         return logits, targets, weights, WithCache(following, cache)
 
     def ask(self, line: str) -> dict[str, list[int]]:
