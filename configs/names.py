@@ -35,11 +35,11 @@ def get_config(variant: str = "transformer") -> ml_collections.ConfigDict:
     decoder = config.model.decoder
     decoder.update(dropout=0.1)
     variants = {
-        "transformer": dict(kind="transformer", layers=4, width=64, heads=4, feed_forward=256),
+        "transformer": dict(kind="transformer", layers=4, width=64, heads=4, feed_forward=248),
         "lstm": dict(kind="lstm", layers=1, width=176, embedding_width=64, readout="state"),
         "gru": dict(kind="gru", layers=1, width=208, embedding_width=64, readout="state"),
-        "elman": dict(kind="elman", layers=2, width=240, embedding_width=64, readout="state"),
-        "convolutional": dict(kind="convolutional", layers=4, width=88, positions="none"),
+        "elman": dict(kind="elman", layers=2, width=236, embedding_width=64, readout="state"),
+        "convolutional": dict(kind="convolutional", layers=4, width=86, positions="none"),
     }
     decoder.update(choose_variant(variants, variant))
     if decoder.kind == "transformer":

@@ -30,7 +30,7 @@ def get_config(variant: str = "transformer") -> ml_collections.ConfigDict:
     config.loss.label_smoothing = 0.0
     config.optimizer.update(kind="adamw", learning_rate=1e-3, beta2=0.99, epsilon=1e-8)
     config.optimizer.update(weight_decay=0.1)
-    config.schedule.update(kind="cosine", warmup="100 steps", final=0.1)
+    config.schedule.update(kind="cosine", warmup="5%", final=0.1)
     config.train.duration = "2000 steps"
     config.evaluation.every = "25%"
     config.checkpoint.every = "25%"
@@ -92,7 +92,7 @@ def _char_rnn(config: ml_collections.ConfigDict) -> None:
     config.model.decoder.update(kind="lstm", layers=2, width=128, embedding_width=0)
     config.batching.update(sentences=50, length=50)
     config.optimizer.update(kind="adam", learning_rate=2e-3, beta2=0.999, clip=5.0)
-    config.schedule.update(kind="cosine", final=0.0)
+    config.schedule.update(kind="cosine", warmup="0.5%", final=0.0)
     config.train.duration = "50 epochs"
     config.evaluation.every = "5 epochs"
     config.checkpoint.every = "5 epochs"
@@ -104,6 +104,7 @@ def _large(config: ml_collections.ConfigDict) -> None:
     config.model.decoder.update(feed_forward=1536, activation="gelu", positions="rotary")
     config.model.decoder.update(dropout=0.2, attention_dropout=0.2)
     config.batching.update(sentences=64, length=256)
+    config.schedule.warmup = "2%"
     config.train.duration = "5000 steps"
     config.evaluation.every = "250 steps"
     config.checkpoint.every = "250 steps"

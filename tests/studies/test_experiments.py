@@ -8,7 +8,10 @@ from seqjax.data.corpus import open_corpus
 from seqjax.studies.study_files import load_study
 
 _ROOT = Path(__file__).parents[2]
-_LISTS = {"multi30k_architectures": 5, "grapheme_to_phoneme": 16, "scan": 9, "demo_seeds": 16}
+_PAIRS = {"multi30k_architectures": 5, "multi30k_decoder_only": 3, "grapheme_to_phoneme": 16}
+_PAIRS |= {"scan": 9, "demo_seeds": 16}
+_TEXTS = {"shakespeare": 6, "shakespeare_rates": 8, "names": 5}
+_LISTS = _PAIRS | _TEXTS
 _STUDIES = _LISTS | {"demo_search": 24}
 
 
@@ -42,13 +45,14 @@ def test_the_readme_names_the_command_and_what_is_compared(name):
 @pytest.mark.parametrize(
     "name, objective",
     [("multi30k_architectures", "bleu"), ("grapheme_to_phoneme", "exact_match")]
-    + [("scan", "exact_match"), ("demo_seeds", "loss"), ("demo_search", "loss")],
+    + [("scan", "exact_match"), ("demo_seeds", "loss"), ("demo_search", "loss")]
+    + [("multi30k_decoder_only", "bleu"), *((name, "loss") for name in _TEXTS)],
 )  # fmt: skip
 def test_a_study_ranks_by_the_measure_of_its_task(name, objective):
     assert _load(name).objective == objective
 
 
-@pytest.mark.parametrize("name", _LISTS)
+@pytest.mark.parametrize("name", _PAIRS)
 def test_every_trial_finds_its_corpus(name, real_data, monkeypatch):
     monkeypatch.setenv("SEQJAX_DATA", str(real_data))
     for config in _load(name).trials.values():
@@ -56,6 +60,17 @@ def test_every_trial_finds_its_corpus(name, real_data, monkeypatch):
             corpus = open_corpus(config.data, split)
             assert len(corpus) >= 1000
             assert all(corpus[len(corpus) - 1].values())
+
+
+@pytest.mark.parametrize("name", _TEXTS)
+def test_every_language_model_finds_its_text(name, real_data, monkeypatch):
+    monkeypatch.setenv("SEQJAX_DATA", str(real_data))
+    study = _load(name)
+    for trial in study.names:
+        config = study.variant(trial)
+        for split in ("train", *study.splits):
+            corpus = open_corpus(config.data, split, ("text",))
+            assert sum(len(corpus[i]["text"]) for i in range(len(corpus))) > 5000
 
 
 def test_no_command_of_scan_is_cut_short(real_data, monkeypatch):
