@@ -30,6 +30,9 @@ def _key_of(task: Any) -> Hashable:
     ):
         return None
     config = {key: value for key, value in task.config.to_dict().items() if key not in _BESIDE}
+    # The cache is part of a score; the rest of its section is not.
+    evaluation = task.config.evaluation
+    config["cache"] = [evaluation[name] for name in evaluation if name.startswith("cache")]
     sizes = tuple((role, task.tokenizers[role].vocabulary_size) for role in sorted(task.tokenizers))
     context = tuple(jax.config.values[name] for name in _CONTEXT)
     return (*_methods(type(task)), repr(config), sizes, context)
@@ -88,7 +91,8 @@ def share() -> None:
     def init_update(self, config, prepared):
         durations = prepared.durations
         total = durations.total if config.schedule.kind in ("cosine", "linear") else None
-        more = prepared.mesh, durations.warmup, total, prepared.plan.largest.rows
+        steps = durations.warmup, durations.hold, durations.interval, total
+        more = prepared.mesh, steps, prepared.plan.largest.rows
 
         def make():
             init(self, config, prepared)
