@@ -92,7 +92,7 @@ def test_a_field_that_means_nothing_any_more_does_not_bar_an_older_run(folder):
         ('{"seed": null}', "seed = None: expected a whole number"),
         ('{"seed": true}', "seed = True: expected a whole number"),
         ('{"evaluation": {"metrics": ["bleu", 1]}}', "expected a tuple of strings"),
-        ('{"model": 3}', "model = 3: names a section; choose one of decoder"),
+        ('{"model": 3}', "model = 3: names a section; choose one of adaptive_cutoffs"),
         ("[]", "expected a saved config ("),
         ('{"seed"', "expected a saved config ("),
     ],

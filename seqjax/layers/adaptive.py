@@ -129,7 +129,7 @@ class AdaptiveHead(nn.Module):
         computed at once, and if there are more the rest after them: the loss is always exact.
         """
         x = self.enter(x)
-        x_NxR, targets_N = x.reshape(-1, x.shape[-1]), jnp.reshape(targets, -1)
+        x_NxR, targets_N = x.reshape(-1, x.shape[-1]), jnp.asarray(targets).reshape(-1)
         shortlist, *tails = bounds(self.cutoffs, self.vocabulary)
         first_N, rest = targets_N, jnp.zeros(targets_N.shape, jnp.float32)
         for i, (begin, end) in enumerate(tails, 1):

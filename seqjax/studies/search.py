@@ -48,7 +48,7 @@ class Search:
       seed: of what is drawn.
       splits: the splits that every trial is evaluated on when it is trained.
       columns: what the table shows besides the objective, among `study.COLUMNS`; by
-        default the size, the time and what the task measures.
+        default the size, the time and the usual metrics of the task.
 
     Raises:
       UserError: an unknown field, metric or word, or a value that a field cannot have.

@@ -35,6 +35,8 @@ COLUMNS = (
     "decoding_seconds",
     "output_tokens_per_second",
 )
+# Metrics of the columns of a study that names none, if it measures them.
+_USUAL = ("loss", "perplexity", "bleu", "exact_match", "bits_per_character")
 # A trial's name is also the name of its folder.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # Files beside these folders; some file systems ignore case.
@@ -171,8 +173,8 @@ class Study:
       splits: the splits that every trial is evaluated on, by default 'validation' alone, which
         ranks the trials if it is among them: a test split that has chosen a trial cannot judge it
         any more, so it is scored only if the study names it.
-      columns: what the table shows, among `COLUMNS`; by default the size, the time and what all
-        trials measure.
+      columns: what the table shows, among `COLUMNS`; by default the size, the time and the
+        usual metrics of those that all trials measure.
       objective: the metric by which trials are compared; '' takes the first of the columns that
         measures how good a trial is; with different tokenizers, none that is an average over
         tokens if there is another.
@@ -306,7 +308,8 @@ class Study:
 
 
 def default_columns(metrics: Sequence[str]) -> tuple[str, ...]:
-    """Returns the columns of a study that names none: size, time and what is measured."""
+    """Returns the columns of a study that names none: size, time and the usual metrics."""
+    metrics = [name for name in metrics if name in _USUAL]
     speed = ("output_tokens_per_second",) if any(name in ANSWERED for name in metrics) else ()
     return ("parameters", "updates", "training_seconds", *metrics, *speed)
 

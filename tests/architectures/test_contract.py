@@ -45,20 +45,14 @@ CONVOLUTIONAL = [{"attention": name} for name in ("general", "additive", "multi_
 # Kinds of attention and of decoder beside those.
 OTHERS = [
     ("lstm", "lstm", SUTSKEVER | {"direction": "backward"}),
-    ("lstm", "lstm", CHO | {"residual": True, "cell_normalization": True}),
     ("gru", "gru", {"attention": "dot", "direction": "forward"}),
-    ("gru", "gru", {"attention": "scaled_dot", "direction": "backward", "readout": "deep"}),
     ("elman", "lstm", {"attention": "additive_normalized", "input_feeding": True}),
     ("lstm", "gru", {"attention": "concat", "attention_width": 5}),
     ("transformer", "lstm", {"attention": "location", "input_feeding": True}),
     ("gru", "lstm", {"attention": "general", "past_attention": "dot", "past_window": 3}),
-    ("transformer", "lstm", BAHDANAU | {"attention": "multi_head", "readout": "attentional"}),
     ("gru", "lstm", LUONG | {"attention_order": "attend_first", "cell_normalization": True}),
-    ("lstm", "elman", LOCATION | {"cell_normalization": True, "residual": True}),
     ("gru", "gru", LUONG | {"feed_summary": True, "bridge": "last", "direction": "forward"}),
     ("convolutional", "convolutional", {"attention": "dot"}),
-    ("convolutional", "convolutional", {"attention": "scaled_dot", "kernel": 1}),
-    ("lstm", "convolutional", {"attention": "additive_normalized", "embedding_width": 6}),
     ("gru", "convolutional", {"attention": "concat", "kernel": 5, "positions": "none"}),
     ("convolutional", "convolutional", {"attention": "general", "max_dilation": 4}),
     ("transformer", "transformer", {"normalization": "post", "positions": "learned"}),
@@ -66,6 +60,15 @@ OTHERS = [
     ("transformer", "transformer", {"positions": "rotary", "key_value_heads": 1, "window": 2}),
     ("transformer", "transformer", {"positions": "alibi", "norm": "rms", "activation": "swiglu"}),
     ("transformer", "transformer", {"positions": "none", "activation": "geglu", "window": 1}),
+]
+# Each of whose parts the others have, too.
+REPEATED = [
+    ("lstm", "lstm", CHO | {"residual": True, "cell_normalization": True}),
+    ("gru", "gru", {"attention": "scaled_dot", "direction": "backward", "readout": "deep"}),
+    ("transformer", "lstm", BAHDANAU | {"attention": "multi_head", "readout": "attentional"}),
+    ("lstm", "elman", LOCATION | {"cell_normalization": True, "residual": True}),
+    ("convolutional", "convolutional", {"attention": "scaled_dot", "kernel": 1}),
+    ("lstm", "convolutional", {"attention": "additive_normalized", "embedding_width": 6}),
     ("transformer", "transformer", {"norm": "rms", "normalization": "post", "window": 3}),
 ]
 # Decoders that read the source themselves.
@@ -76,13 +79,13 @@ ALONE += [
 
 
 def cases():
-    """Yields (encoder, decoder, changes, dtype): all pairs, then `OTHERS` and `ALONE`."""
+    """Yields (encoder, decoder, changes, dtype): all pairs, then the others."""
     for i, encoder in enumerate(KINDS):
         for j, decoder in enumerate(KINDS):
             options = {"transformer": [{}], "convolutional": CONVOLUTIONAL}.get(decoder, RECURRENT)
             dtype = "bfloat16" if i == (j + 1) % len(KINDS) else "float32"
             yield encoder, decoder, options[(i + j) % len(options)], dtype
-    yield from ((*other, "float32") for other in [*OTHERS, *ALONE])
+    yield from ((*other, "float32") for other in [*OTHERS, *REPEATED, *ALONE])
 
 
 def name(case):
@@ -264,6 +267,7 @@ def slow(case):
     encoder, decoder, *_ = case
     rare = case in PAIRS and encoder != decoder and (encoder, decoder) not in MIXED
     rare = rare or (encoder == "none" and decoder in ("elman", "lstm"))
+    rare = rare or case[:3] in REPEATED
     return pytest.param(case, marks=pytest.mark.thorough if rare else (), id=name(case))
 
 

@@ -58,6 +58,8 @@ HALVED = {
     "rotary_bfloat16": ROTARY | {"dtype": "bfloat16"},
 }
 CASES = FAMILIES | OPTIONS | ADAPTIVE | HALVED
+# Options whose parts other cases have, too.
+RARE = ("lstm_narrow", "gru_normalized", "convolution_alone", "post", "gru_past")
 
 
 def of(*groups):
@@ -66,7 +68,10 @@ def of(*groups):
     def marks(case):
         if case in FAMILIES:
             return ()
-        return (pytest.mark.slow, *([pytest.mark.thorough] if case in HALVED else []))
+        return (
+            pytest.mark.slow,
+            *([pytest.mark.thorough] if case in HALVED or case in RARE else []),
+        )
 
     cases = [pytest.param(case, marks=marks(case)) for group in groups for case in group]
     return pytest.mark.parametrize("case", cases)

@@ -37,7 +37,14 @@ def compile_with(optimizations, function, *arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family",
+    [
+        # The same scan as that of LSTMs.
+        pytest.param(name, marks=[pytest.mark.thorough] * (name in ("elman", "gru")))
+        for name in FAMILIES
+    ],
+)
 def test_optimizations_change_nothing_and_both_views_agree(family, filled):
     config = default_config().model
     for stack in (config.encoder, config.decoder):

@@ -118,16 +118,16 @@ def test_the_objective_is_the_first_column_that_measures_how_good_a_trial_is():
     assert study.value(Trial(splits={"test": {"loss": "nan"}})) is study.value(Trial()) is None
 
 
-def test_without_columns_a_study_shows_what_its_tasks_measure():
+def test_without_columns_a_study_shows_the_usual_metrics_of_its_tasks():
     config = default_config()
     config.evaluation.metrics = ("bleu",)
     space = {"optimizer.learning_rate": uniform(0.1, 0.2)}
-    columns = ("parameters", "updates", "training_seconds", "loss", "perplexity", "accuracy")
+    columns = ("parameters", "updates", "training_seconds", "loss", "perplexity")
     assert Study("s", {"a": config}).columns == (*columns, "bleu", "output_tokens_per_second")
     assert Search("s", config, space, "loss", 1).columns == Study("s", {"a": config}).columns
     text = default_config()
     text.task = "language_model"
-    expected = (*columns, "word_perplexity", "bits_per_character", "bits_per_byte")
+    expected = (*columns, "bits_per_character")
     assert Study("s", {"a": text}).columns == expected
     assert Search("s", text, space, "loss", 1).columns == expected
     # What only one of two tasks measures compares no trials.

@@ -109,7 +109,7 @@ def test_a_longer_training_keeps_its_warm_up_and_cadences(kind, configured, tmp_
     save_tokenizers(prepared.tokenizers, tmp_path / "tokenizer")
     config, _ = configured(fields | {"train.duration": 16})
     prepared = prepare(config, tmp_path)
-    assert prepared.durations == (16, 4, 4, 2, 5)
+    assert prepared.durations == (16, 4, 4, 2, 5, 0, 1)
     caplog.clear()
     training = Training.of_one(config, prepared, tmp_path)
     before = learning_rate(config.optimizer.learning_rate, config.schedule, 4, 8)
