@@ -2,6 +2,8 @@
 
 import contextlib
 
+import pytest
+
 from seqjax.config import default_config
 from seqjax.evaluation.evaluator import Evaluator
 from seqjax.fields import load
@@ -43,6 +45,7 @@ def test_a_training_leaves_its_config(tiny, tmp_path):
         Evaluator(prepared.task, prepared.mesh, "validation", 4)(training.state.best, False)
 
 
+@pytest.mark.thorough
 def test_a_training_of_several_leaves_theirs(tiny, tmp_path):
     rates = {"a": 1e-3, "b": 2e-3}
     configs = {name: _configured(tiny, optimizer__learning_rate=r) for name, r in rates.items()}

@@ -110,7 +110,13 @@ def test_low_rank_adaptation_finds_every_matrix_and_learns(kind, models):
             assert np.abs(leaf).max() > 0, path
 
 
-@families
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(x, marks=[pytest.mark.slow] + [pytest.mark.thorough] * (x in ("elman", "gru")))
+        for x in FAMILIES
+    ],
+)
 def test_int8_finds_every_matrix(kind, models):
     model, params = models(kind)
     rule = qwix.QuantizationRule(module_path=".*", weight_qtype=jnp.int8)

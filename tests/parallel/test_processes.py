@@ -133,7 +133,8 @@ def run(count, devices, verb, *options, text=""):
     return [output for output, _ in outputs]
 
 
-FIELDS = {"train.duration": 20, "checkpoint.every": 10, "optimizer.kind": "sgd"}
+FIELDS = {"train.duration": 20, "checkpoint.every": 10, "evaluation.every": 20}
+FIELDS |= {"optimizer.kind": "sgd"}
 LAYOUTS = {
     "data": {"parallel.data": 4},
     "mixed": {"parallel.data": 1, "parallel.fsdp": 2, "parallel.model": 2},
@@ -144,8 +145,7 @@ LAYOUTS = {
 @pytest.mark.parametrize(
     "count, layout", [(2, "mixed"), pytest.param(4, "data", marks=pytest.mark.thorough)]
 )
-def test_processes_train_and_evaluate_what_one_does(count, layout, tiny, saved, reported, tmp_path):
-    # Four processes take their time on two cores: they train only.
+def test_processes_train_what_one_does(count, layout, tiny, saved, reported, tmp_path):
     options = [f"--config={DEMO}", *tiny(FIELDS | LAYOUTS[layout])]
     alone, together = tmp_path / "alone", tmp_path / "together"
     run(1, 4, "train", f"--workdir={alone}", *options)
@@ -161,9 +161,14 @@ def test_processes_train_and_evaluate_what_one_does(count, layout, tiny, saved, 
         line["step"] for line in reported(alone)
     ]
 
-    if count == 4:
-        return
-    evaluate = ["--split=validation", "--config.evaluation.limit=-1"]
+
+@pytest.mark.slow
+@pytest.mark.thorough
+def test_processes_evaluate_and_predict_what_one_does(tiny, tmp_path):
+    count, together = 2, tmp_path
+    options = [f"--config={DEMO}", *tiny(FIELDS | LAYOUTS["mixed"])]
+    run(1, 4, "train", f"--workdir={together}", *options)
+    evaluate = ["--split=validation", "--config.evaluation.limit=50"]
     (wanted,) = run(1, 4, "evaluate", f"--workdir={together}", *evaluate)
     found, *silent = run(count, 4 // count, "evaluate", f"--workdir={together}", *evaluate)
     assert not any(silent)
@@ -207,7 +212,7 @@ def test_a_notice_to_one_process_stops_all_after_the_same_step(tiny, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.thorough)])
 def test_where_one_vanishes_the_others_end_in_one_line_to_be_tried_again(victim, tiny, tmp_path):
     """Process 0 holds what joins all: without it JAX ends the others; else an operation fails."""
     fields = {"train.duration": 100_000, "checkpoint.every": 0, "evaluation.every": 0}

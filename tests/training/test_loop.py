@@ -94,7 +94,9 @@ def test_a_run_does_not_go_on_with_other_words_of_the_same_lengths(whole, config
         Training.of_one(config, prepared._replace(examples=other), tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["inverse_sqrt", "cosine"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("inverse_sqrt", marks=pytest.mark.thorough), "cosine"]
+)
 def test_a_longer_training_keeps_its_warm_up_and_cadences(kind, configured, tmp_path, caplog):
     """Shares are those of the training as it began; what must change is reported in figures."""
     fields = {
@@ -206,7 +208,9 @@ def test_a_run_stopped_again_and_again_ends_as_if_it_had_not_been(
     assert saved(tmp_path, 12) != saved(whole[0], 13)
 
 
-@pytest.mark.parametrize("translate, at", [(False, 4), (True, 13)])
+@pytest.mark.parametrize(
+    "translate, at", [pytest.param(False, 4, marks=pytest.mark.thorough), (True, 13)]
+)
 def test_an_evaluation_is_given_up_at_once_and_made_anew(
     translate, at, configured, tmp_path, saved, reported
 ):

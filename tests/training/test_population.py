@@ -99,7 +99,10 @@ as_for_users = pytest.mark.skipif(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("members", [pytest.param("loop", marks=as_for_users), "batch"])
+@pytest.mark.parametrize(
+    "members",
+    [pytest.param("loop", marks=as_for_users), pytest.param("batch", marks=pytest.mark.thorough)],
+)
 def test_each_member_is_what_it_is_alone(members, variants, tiny, saved, reported, tmp_path):
     given = options(tiny)
     together = tmp_path / "together"

@@ -30,7 +30,10 @@ VALUES = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind, schedule", [("adamw", "linear"), ("sgd", "cosine")])
+@pytest.mark.parametrize(
+    "kind, schedule",
+    [pytest.param("adamw", "linear", marks=pytest.mark.thorough), ("sgd", "cosine")],
+)
 def test_a_number_of_the_program_is_that_of_the_config(kind, schedule, tiny_task):
     tokenizers = tiny_task().tokenizers
     config = tiny_task().config

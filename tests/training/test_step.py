@@ -171,10 +171,17 @@ DROPPING = {
     "deep convolutional": {"layers": 2, "scan_layers": True, "attention": "additive"},
 }
 
+_RARE = ("elman", "convolutional", "deep transformer")
+
 
 @pytest.mark.parametrize(
     "case",
-    [pytest.param(x, marks=pytest.mark.slow if "deep" in x else ()) for x in DROPPING],
+    [
+        pytest.param(
+            x, marks=[pytest.mark.slow] * ("deep" in x) + [pytest.mark.thorough] * (x in _RARE)
+        )
+        for x in DROPPING
+    ],
 )
 def test_parts_of_a_batch_drop_what_the_whole_batch_drops(case, filled):
     config = default_config().model
