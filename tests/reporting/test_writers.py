@@ -206,8 +206,10 @@ def test_lines_that_the_disk_does_not_take_are_kept_for_the_next_session(tmp_pat
     with pytest.raises(Unavailable, match=r"metrics\.jsonl: No space left on device"):
         writer.check()
     if returns:
+        writer._lines._file.close()
         writer._lines._file = before
     writer.close()
+    before.close()
     unwritten = writer.unwritten
     with open_writer(tmp_path, first_step=3, unwritten=unwritten, tensorboard=False) as writer:
         writer.write(4, {})
