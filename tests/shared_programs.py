@@ -22,9 +22,6 @@ _CONTEXT = ("jax_default_matmul_precision", "jax_disable_most_optimizations", "j
 
 def _key_of(task: Any) -> Hashable:
     """Returns what the functions of a task depend on; None if they are not those of its class."""
-    if hasattr(task, "tasks"):
-        keys = tuple(map(_key_of, task.tasks))
-        return None if None in keys else (*_methods(type(task)), *keys)
     if any(
         hasattr(value, "__func__") or hasattr(value, "__code__") for value in vars(task).values()
     ):
@@ -35,7 +32,9 @@ def _key_of(task: Any) -> Hashable:
     config["cache"] = [evaluation[name] for name in evaluation if name.startswith("cache")]
     sizes = tuple((role, task.tokenizers[role].vocabulary_size) for role in sorted(task.tokenizers))
     context = tuple(jax.config.values[name] for name in _CONTEXT)
-    return (*_methods(type(task)), repr(config), sizes, context)
+    # An ensemble has more models than its config describes.
+    members = getattr(getattr(task, "model", None), "members", ())
+    return (*_methods(type(task)), repr(config), sizes, context, members)
 
 
 def _methods(kind: type) -> tuple:

@@ -1,15 +1,18 @@
 """Decoder-only models of text to text: one stack reads the source, then writes the target."""
 
+import math
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import ml_collections
 
 from seqjax.adaptive_rules import check_cutoffs
-from seqjax.architectures.contract import Carry, Place, no_memory
+from seqjax.architectures.contract import Carry, Place, PyTree, no_memory
 from seqjax.architectures.language_model import without_source
 from seqjax.architectures.stems import build_stem
 from seqjax.architectures.token_decoder import build_token_decoder
+from seqjax.model_rules import learns_positions
 
 
 class DecoderOnly(nn.Module):
@@ -41,19 +44,19 @@ class DecoderOnly(nn.Module):
         self, source_BxS: jax.Array, target_BxT: jax.Array, deterministic: bool = True
     ) -> jax.Array:
         """Returns float32 logits [B, T, V] of the token that follows each target prefix."""
-        return self.predict(self.read(source_BxS, target_BxT, deterministic))
+        return self.predict(self.read(source_BxS, target_BxT, deterministic)[0])
 
     def read(
         self, source_BxS: jax.Array, target_BxT: jax.Array, deterministic: bool = True
-    ) -> jax.Array:
-        """Returns the vectors [B, T, R] that logits are made of."""
+    ) -> tuple[jax.Array, PyTree]:
+        """Returns the vectors [B, T, R] that logits are made of, and (): nothing is carried on."""
         lengths_B = _lengths(source_BxS)
         tokens_BxN = _joined(source_BxS, target_BxT, lengths_B)
         place = Place(prefix=lengths_B if self._is_prefix_lm else None)
         memory = no_memory(len(source_BxS))
         vectors_BxNxR, _ = self.decoder.read(memory, tokens_BxN, deterministic, place)
         own_BxT = lengths_B[:, None] + jnp.arange(target_BxT.shape[1])
-        return jnp.take_along_axis(vectors_BxNxR, own_BxT[..., None], axis=1)
+        return jnp.take_along_axis(vectors_BxNxR, own_BxT[..., None], axis=1), ()
 
     def predict(self, x_BxTxR: jax.Array) -> jax.Array:
         """Returns the logits [B, T, V] of what `read` returned."""
@@ -84,6 +87,11 @@ class DecoderOnly(nn.Module):
     def step(self, carry: Carry, tokens_BxK: jax.Array) -> tuple[Carry, jax.Array]:
         """Reads one token for each hypothesis; returns the next carry and logits [B, K, V]."""
         return self.decoder.step(carry, tokens_BxK)
+
+    def longest_target(self, source_length: int) -> float:
+        """Returns the largest number of target tokens that have positions; infinity for any."""
+        decoder = self.config.decoder
+        return decoder.max_positions - source_length if learns_positions(decoder) else math.inf
 
     @property
     def _is_prefix_lm(self) -> bool:

@@ -1,5 +1,6 @@
 """Models of any encoder with any decoder."""
 
+import math
 import re
 
 import flax.linen as nn
@@ -7,11 +8,12 @@ import jax
 import ml_collections
 
 from seqjax.adaptive_rules import check_cutoffs
-from seqjax.architectures.contract import Carry, Memory
+from seqjax.architectures.contract import Carry, Memory, PyTree
 from seqjax.architectures.families import build_encoder
 from seqjax.architectures.stems import build_stem
 from seqjax.architectures.token_decoder import build_token_decoder
 from seqjax.layers.attention import SOURCE_ATTENTION
+from seqjax.model_rules import learns_positions
 
 
 class EncoderDecoder(nn.Module):
@@ -49,14 +51,14 @@ class EncoderDecoder(nn.Module):
         self, source_BxS: jax.Array, target_BxT: jax.Array, deterministic: bool = True
     ) -> jax.Array:
         """Returns float32 logits [B, T, V] of the token that follows each target prefix."""
-        return self.predict(self.read(source_BxS, target_BxT, deterministic))
+        return self.predict(self.read(source_BxS, target_BxT, deterministic)[0])
 
     def read(
         self, source_BxS: jax.Array, target_BxT: jax.Array, deterministic: bool = True
-    ) -> jax.Array:
-        """Returns the vectors [B, T, R] that logits are made of."""
+    ) -> tuple[jax.Array, PyTree]:
+        """Returns the vectors [B, T, R] that logits are made of, and (): nothing is carried on."""
         memory = self.encode(source_BxS, deterministic)
-        return self.decoder.read(memory, target_BxT, deterministic)[0]
+        return self.decoder.read(memory, target_BxT, deterministic)[0], ()
 
     def predict(self, x_BxTxR: jax.Array) -> jax.Array:
         """Returns the logits [B, T, V] of what `read` returned."""
@@ -86,6 +88,11 @@ class EncoderDecoder(nn.Module):
     def step(self, carry: Carry, tokens_BxK: jax.Array) -> tuple[Carry, jax.Array]:
         """Reads one token for each hypothesis; returns the next carry and logits [B, K, V]."""
         return self.decoder.step(carry, tokens_BxK)
+
+    def longest_target(self, source_length: int) -> float:
+        """Returns the largest number of target tokens that have positions; infinity for any."""
+        decoder = self.config.decoder
+        return decoder.max_positions if learns_positions(decoder) else math.inf
 
 
 def source_attention(

@@ -8,6 +8,7 @@ from seqjax.adaptive_rules import check_cutoffs
 from seqjax.architectures.contract import BEGINNING, Carry, Place, PyTree, no_memory
 from seqjax.architectures.stems import build_stem
 from seqjax.architectures.token_decoder import build_token_decoder
+from seqjax.model_rules import is_recurrent
 
 # What fields of `config.model.decoder` that ask for a source are without one.
 _WITHOUT_SOURCE = {
@@ -111,6 +112,11 @@ class LanguageModel(nn.Module):
           The next carry, and the logits [B, K, V] of the token after the prompt.
         """
         return self.decoder.prefill(carry, prompt_BxP, lengths_B)
+
+    @property
+    def has_state(self) -> bool:
+        """Whether it carries a state from token to token, so that it may read on for ever."""
+        return is_recurrent(self.config.decoder)
 
 
 def build_language_model(model: ml_collections.ConfigDict, vocabulary: int) -> LanguageModel:

@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ensemble",
         metavar="NAME,NAME,...",
-        help="translate by the runs WORKDIR/NAME as one model: the mean of their probabilities",
+        help="answer by the runs WORKDIR/NAME as one model: the mean of their probabilities",
     )
 
 

@@ -4,13 +4,14 @@ import argparse
 import functools
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import ml_collections
 
 from seqjax.commands.standard_streams import named_output
 from seqjax.errors import UserError
+from seqjax.files import run_path
 from seqjax.line_input import LineInput
 from seqjax.parallel.processes import shared
 from seqjax.rules import quoted
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from seqjax.tasks.task import Task
+    from seqjax.training.trained import Trained
 
 HELP = (
     "Prints the log probability of each token of given lines: texts for a language model, a source"
@@ -31,23 +33,47 @@ _CHUNK, _PATIENCE = 1000, 10.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds `--trial`."""
+    """Adds `--trial` and `--ensemble`."""
     parser.add_argument(
         "--trial",
         metavar="NAME",
         help="score by this trial of the sweep in WORKDIR; 'best': the first of its table",
     )
+    parser.add_argument(
+        "--ensemble",
+        metavar="NAME,NAME,...",
+        help="score by the runs WORKDIR/NAME as one model: the mean of their probabilities",
+    )
 
 
 def run(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> int:
     """Scores until standard input ends."""
-    from seqjax.evaluation.token_scorer import TokenScorer
     from seqjax.training.trained import load_trained
 
+    _check_task(config)
+    return _score(load_trained(arguments.workdir, config))
+
+
+def run_ensemble(
+    arguments: argparse.Namespace, configs: Mapping[str, ml_collections.ConfigDict]
+) -> int:
+    """Scores by several runs as one model."""
+    from seqjax.training.trained import load_ensemble
+
+    members = list(configs.values())
+    _check_task(members[0])
+    return _score(load_ensemble([run_path(arguments.workdir) / name for name in configs], members))
+
+
+def _check_task(config: ml_collections.ConfigDict) -> None:
     if not TASKS[config.task].lines:
         known = quoted(tuple(name for name, task in TASKS.items() if task.lines))
         raise UserError(f"task = {config.task!r}: expected one that scores lines: {known}")
-    trained = load_trained(arguments.workdir, config)
+
+
+def _score(trained: "Trained") -> int:
+    from seqjax.evaluation.token_scorer import TokenScorer
+
     task, scorer = trained.task, TokenScorer(trained.task, trained.mesh)
     reader: LineInput | None = None
     count = 0

@@ -19,7 +19,6 @@ from seqjax.data.tokenizer import BOS, EOS, PAD, Tokenizers
 from seqjax.data.windows import Windows
 from seqjax.errors import UserError
 from seqjax.measures.likelihood import likelihood_metrics
-from seqjax.model_rules import is_recurrent
 from seqjax.tasks.next_token import NextToken
 from seqjax.tasks.task import Batch
 
@@ -162,7 +161,7 @@ class LanguageModelling(NextToken):
 
         A recurrent model may read on for ever, and one of whole documents ends by itself.
         """
-        bounded = self._plan in ("windows", "packs") and not is_recurrent(self.config.model.decoder)
+        bounded = self._plan in ("windows", "packs") and not self.model.has_state
         return self.config.batching.length if bounded else 0
 
     def prompt(self, text: str) -> list[int]:

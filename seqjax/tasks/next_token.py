@@ -16,7 +16,8 @@ class NextToken(Task):
     A subclass says what is predicted, by `read`.
 
     Attributes:
-      model: has the methods `predict` and `losses` of `TokenDecoder`.
+      model: has the methods `predict` and `losses` of `TokenDecoder`; of one run, or an
+        `Ensemble`.
     """
 
     model: nn.Module

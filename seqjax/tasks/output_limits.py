@@ -1,11 +1,10 @@
 """Limits of length, and what they cut: outputs that end because they must, sources that are cut."""
 
 import logging
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-
-from seqjax.model_rules import learns_positions
 
 if TYPE_CHECKING:
     from seqjax.tasks.text_to_text import TextToText
@@ -57,20 +56,19 @@ def limited_outputs(task: "TextToText", count: int, total: int) -> str:
 
 
 def _fields(task: "TextToText") -> str:
-    decode, decoder = task.config.decode, task.config.model.decoder
+    decode, positions = task.config.decode, task.model.longest_target(0)
     fields = (
         f"decode.max_length_ratio = {decode.max_length_ratio:g}, decode.max_length_extra ="
         f" {decode.max_length_extra}"
     )
-    if learns_positions(decoder):
-        fields += f", model.decoder.max_positions = {decoder.max_positions}"
+    if math.isfinite(positions):
+        fields += f", model.decoder.max_positions = {positions}"
     return fields
 
 
 def _remedy(task: "TextToText", source_lengths: np.ndarray, target_lengths: np.ndarray) -> str:
     """Returns the least ratio that would hold all references, unless something else limits them."""
-    decoder = task.config.model.decoder
-    if learns_positions(decoder) and target_lengths.max() > decoder.max_positions:
+    if target_lengths.max() > task.model.longest_target(0):
         return ""
     needed = (target_lengths - task.config.decode.max_length_extra) / source_lengths
     # Rounded up, so that the limit holds after the product is rounded down.

@@ -13,12 +13,11 @@ import ml_collections
 import numpy as np
 
 from seqjax.architectures.contract import Carry
-from seqjax.architectures.decoder_only import DecoderOnly, build_decoder_only
-from seqjax.architectures.encoder_decoder import EncoderDecoder, build, source_attention
+from seqjax.architectures.decoder_only import build_decoder_only
+from seqjax.architectures.encoder_decoder import build, source_attention
 from seqjax.data.examples import Feature, encode
 from seqjax.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer, Tokenizers
 from seqjax.measures.translation import translation_metrics
-from seqjax.model_rules import learns_positions
 from seqjax.search.beam import beam_search
 from seqjax.search.hypotheses import Hypotheses
 from seqjax.search.sampling import sample, sample_keys, sample_options
@@ -40,7 +39,7 @@ class TextToText(NextToken):
         super().__init__(config, tokenizers)
         sizes = [tokenizers[role].vocabulary_size for role in ("source", "target")]
         if config.model.encoder.kind == "none":
-            self.model: EncoderDecoder | DecoderOnly = build_decoder_only(config.model, sizes[1])
+            self.model = build_decoder_only(config.model, sizes[1])
         else:
             self.model = build(config.model, *sizes)
 
@@ -66,7 +65,7 @@ class TextToText(NextToken):
     ) -> tuple[jax.Array, jax.Array, jax.Array, Any]:
         """Returns vectors [B, T, R], the target tokens, their weights and the carry."""
         source, target = batch["source"], batch["target"]
-        vectors = self.model.apply(
+        vectors, _ = self.model.apply(
             {"params": params}, source, _shifted(target), method="read", **arguments
         )
         return vectors, target, (target != PAD).astype(jnp.float32), carry
@@ -126,12 +125,9 @@ class TextToText(NextToken):
 
     def max_output(self, source_length: int) -> int:
         """Returns the largest output length, with EOS, for a source of `source_length` tokens."""
-        decode, decoder = self.config.decode, self.config.model.decoder
+        decode = self.config.decode
         longest = int(source_length * decode.max_length_ratio) + decode.max_length_extra
-        if learns_positions(decoder):
-            before = source_length if self.config.model.encoder.kind == "none" else 0
-            longest = min(longest, decoder.max_positions - before)
-        return max(longest, 1)
+        return max(int(min(longest, self.model.longest_target(source_length))), 1)
 
     def search(self, params: dict, source_BxS: jax.Array, n_best: int = 1) -> Hypotheses:
         """Translates a batch of sources by `config.decode`; rows of PAD get no output.

@@ -1,5 +1,6 @@
 """A trained model, from its run directory alone."""
 
+import copy
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ import jax
 import ml_collections
 from jax.sharding import Mesh
 
+from seqjax.architectures.ensemble import Ensemble
 from seqjax.data.tokenizer import load_tokenizers
 from seqjax.errors import UserError
 from seqjax.fields import flatten, load
@@ -17,7 +19,7 @@ from seqjax.files import run_path
 from seqjax.parallel.sharding import parameter_shardings, placed
 from seqjax.stages import say, stage
 from seqjax.tasks.declared import TASKS, task_of
-from seqjax.tasks.ensemble import Ensemble
+from seqjax.tasks.next_token import NextToken
 from seqjax.tasks.task import Task
 from seqjax.training.checkpoints import Checkpoints
 from seqjax.training.devices import mesh_of
@@ -36,7 +38,7 @@ class Trained(NamedTuple):
 
     Attributes:
       task: the task.
-      params: its parameters; one tree for each member of an ensemble.
+      params: its parameters; of an ensemble those of all members.
       step: of the newest checkpoint that they are from.
       mesh: the devices that hold them.
       checkpoints: the steps that were read from each run directory, oldest first; several are
@@ -45,7 +47,7 @@ class Trained(NamedTuple):
     """
 
     task: Task
-    params: dict | tuple[dict, ...]
+    params: dict
     step: int
     mesh: Mesh
     checkpoints: Mapping[str, Sequence[int]]
@@ -104,36 +106,76 @@ def _report_average(workdir: Path, checkpoints: Checkpoints, steps: Sequence[int
 def load_ensemble(
     workdirs: Sequence[str | Path], configs: Sequence[ml_collections.ConfigDict]
 ) -> Trained:
-    """Loads several runs as one model, which searches as the first config says.
+    """Loads several runs as one model.
 
-    Its step is the largest of its members'.
+    Its config is the first run's, with the smallest limits of all. Its step is the largest of its
+    members'.
 
     Raises:
-      UserError: as `load_trained`, or two runs have different tokenizers.
+      UserError: as `load_trained`, or two runs do not read and predict the same tokens.
     """
-    for config in configs:
-        if config.task != "text_to_text":
-            raise UserError(f"task = {config.task!r}: expected 'text_to_text' in an ensemble")
-    members = []
+    _refuse_disagreement(workdirs, configs)
     longest = min(config.data.max_source_length for config in configs)
+    block = min(config.batching.length for config in configs)
+    members = []
     for workdir, config in zip(workdirs, configs, strict=True):
+        # They answer as one, on the same devices, from what all of them can read.
+        config = config.copy_and_resolve_references()
+        config.decode, config.parallel = configs[0].decode, configs[0].parallel
+        config.data.max_source_length, config.batching.length = longest, block
+        config.evaluation.stride = min(configs[0].evaluation.stride, block)
+        members.append(load_trained(workdir, config))
+    return Trained(
+        ensemble_of([member.task for member in members]),
+        Ensemble.joined([member.params for member in members]),
+        max(member.step for member in members),
+        members[0].mesh,
+        {run: steps for member in members for run, steps in member.checkpoints.items()},
+    )
+
+
+def ensemble_of(tasks: Sequence[Task]) -> NextToken:
+    """Returns a task that has the models of several as its own.
+
+    Raises:
+      UserError: the tasks do not predict tokens.
+    """
+    task = copy.copy(tasks[0])
+    if not isinstance(task, NextToken):
+        raise UserError(
+            f"task = {task.config.task!r}: expected one that predicts tokens, since an ensemble is"
+            " the mean of their probabilities"
+        )
+    task.model = Ensemble(tuple(each.model for each in tasks))
+    return task
+
+
+def _refuse_disagreement(
+    workdirs: Sequence[str | Path], configs: Sequence[ml_collections.ConfigDict]
+) -> None:
+    """Raises a UserError if two runs differ in which tokens they read or where these stand."""
+    first, *others = map(_places, configs)
+    for workdir, own in zip(workdirs[1:], others, strict=True):
+        for field, value in own.items():
+            if value != first[field]:
+                raise UserError(
+                    f"{field} = {value!r} in {workdir}: expected {first[field]!r}, as in"
+                    f" {workdirs[0]}, since members of an ensemble read the same tokens"
+                )
         if tokenizer_files(workdir) != tokenizer_files(workdirs[0]):
             raise UserError(
                 f"{workdir} has other tokenizers than {workdirs[0]}: expected members of an"
                 " ensemble to share them"
             )
-        # They are searched as one, on the same devices, from sources that all of them can read.
-        config = config.copy_and_resolve_references()
-        config.decode, config.parallel = configs[0].decode, configs[0].parallel
-        config.data.max_source_length = longest
-        members.append(load_trained(workdir, config))
-    return Trained(
-        Ensemble([member.task for member in members]),
-        tuple(member.params for member in members),
-        max(member.step for member in members),
-        members[0].mesh,
-        {run: steps for member in members for run, steps in member.checkpoints.items()},
-    )
+
+
+def _places(config: ml_collections.ConfigDict) -> dict[str, str]:
+    """Returns the fields that say where tokens stand: what is before and between documents."""
+    return {
+        "task": config.task,
+        "batching.plan": config.batching.plan or TASKS[config.task].plans[0],
+        "data.documents": config.data.documents,
+    }
 
 
 def tokenizer_files(workdir: str | Path) -> dict[str, bytes]:

@@ -121,3 +121,23 @@ def test_lines_are_scored_token_by_token(model, monkeypatch, capfd):
         assert record["length"] == len(record["tokens"])
     per_token = [r["log_probability"] / r["length"] for r in (likely, unlikely)]
     assert per_token[0] > per_token[1]
+
+
+def test_runs_answer_as_one_model(model, monkeypatch, capfd, tmp_path):
+    """Two that are equal say what one says."""
+    for name in "ab":
+        (tmp_path / name).symlink_to(model)
+    alone, both = [f"--workdir={model}"], [f"--workdir={tmp_path}", "--ensemble=a,b"]
+
+    def answered(verb, line, *options):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(f"{line}\n".encode())))
+        assert main([verb, *options]) == 0
+        return json.loads(capfd.readouterr().out)
+
+    one, two = (answered("predict", "a dog", *run, "--samples=2") for run in (alone, both))
+    assert [c["text"] for c in two["outputs"]] == [c["text"] for c in one["outputs"]]
+    one, two = (answered("score", "a dog", *run) for run in (alone, both))
+    assert two["log_probability"] == pytest.approx(one["log_probability"], rel=1e-4)
+    one, two = (answered("evaluate", "", *run, "--split=validation") for run in (alone, both))
+    assert two["loss"] == pytest.approx(one["loss"], rel=1e-4)
+    assert two["ensemble"] == ["a", "b"] and two["parameters"] == 2 * one["parameters"]

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from seqjax.tasks.output_limits import limited_outputs, warn_of_limits
+from seqjax.tasks.text_to_text import TextToText
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,7 @@ def test_references_beyond_any_output_are_reported(positions, message, tiny_task
     """As characters out of words in: nothing that is learned can help."""
     task = tiny_task(max_length_ratio=2.0, max_length_extra=10)
     task.config.model.decoder.update(positions=positions, max_positions=20)
+    task = TextToText(task.config, task.tokenizers)
     sources, targets = np.array([7, 7, 7, 7]), np.array([24, 25, 60, 3])
     warn_of_limits(task, sources, targets, "the training split")
     assert [record.getMessage() for record in caplog.records] == [message]

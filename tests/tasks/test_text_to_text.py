@@ -147,6 +147,7 @@ def test_the_longest_output_grows_with_the_source_and_holds_at_least_its_end(
 def test_the_longest_output_fits_learned_positions(tiny_task):
     task = tiny_task(max_length_ratio=2.0, max_length_extra=10)
     task.config.model.decoder.update(positions="learned", max_positions=20)
+    task = type(task)(task.config, task.tokenizers)
     assert [task.max_output(n) for n in (1, 5, 6, 100)] == [12, 20, 20, 20]
 
 

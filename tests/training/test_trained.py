@@ -1,3 +1,4 @@
+import re
 import shutil
 
 import jax
@@ -6,6 +7,7 @@ import numpy as np
 import optax
 import pytest
 
+from seqjax.config import default_config
 from seqjax.data.tokenizer import save_tokenizers
 from seqjax.errors import UserError
 from seqjax.fields import save
@@ -13,7 +15,7 @@ from seqjax.parallel.mesh import is_nvidia
 from seqjax.tasks.text_to_text import TextToText
 from seqjax.training.checkpoints import Checkpoints
 from seqjax.training.state import TrainState
-from seqjax.training.trained import load_trained
+from seqjax.training.trained import load_ensemble, load_trained
 
 
 @pytest.fixture
@@ -78,3 +80,29 @@ def test_what_a_trained_model_is_made_of_cannot_change(by_cudnn):
     )
     with pytest.raises(UserError, match=message):
         load_trained(workdir, config)
+
+
+@pytest.mark.parametrize(
+    ("task", "field", "values"),
+    [
+        ("language_model", "batching.plan", ("streams", "windows")),
+        ("language_model", "data.documents", ("file", "line")),
+        ("text_to_text", "task", ("language_model", "text_to_text")),
+    ],
+)
+def test_members_of_an_ensemble_read_the_same_tokens(task, field, values, tmp_path):
+    configs = []
+    for value in values:
+        config = default_config()
+        config.task = task
+        config.update_from_flattened_dict({field: value})
+        configs.append(config)
+    folders = [tmp_path / name for name in "ab"]
+    message = f"{field} = '{values[1]}' in {folders[1]}: expected '{values[0]}', as in {folders[0]}"
+    with pytest.raises(UserError, match=re.escape(message)):
+        load_ensemble(folders, configs)
+    # The first plan of a task is the same by its name and without.
+    if field == "batching.plan":
+        configs[0].batching.plan = ""
+        with pytest.raises(UserError, match=f"{folders[0]}: expected a trained run|no such|exist"):
+            load_ensemble(folders, configs)
