@@ -1,5 +1,7 @@
 """The adaptive softmax and adaptive embeddings, beside NumPy and numbers of torch."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -119,6 +121,30 @@ def test_losses_and_their_gradients_are_those_of_the_distribution(name, case, he
     if case == "some":
         for path, gradient in jax.tree.leaves_with_path(ours[0][0]):
             assert (np.abs(gradient) > 1e-6).mean() > 0.7, path
+
+
+@pytest.mark.parametrize("way", [jax.vmap, lambda f: functools.partial(jax.lax.map, f)])
+def test_members_of_a_population_have_the_losses_that_each_has_alone(way, heads, inputs):
+    """They have parameters of their own, and the tokens of a batch together."""
+    _, params, (derive, _) = heads["untied"]
+    members = jax.tree.map(lambda leaf: jnp.stack([leaf, -0.5 * leaf, 2 * leaf]), params)
+
+    @jax.jit
+    def together(members, targets):
+        return way(lambda own: derive(own, inputs, targets))(members)
+
+    for case in ("few", "all"):
+        targets = np.array(TARGETS[case], np.int32)
+        found = together(members, targets)
+        for n in range(3):
+            alone = derive(jax.tree.map(lambda leaf, n=n: leaf[n], members), inputs, targets)
+            jax.tree.map(
+                lambda one, other, n=n: np.testing.assert_allclose(
+                    one, other[n], rtol=2e-5, atol=2e-6
+                ),
+                alone,
+                found,
+            )
 
 
 def sizes(jaxpr):

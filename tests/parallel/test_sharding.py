@@ -12,6 +12,7 @@ from jax.sharding import PartitionSpec as P
 
 from seqjax.config_files import load_config_file
 from seqjax.errors import UserError
+from seqjax.layers.adaptive import AdaptiveEmbedding, AdaptiveSoftmax
 from seqjax.parallel.mesh import distribute, make_mesh, replicated
 from seqjax.parallel.sharding import (
     RULES,
@@ -204,3 +205,36 @@ def test_any_layout_trains_what_one_device_does(variant, name):
     np.testing.assert_allclose(losses, alone_losses, rtol=2e-5)
     for one, other in zip(jax.tree.leaves(alone), jax.tree.leaves(params), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=2e-5)
+
+
+def test_an_adaptive_softmax_has_the_losses_of_one_device_on_all_axes(filled):
+    fields = {"vocabulary": TOKENS, "width": 8, "cutoffs": (8, 16), "factor": 2}
+    stem, head = AdaptiveEmbedding(**fields), AdaptiveSoftmax(**fields)
+    # Rare words alone: a tail has more of them than are computed at once.
+    tokens = np.random.RandomState(0).randint(12, TOKENS, (8, 6)).astype(np.int32)
+    key, vectors = jax.random.key(0), jax.ShapeDtypeStruct((8, 6, 8), jnp.float32)
+    shapes = {
+        "embedding": jax.eval_shape(stem.init, key, tokens)["params"],
+        "decoder": {"output": jax.eval_shape(head.init, key, vectors)["params"]},
+    }
+
+    @jax.jit
+    @functools.partial(jax.value_and_grad, has_aux=True)
+    def derive(params, tokens):
+        vectors = stem.apply({"params": params["embedding"]}, tokens)
+        output = {"params": params["decoder"]["output"]}
+        losses = head.apply(output, vectors, tokens[:, ::-1], method="losses")
+        return losses.sum(), losses
+
+    mesh, params = make_mesh(**LAYOUTS["mixed"]), filled(shapes)
+    where = parameter_shardings(mesh, shapes)
+    assert specs(where)["decoder/output/words_0/kernel"] == P("fsdp", "model")
+    assert specs(where)["embedding/cluster_2/table"] == P("model", "fsdp")
+    batch = distribute(mesh, {"tokens": tokens})
+    found = derive(jax.device_put(params, where), batch["tokens"])
+    alone = derive(params, tokens)
+    jax.tree.map(
+        lambda one, other: np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-6),
+        alone,
+        found,
+    )
