@@ -1,5 +1,7 @@
 """Decoders without a memory: autoregressive language models."""
 
+import math
+
 import flax.linen as nn
 import jax
 import ml_collections
@@ -8,7 +10,7 @@ from seqjax.adaptive_rules import check_cutoffs
 from seqjax.architectures.contract import BEGINNING, Carry, Place, PyTree, no_memory
 from seqjax.architectures.stems import build_stem
 from seqjax.architectures.token_decoder import build_token_decoder
-from seqjax.model_rules import is_recurrent
+from seqjax.model_rules import is_recurrent, learns_positions
 
 # What fields of `config.model.decoder` that ask for a source are without one.
 _WITHOUT_SOURCE = {
@@ -117,6 +119,11 @@ class LanguageModel(nn.Module):
     def has_state(self) -> bool:
         """Whether it carries a state from token to token, so that it may read on for ever."""
         return is_recurrent(self.config.decoder)
+
+    def longest_target(self, source_length: int) -> float:
+        """Returns the largest number of tokens that have positions; infinity for any."""
+        decoder = self.config.decoder
+        return decoder.max_positions if learns_positions(decoder) else math.inf
 
 
 def build_language_model(model: ml_collections.ConfigDict, vocabulary: int) -> LanguageModel:

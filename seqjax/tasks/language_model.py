@@ -1,5 +1,6 @@
 """Language modelling: each token from those before it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from seqjax.data.windows import Windows
 from seqjax.errors import UserError
 from seqjax.measures.likelihood import likelihood_metrics
 from seqjax.tasks.next_token import NextToken
+from seqjax.tasks.output_limits import warn_of_positions
 from seqjax.tasks.task import Batch
 
 
@@ -43,6 +45,7 @@ class LanguageModelling(NextToken):
     def __init__(self, config: ml_collections.ConfigDict, tokenizers: Tokenizers):
         super().__init__(config, tokenizers)
         self._plan = config.batching.plan or self.declared.plans[0]
+        self._is_one_document = (config.data.corpus, config.data.documents) == ("text", "file")
         self.model = build_language_model(config.model, tokenizers["text"].vocabulary_size)
 
     def plan(
@@ -92,12 +95,16 @@ class LanguageModelling(NextToken):
         stride = self.config.evaluation.stride or length
         return evaluation_blocks("text", tokens, length, stride, rows, row_multiple)
 
+    def check_lengths(self, lengths: Mapping[str, Any], split: str) -> None:
+        """Warns if documents are longer than the model has positions for."""
+        if self._plan == "buckets":
+            warn_of_positions(self.model.longest_target(0), lengths["text"], split)
+
     @property
     def _rows(self) -> int:
         batching = self.config.batching
-        if batching.kind == "sentences":
-            return batching.sentences
-        return max(batching.tokens // batching.length, 1)
+        by_tokens = max(batching.tokens // batching.length, 1)
+        return batching.sentences if batching.kind == "sentences" else by_tokens
 
     def init(self, key: jax.Array) -> dict:
         """Returns initial parameters."""
@@ -147,22 +154,21 @@ class LanguageModelling(NextToken):
 
     def ask(self, line: str) -> dict[str, list[int]]:
         """Returns the ids of a document: what stands before it, its tokens, and its end."""
-        data = self.config.data
-        one = data.corpus == "text" and data.documents == "file"
         ids = self.prompt(line)
         # A stream that is never interrupted has no ends.
-        return {"text": [EOS, *ids] if one else [*ids, EOS]}
+        return {"text": [EOS, *ids] if self._is_one_document else [*ids, EOS]}
 
     # Generation.
 
     @property
     def context(self) -> int:
-        """Most tokens that the model has seen at once; 0 for any number.
+        """Most tokens that the model has seen or has positions for; 0 for any number.
 
         A recurrent model may read on for ever, and one of whole documents ends by itself.
         """
         bounded = self._plan in ("windows", "packs") and not self.model.has_state
-        return self.config.batching.length if bounded else 0
+        longest = self.config.batching.length if bounded else math.inf
+        return int(most) if (most := min(longest, self.model.longest_target(0))) < math.inf else 0
 
     def prompt(self, text: str) -> list[int]:
         """Returns the ids that a continuation of a text goes on from.
@@ -173,9 +179,7 @@ class LanguageModelling(NextToken):
         ids = self.tokenizers["text"].encode(text)
         if self._plan in ("buckets", "packs"):
             return [BOS, *ids]
-        data = self.config.data
-        one = data.corpus == "text" and data.documents == "file"
-        return list(ids) if one and ids else [EOS, *ids]
+        return list(ids) if self._is_one_document and ids else [EOS, *ids]
 
     def continuation(self, prompt: str, ids: Sequence[int]) -> str:
         """Returns what drawn tokens add to a prompt, with the space that may stand between."""

@@ -50,6 +50,23 @@ def warn_of_limits(
     )
 
 
+def warn_of_positions(positions: float, lengths: np.ndarray, split: str) -> None:
+    """Warns if documents are longer than a model has positions for.
+
+    All tokens beyond them have the last position.
+    """
+    if count := int(np.sum(lengths > positions)):
+        log.warning(
+            "model.decoder.max_positions = %d: %d of %d documents of %s are longer, the longest %d"
+            " tokens; those beyond it all have the last position",
+            positions,
+            count,
+            len(lengths),
+            split,
+            lengths.max(),
+        )
+
+
 def limited_outputs(task: "TextToText", count: int, total: int) -> str:
     """Says how many outputs ended at their limit, and which fields set it."""
     return f"{_fields(task)}: {count} of {total} outputs ended because they reached their limit"

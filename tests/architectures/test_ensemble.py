@@ -222,6 +222,16 @@ def test_recurrent_language_models_read_on_for_ever(language_models):
     assert ensemble_of(language_models(["lstm", "gru"])[0]).context == 0
 
 
+def test_language_models_read_no_more_than_every_member_has_positions_for(language_models):
+    fields = {"batching.plan": "buckets", "model.decoder.max_positions": 6}
+    (lstm, transformer), _ = language_models(["lstm", "transformer"], **fields)
+    (learned,), _ = language_models(
+        ["transformer"], **fields, **{"model.decoder.positions": "learned"}
+    )
+    assert ensemble_of([lstm, transformer]).context == 0
+    assert learned.context == ensemble_of([lstm, learned]).context == 6
+
+
 def test_the_losses_are_those_of_the_mean_probability(language_models):
     tasks, params = language_models(["transformer", "convolutional"])
     task, joined = ensemble_of(tasks), Ensemble.joined(params)

@@ -1,7 +1,9 @@
+import math
+
 import numpy as np
 import pytest
 
-from seqjax.tasks.output_limits import limited_outputs, warn_of_limits
+from seqjax.tasks.output_limits import limited_outputs, warn_of_limits, warn_of_positions
 from seqjax.tasks.text_to_text import TextToText
 
 
@@ -60,4 +62,16 @@ def test_outputs_that_ended_at_their_limit_name_the_fields(tiny_task):
     assert said == (
         "decode.max_length_ratio = 1.5, decode.max_length_extra = 3:"
         " 2 of 9 outputs ended because they reached their limit"
+    )
+
+
+def test_documents_beyond_learned_positions_are_reported(caplog):
+    warn_of_positions(math.inf, np.array([7, 90]), "the training split")
+    warn_of_positions(20, np.array([7, 20]), "the training split")
+    assert not caplog.records
+    warn_of_positions(20, np.array([7, 21, 20, 60]), "the training split")
+    (message,) = (record.getMessage() for record in caplog.records)
+    assert message.startswith(
+        "model.decoder.max_positions = 20: 2 of 4 documents of the training split are longer, the"
+        " longest 60 tokens"
     )
