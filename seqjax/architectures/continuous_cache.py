@@ -26,6 +26,12 @@ class Cache(NamedTuple):
     vectors: PyTree
     tokens: jax.Array
 
+    @classmethod
+    def empty(cls, rows: int, entries: int, widths: PyTree) -> "Cache":
+        """Returns a cache of no positions, for vectors of a width; of several for an ensemble."""
+        tokens = jnp.full((rows, entries), PAD, jnp.int32)
+        return cls(jax.tree.map(lambda width: jnp.zeros((rows, entries, width)), widths), tokens)
+
 
 class WithCache(NamedTuple):
     """The carry of a language model with that of its cache."""
@@ -40,13 +46,7 @@ class WithCache(NamedTuple):
         read = functools.partial(model.init_with_output, method="read")
         (vectors, _), _ = jax.eval_shape(read, jax.random.key(0), token)
         widths = jax.tree.map(lambda each: each.shape[-1], vectors)
-        return cls(own, empty_cache(rows, entries, widths))
-
-
-def empty_cache(rows: int, entries: int, widths: PyTree) -> Cache:
-    """Returns a cache of no positions, for vectors of a width; a tree of them for an ensemble."""
-    tokens = jnp.full((rows, entries), PAD, jnp.int32)
-    return Cache(jax.tree.map(lambda width: jnp.zeros((rows, entries, width)), widths), tokens)
+        return cls(own, Cache.empty(rows, entries, widths))
 
 
 def without(cache: Cache, rows_B: jax.Array | None) -> Cache:

@@ -25,7 +25,7 @@ from seqjax.reporting.evaluations import (
 from seqjax.reporting.predictions import file_stem, write_predictions
 from seqjax.reporting.samples import sample_lines
 from seqjax.stages import say
-from seqjax.studies.grid import differences, label
+from seqjax.studies.grid import change_name, differences
 from seqjax.tasks.declared import best_is_higher
 from seqjax.training.members import program
 
@@ -200,7 +200,7 @@ def _keep(
     changes = _changes(config, os.path.join(workdir, *facts.get("ensemble", ())[:1]))
     # Ensembles in one folder are distinguished by their members.
     digest = hashlib.sha256(",".join(facts.get("ensemble", ())).encode()).hexdigest()[:8]
-    parts = [facts["split"], digest if "ensemble" in facts else "", label(changes)]
+    parts = [facts["split"], digest if "ensemble" in facts else "", change_name(changes)]
     name = "-".join(filter(None, parts))
     path = None
     if result.hypotheses:

@@ -60,22 +60,22 @@ def run(arguments: argparse.Namespace, overrides: Sequence[tuple[str, str]]) -> 
 
 
 def _report_run(folder: Path, output: str) -> int:
-    from seqjax.training.run_report import PAGE, read_run, summary, write_run_page
+    from seqjax.training.run_report import PAGE, read_run, run_summary, write_run_page
 
     with stage(f"reading {folder}"):
         report = read_run(folder)
-    print("\n".join(summary(report)))
+    print("\n".join(run_summary(report)))
     return _write(output, folder / PAGE, lambda path: write_run_page(path, report))
 
 
 def _report_sweep(folder: Path, output: str) -> int:
-    from seqjax.studies.page import PAGE, summary, write_study_page
+    from seqjax.studies.page import PAGE, study_summary, write_study_page
     from seqjax.studies.snapshot import read_snapshot
     from seqjax.studies.tables import markdown
 
     with stage(f"reading {folder}"):
         study = read_snapshot(folder)
-    print(f"{markdown(folder, study)}\n{summary(study)}")
+    print(f"{markdown(folder, study)}\n{study_summary(study)}")
     return _write(output, folder / PAGE, lambda path: write_study_page(path, folder, study))
 
 

@@ -218,7 +218,7 @@ def _job(
     trials: tuple[str, ...] = ()
     if arguments.study:
         study = load_study(arguments.study)
-        configs = [job.values for job in study.jobs(arguments.study, overrides).values()]
+        configs = [spec.values for spec in study.specs(arguments.study, overrides).values()]
         check_vectorize(arguments.vectorize, isinstance(study, Search))
         if isinstance(study, Search):
             # Its trials are drawn as it runs.

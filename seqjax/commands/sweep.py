@@ -112,7 +112,7 @@ def run(arguments: argparse.Namespace, overrides: Sequence[tuple[str, str]]) -> 
             names,
         )
         if arguments.dry_run:
-            if hint := sweep.hint(names):
+            if hint := sweep.vectorize_hint(names):
                 say(hint)
             _print_plan(sweep, names)
             return 0
@@ -157,10 +157,10 @@ def _to_run(
         yield sweep.study.config(overrides)
     seen = set()
     for name in names:
-        if name in sweep.jobs and sweep.trial(name).state().startswith("to "):
-            kind = program_of(sweep.jobs[name].values)
+        if name in sweep.specs and sweep.trial(name).state().startswith("to "):
+            kind = program_of(sweep.specs[name].values)
             if kind not in seen:
-                yield sweep.jobs[name].config
+                yield sweep.specs[name].config
             seen.add(kind)
 
 
@@ -177,7 +177,7 @@ def _print_plan(sweep: Sweep, names: Sequence[str]) -> None:
     groups = {group[0]: group for group in sweep.groups(names)}
     others = {name for group in groups.values() for name in group[1:]}
     for name in names:
-        if name in sweep.jobs and name not in others:
+        if name in sweep.specs and name not in others:
             trial, group = sweep.trial(name), groups.get(name, [name])
             together = " as one program" if len(group) > 1 else ""
             print(f"{', '.join(group)}: {trial.state()}{together}")

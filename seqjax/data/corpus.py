@@ -26,7 +26,7 @@ from seqjax.data.line_files import (
     require_files,
 )
 from seqjax.data.record import Corpus, Record
-from seqjax.data.selection import SPLITS, Selected, divided, filtered
+from seqjax.data.selection import SPLITS, Selected, filtered, select_split
 from seqjax.data.synthetic_sentences import SyntheticSentences
 from seqjax.errors import UserError, did_you_mean
 from seqjax.files import as_path, expanded, in_bucket
@@ -117,7 +117,7 @@ def _split(data: ml_collections.ConfigDict, split: str, roles: Sequence[str]) ->
             corpus = _FILES[data.corpus](data, name, roles)
         if data.split_by == "order":
             return split_in_order(corpus, data, split)
-        return divided(corpus, data, split) if data.split_by else corpus
+        return select_split(corpus, data, split) if data.split_by else corpus
     if data.corpus == "synthetic:translation":
         return _synthetic(data, name)
     if data.corpus == "synthetic:sentences":

@@ -55,7 +55,7 @@ class _Division(NamedTuple):
     test: float
 
 
-def divided(corpus: Corpus, data: ConfigDict, split: str) -> Selected:
+def select_split(corpus: Corpus, data: ConfigDict, split: str) -> Selected:
     """Returns one split of a corpus that is stored as a whole.
 
     Pairs are ordered by a hash of (`data.split_seed`, line number or source). The first ones are

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.layers.cross_entropy import cross_entropy
-from seqjax.layers.dense import Dense, product
+from seqjax.layers.dense import Dense, matmul
 from seqjax.layers.dropout import Dropout
 from seqjax.layers.embedding import Embedding
 
@@ -231,7 +231,7 @@ def expected_share(begin: int, end: int, vocabulary: int) -> float:
 
 def _tail_logits(dtype, narrow_RxD, words_DxW, x):
     """Returns the float32 logits of a tail."""
-    return product(product(x, narrow_RxD, dtype, dtype), words_DxW, dtype, jnp.float32)
+    return matmul(matmul(x, narrow_RxD, dtype, dtype), words_DxW, dtype, jnp.float32)
 
 
 def _losses_inside(logits, x_NxR, own_N, inside_N, room):

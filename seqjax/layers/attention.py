@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from seqjax.layers.dense import Dense, product
+from seqjax.layers.dense import Dense, matmul
 from seqjax.layers.masked_softmax import masked_softmax
 from seqjax.layers.multi_head_attention import MultiHeadAttention
 
@@ -129,7 +129,7 @@ class AdditiveAttention(Attention):
         return self._weigh(jnp.tanh(added))
 
     def _weigh(self, hidden_BxTxSxA):
-        return product(hidden_BxTxSxA, self.vector, self.dtype, jnp.float32)
+        return matmul(hidden_BxTxSxA, self.vector, self.dtype, jnp.float32)
 
 
 class NormalizedAdditiveAttention(AdditiveAttention):
@@ -181,7 +181,7 @@ class LocationAttention(AdditiveAttention):
         length = keys.shape[1]
         padded = jnp.pad(before_BxHxTxS[:, 0], ((0, 0), (0, 0), (side, side)))
         windows = jnp.stack([padded[..., i : i + length] for i in range(self.kernel)], axis=-1)
-        features_BxTxSxF = product(windows, self.filter, self.dtype, self.dtype)
+        features_BxTxSxF = matmul(windows, self.filter, self.dtype, self.dtype)
         added = self.query(query_BxTxD)[:, :, None] + keys[:, None]
         return self._weigh(jnp.tanh(added + self.location(features_BxTxSxF)))
 

@@ -51,7 +51,7 @@ class Dense(nn.Module):
     def multiply(self, x: jax.Array) -> jax.Array:
         """Returns x W without the bias."""
         kernel, _ = self.weights(x.shape[-1])
-        return product(x, kernel, self.dtype, self.result or self.dtype)
+        return matmul(x, kernel, self.dtype, self.result or self.dtype)
 
 
 def together(layers: Sequence[Dense], x: jax.Array) -> jax.Array:
@@ -64,7 +64,7 @@ def together(layers: Sequence[Dense], x: jax.Array) -> jax.Array:
         return jnp.stack([layer(x) for layer in layers], axis=-2)
     kernels, biases = zip(*(layer.weights(x.shape[-1]) for layer in layers), strict=True)
     dtype = layers[0].dtype
-    return add_bias(product(x, jnp.stack(kernels, axis=1), dtype, dtype), jnp.stack(biases))
+    return add_bias(matmul(x, jnp.stack(kernels, axis=1), dtype, dtype), jnp.stack(biases))
 
 
 _DOT_GENERAL = (jax.lax.dot_general, jax.lax.dot_general.__code__)
@@ -75,7 +75,7 @@ def intercepted() -> bool:
     return (jax.lax.dot_general, jax.lax.dot_general.__code__) != _DOT_GENERAL
 
 
-def product(x: jax.Array, kernel: jax.Array, dtype: jnp.dtype, result: jnp.dtype) -> jax.Array:
+def matmul(x: jax.Array, kernel: jax.Array, dtype: jnp.dtype, result: jnp.dtype) -> jax.Array:
     """Multiplies x [..., I] with a kernel [I, O...] in `dtype`; returns [..., O...] as `result`.
 
     Derivatives are products in `dtype`, too; the kernel's is summed in float32.

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from seqjax.layers.dense import product
+from seqjax.layers.dense import matmul
 from seqjax.layers.dropout import Dropout
 
 # Name -> initializer of a table of vectors of a given width.
@@ -60,4 +60,4 @@ class Embedding(nn.Module):
 
     def attend(self, x: jax.Array) -> jax.Array:
         """Maps vectors [..., D] to float32 logits [..., V]."""
-        return product(x, self.table.T, self.dtype, jnp.float32)
+        return matmul(x, self.table.T, self.dtype, jnp.float32)

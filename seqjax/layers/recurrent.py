@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from seqjax.layers.dense import Dense, add_bias, intercepted, kernel_gradient, product
+from seqjax.layers.dense import Dense, add_bias, intercepted, kernel_gradient, matmul
 from seqjax.layers.dropout import Dropout
 from seqjax.layers.normalization import NORM_EPSILON
 
@@ -192,7 +192,7 @@ class RecurrentLayer(nn.Module):
           recurrent_HxG: the result of `dropped`, which all positions share.
         """
         matrix_HxG = self.recurrent if recurrent_HxG is None else recurrent_HxG
-        recurrent = product(state[0], matrix_HxG, self.dtype, self.dtype)
+        recurrent = matmul(state[0], matrix_HxG, self.dtype, self.dtype)
         return _advance(self.cell, self._adjustment(), inputs, recurrent, state)
 
     def _advance_all(self, inputs_TxBxG, mask_TxBx1, state, recurrent_HxG):

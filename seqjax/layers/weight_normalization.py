@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from seqjax.layers.dense import add_bias, intercepted, product
+from seqjax.layers.dense import add_bias, intercepted, matmul
 
 
 class NormalizedDense(nn.Module):
@@ -43,11 +43,11 @@ class NormalizedDense(nn.Module):
         bias_O = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
         if intercepted():
             # The parameter itself is multiplied, so that it is found.
-            y = product(x, kernel_IxO, self.dtype, self.dtype)
+            y = matmul(x, kernel_IxO, self.dtype, self.dtype)
             y = y * (scale_O / norm_O).astype(self.dtype)
         else:
             weights_IxO = kernel_IxO * (scale_O / norm_O)
-            y = product(x, weights_IxO, self.dtype, self.dtype)
+            y = matmul(x, weights_IxO, self.dtype, self.dtype)
         return add_bias(y, bias_O)
 
 
@@ -56,5 +56,5 @@ def _lengths(kernel_IxO: jax.Array) -> jax.Array:
     if not isinstance(kernel_IxO, jax.Array):
         # Quantized by another library, which multiplies it and does nothing else with it.
         unit_IxI = jnp.eye(kernel_IxO.shape[0])
-        kernel_IxO = product(unit_IxI, kernel_IxO, jnp.float32, jnp.float32)
+        kernel_IxO = matmul(unit_IxI, kernel_IxO, jnp.float32, jnp.float32)
     return jnp.linalg.norm(kernel_IxO, axis=0)

@@ -11,7 +11,7 @@ from seqjax.fields import default_fields, flatten
 _LENGTH = 160
 
 
-def changes(fields: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+def non_defaults(fields: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Returns the fields that differ from the defaults: path -> (value, default)."""
     default = default_fields()
     return {
@@ -32,7 +32,7 @@ def write_fields(config: ml_collections.ConfigDict) -> str:
 
 def summarize_changes(config: ml_collections.ConfigDict) -> str:
     """Says in one line which fields differ from the defaults, as many as fit."""
-    changed = [f"{path}={value}" for path, (value, _) in changes(flatten(config)).items()]
+    changed = [f"{path}={value}" for path, (value, _) in non_defaults(flatten(config)).items()]
     if not changed:
         return "config: the defaults"
     shown = [changed[0]]

@@ -295,11 +295,11 @@ def _choose(keys_BxN, logits_BxNxV, temperature) -> jax.Array:
     best_BxN = jnp.argmax(logits_BxNxV, axis=-1)
     if is_constant(temperature, 0):
         return best_BxN
-    drawn_BxN = jax.vmap(jax.vmap(draw))(keys_BxN, logits_BxNxV)
+    drawn_BxN = jax.vmap(jax.vmap(draw_token))(keys_BxN, logits_BxNxV)
     return jnp.where(temperature == 0, best_BxN, drawn_BxN)
 
 
-def draw(key: jax.Array, logits_V: jax.Array) -> jax.Array:
+def draw_token(key: jax.Array, logits_V: jax.Array) -> jax.Array:
     """Samples one token from a distribution.
 
     By the Gumbel-max trick: argmax_i (l_i + g_i) has the distribution softmax(l) if the g_i are

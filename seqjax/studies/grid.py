@@ -153,7 +153,7 @@ def _names(found: Sequence[Change]) -> list[str]:
             )
     names: dict[str, str] = {}
     for fields in found:
-        rough, exact = (label(fields, digits) or "base" for digits in (4, 15))
+        rough, exact = (change_name(fields, digits) or "base" for digits in (4, 15))
         # Some file systems do not distinguish capitals.
         choices = (rough, exact, _with_digest(rough, fields))
         name = next(name for name in choices if name.lower() not in names)
@@ -161,7 +161,7 @@ def _names(found: Sequence[Change]) -> list[str]:
     return list(names.values())
 
 
-def label(fields: Change, digits: int = 4) -> str:
+def change_name(fields: Change, digits: int = 4) -> str:
     """Returns fields and their values as a part of a file's name, `learning_rate-0.001_seed-1`.
 
     The end of one that is too long is replaced by a digest.

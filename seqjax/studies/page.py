@@ -37,14 +37,14 @@ def write_study_page(path: Any, workdir: Path, study: Snapshot) -> None:
         path,
         "study.html",
         title=study.name,
-        summary=summary(study),
+        summary=study_summary(study),
         groups=[_group(workdir, study, group) for group in groups],
         signatures=signatures(study),
         sessions=sessions(study),
     )
 
 
-def summary(study: Snapshot) -> str:
+def study_summary(study: Snapshot) -> str:
     """Returns how many trials are done, running and failed, and how they are compared."""
     words = [_word(result) for result in study.results]
     counts = [f"{words.count(word)} {word}" for word in _WORDS if word in words]

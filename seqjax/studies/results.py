@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seqjax.invocation import command_line
-from seqjax.studies.study import COLUMNS, Job
+from seqjax.studies.study import COLUMNS, TrialSpec
 from seqjax.studies.trial import Trial
 
 _FORMATS = {
@@ -74,10 +74,10 @@ class Group(NamedTuple):
 
 
 def as_result(
-    job: Job, trial: Trial, value: float | None, state: str = "", identity: str = ""
+    spec: TrialSpec, trial: Trial, value: float | None, state: str = "", identity: str = ""
 ) -> Result:
-    """Returns what came of a job."""
-    return Result(job.name, job.fields, job.source, job.options, trial, value, state, identity)
+    """Returns what came of a trial."""
+    return Result(spec.name, spec.fields, spec.source, spec.options, trial, value, state, identity)
 
 
 def ranked(higher: bool, results: Sequence[Result]) -> list[Result]:

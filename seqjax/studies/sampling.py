@@ -45,7 +45,7 @@ def pruner_of(rules: Rules) -> "optuna.pruners.BasePruner":
     return pruners.HyperbandPruner() if rules.pruner == "hyperband" else pruners.NopPruner()
 
 
-def draw(trial: "optuna.trial.Trial", domains: Mapping[str, Domain]) -> dict[str, Any]:
+def draw_point(trial: "optuna.trial.Trial", domains: Mapping[str, Domain]) -> dict[str, Any]:
     """Returns a value for each field, drawn now or as they were drawn before."""
     return {
         field: domain.inside(_suggest(trial, field, domain.distribution()))

@@ -15,7 +15,7 @@ from seqjax.fields import conformed, flatten, has_references
 from seqjax.overrides import apply_overrides, overridden, read_overrides
 from seqjax.studies.grid import Change, product, sample
 from seqjax.studies.space import Domain, check_space
-from seqjax.studies.study import Job, Overrides, as_options, check_report, default_columns
+from seqjax.studies.study import Overrides, TrialSpec, as_options, check_report, default_columns
 from seqjax.studies.trial import Trial
 from seqjax.tasks.declared import best_is_higher, measured
 from seqjax.validation import RULES, settled, validate
@@ -167,15 +167,17 @@ class Search:
             raise UserError(str(error).replace("train.stop_metric", "objective")) from error
         return config
 
-    def jobs(
+    def specs(
         self, path: str, overrides: Overrides, checked: Sequence[str] | None = None
-    ) -> dict[str, Job]:
+    ) -> dict[str, TrialSpec]:
         """Returns the trials that are known; see `AnyStudy`. Each is checked when it runs."""
         self.config(overrides)
         pairs = zip(self.names, self.points(), strict=False)
-        return {name: self.job(path, name, point, overrides) for name, point in pairs}
+        return {name: self.spec(path, name, point, overrides) for name, point in pairs}
 
-    def job(self, path: str, name: str, point: Mapping[str, Any], overrides: Overrides) -> Job:
+    def spec(
+        self, path: str, name: str, point: Mapping[str, Any], overrides: Overrides
+    ) -> TrialSpec:
         """Returns the trial at a point; whether its values fit together shows when it runs.
 
         Args:
@@ -189,7 +191,7 @@ class Search:
             given = flatten(overridden(self.base, changes))
         else:
             given = conformed(self._fields | read_overrides(changes))
-        return Job(name, given, path, as_options(changes), dict(point))
+        return TrialSpec(name, given, path, as_options(changes), dict(point))
 
     @functools.cached_property
     def _fields(self) -> Mapping[str, Any]:

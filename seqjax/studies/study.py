@@ -44,7 +44,7 @@ _FILES = ("results.csv", "results.md", "results.html", "study.json", "study.db")
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
+class TrialSpec:
     """A trial as it is run.
 
     Attributes:
@@ -113,9 +113,9 @@ class AnyStudy(Protocol):
     grouping: tuple[str, ...]
     names: Sequence[str]
 
-    def jobs(
+    def specs(
         self, path: str, overrides: Overrides, checked: Sequence[str] | None = None
-    ) -> dict[str, Job]:
+    ) -> dict[str, TrialSpec]:
         """Returns the trials that are known before the study runs.
 
         Args:
@@ -261,9 +261,9 @@ class Study:
         """
         return choose_variant(self.trials, name)
 
-    def jobs(
+    def specs(
         self, path: str, overrides: Overrides, checked: Sequence[str] | None = None
-    ) -> dict[str, Job]:
+    ) -> dict[str, TrialSpec]:
         """Returns all trials; see `AnyStudy`."""
         # A mistake in every trial is reported without one.
         apply_overrides(default_config(), overrides)
@@ -279,7 +279,7 @@ class Study:
                 raise UserError(f"trial {name!r}: {error}") from error
         options = as_options(overrides)
         return {
-            name: Job(name, given, f"{path}:{name}", options, fields)
+            name: TrialSpec(name, given, f"{path}:{name}", options, fields)
             for name, given, fields in zip(self.trials, values, differences(values), strict=True)
         }
 

@@ -27,7 +27,7 @@ from seqjax.studies.study import AnyStudy, Overrides
 from seqjax.studies.sweep_lines import drawn, ending, last_lines, running, time_left
 from seqjax.studies.tables import write_tables
 from seqjax.studies.trial import Trial, as_trial
-from seqjax.studies.trial_group import TrialGroup, groups_of, hint
+from seqjax.studies.trial_group import TrialGroup, groups_of, vectorize_hint
 from seqjax.studies.trial_queue import Claim, Offer, Standing, TrialQueue
 from seqjax.studies.trial_run import Launch, TrialRun
 from seqjax.training.saved import newest_checkpoint
@@ -91,7 +91,7 @@ class Sweep:
           storage: URL of the database through which workers share the study; '' is a file in the
             folder.
           lost_after: seconds without a heartbeat after which a worker is considered dead.
-          vectorize: how many trials of a list are trained as one program, see `grouped`.
+          vectorize: how many trials of a list are trained as one program, see `program_groups`.
           names: the trials to run, by default all.
 
         Raises:
@@ -99,7 +99,7 @@ class Sweep:
         """
         self.study = study
         with stage("checking the trials"):
-            self.jobs = study.jobs(path, overrides, names)
+            self.specs = study.specs(path, overrides, names)
         self._path, self._workdir, self._overrides = path, run_path(workdir), overrides
         self._launch, self._workers, self._storage = launch, workers, storage
         self._lost_after = lost_after
@@ -113,12 +113,12 @@ class Sweep:
 
     def trial(self, name: str) -> TrialRun:
         """Returns a trial whose config is known."""
-        return TrialRun(self.jobs[name], self._workdir, self.study, self._path)
+        return TrialRun(self.specs[name], self._workdir, self.study, self._path)
 
-    def hint(self, names: Sequence[str]) -> str:
+    def vectorize_hint(self, names: Sequence[str]) -> str:
         """Says which of the trials that are to be run could share a program, '' for none."""
         unasked = self._vectorize == "off" and not isinstance(self.study, Search)
-        return hint(self._known(names)) if unasked else ""
+        return vectorize_hint(self._known(names)) if unasked else ""
 
     def groups(self, names: Sequence[str]) -> list[list[str]]:
         """Returns which of the trials that are to be run are trained as one program."""
@@ -127,7 +127,7 @@ class Sweep:
         return groups_of(self._known(names), self._vectorize, self._workers)
 
     def _known(self, names: Sequence[str]) -> list[TrialRun]:
-        return [self.trial(name) for name in names if name in self.jobs]
+        return [self.trial(name) for name in names if name in self.specs]
 
     def group(self, names: Sequence[str]) -> TrialGroup:
         """Returns trials that are trained as one program."""
@@ -156,7 +156,7 @@ class Sweep:
             )
         with Board(self._workers > 1, self.study.objective) as self._board:
             self._enter()
-            if hint := self.hint(names):
+            if hint := self.vectorize_hint(names):
                 self._board.say(hint)
             self._together = {name: group for group in self.groups(names) for name in group}
             try:
@@ -177,7 +177,7 @@ class Sweep:
         """Raises UserError, before any table changes, if no trial of a list could be run."""
         if isinstance(self.study, Search):
             return  # Its storage is checked instead.
-        states = {trial.job.name: trial.state() for trial in self._known(names)}
+        states = {trial.spec.name: trial.state() for trial in self._known(names)}
         left = {name: state for name, state in states.items() if state != "done"}
         if left and all(state.startswith("refused: ") for state in left.values()):
             first, *others = left
@@ -188,13 +188,13 @@ class Sweep:
         """Returns what is known of each trial of the study."""
         found = []
         for name in self.study.names:
-            if name in self.jobs:
-                job, trial = self.jobs[name], self._recorded(name)
-                state, identity = self._standing(name).state, job.identity
+            if name in self.specs:
+                spec, trial = self.specs[name], self._recorded(name)
+                state, identity = self._standing(name).state, spec.identity
                 if state == "running" and not trial.done:
                     trial = dataclasses.replace(trial, curves=self.trial(name).curves())
                 value = self.study.value(trial)
-                found.append(as_result(job, trial, value, state, identity))
+                found.append(as_result(spec, trial, value, state, identity))
         return found
 
     def write(self) -> None:
@@ -232,8 +232,8 @@ class Sweep:
             draws = study.sampler == "tpe"
             judged = study.pruner, study.startup, study.seed
             return Rules(study.higher, study.space, draws, *judged)
-        fields = next(iter(self.jobs.values())).fields
-        values = {field: [job.fields[field] for job in self.jobs.values()] for field in fields}
+        fields = next(iter(self.specs.values())).fields
+        values = {field: [spec.fields[field] for spec in self.specs.values()] for field in fields}
         return Rules(study.higher, {field: domain_of(found) for field, found in values.items()})
 
     def _enter(self) -> None:
@@ -241,14 +241,14 @@ class Sweep:
         study = self.study
         if isinstance(study, Search):
             self._queue.identify(study.identity(self._overrides))
-            points = {name: job.fields for name, job in self.jobs.items()}
+            points = {name: spec.fields for name, spec in self.specs.items()}
             offers = {name: Offer(point=points.get(name, {})) for name in study.names}
         else:
             self._queue.identify({"study": {}})
             splits = ",".join(study.splits)
             offers = {
-                name: Offer(f"{job.identity} {splits}", job.fields)
-                for name, job in self.jobs.items()
+                name: Offer(f"{spec.identity} {splits}", spec.fields)
+                for name, spec in self.specs.items()
             }
         self._queue.enter(offers, self._names, self._void())
         self._look_up()
@@ -260,7 +260,7 @@ class Sweep:
         """Returns the trials whose results are gone; a shared storage has its own copy of them."""
         if self._storage or isinstance(self.study, Search):
             return []
-        return [name for name in self.jobs if not self.trial(name).recorded().done]
+        return [name for name in self.specs if not self.trial(name).recorded().done]
 
     def _work(self, threads: concurrent.futures.ThreadPoolExecutor) -> int:
         """Runs trials until none is left; returns the number of the signal that ended it, or 0."""
@@ -429,9 +429,9 @@ class Sweep:
                 self._know(name, standing.point)
 
     def _know(self, name: str, point: Mapping[str, Any]) -> None:
-        if name not in self.jobs:
-            job = self.study.job(self._path, name, point, self._overrides)
-            self.jobs[name] = job
+        if name not in self.specs:
+            spec = self.study.spec(self._path, name, point, self._overrides)
+            self.specs[name] = spec
 
     def _recorded(self, name: str) -> Trial:
         """Returns what is known of a trial, here or in the storage."""

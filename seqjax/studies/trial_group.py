@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 
 from seqjax.errors import UserError
-from seqjax.studies.study import Job
+from seqjax.studies.study import TrialSpec
 from seqjax.studies.trial import Trial
 from seqjax.studies.trial_run import Launch, TrialRun, reason
 from seqjax.training.members import program_of, refusal
@@ -31,19 +31,21 @@ def check_vectorize(vectorize: str, searched: bool) -> None:
         )
 
 
-def grouped(jobs: Mapping[str, Job], vectorize: str, workers: int = 1) -> list[list[str]]:
+def program_groups(
+    specs: Mapping[str, TrialSpec], vectorize: str, workers: int = 1
+) -> list[list[str]]:
     """Returns the groups of trials that are trained as one program, in order; most have one.
 
     Args:
-      jobs: trials that are in the same state, by name.
+      specs: trials that are in the same state, by name.
       vectorize: how many at most, or 'auto': as many as leave work for every worker, up to 16;
         'off' for none.
       workers: trials or groups that run at a time.
     """
     alike: dict[str, list[str]] = {}
-    for name, job in jobs.items():
-        alone = vectorize == "off" or refusal(job.values)
-        alike.setdefault(name if alone else program_of(job.values), []).append(name)
+    for name, spec in specs.items():
+        alone = vectorize == "off" or refusal(spec.values)
+        alike.setdefault(name if alone else program_of(spec.values), []).append(name)
     groups = []
     for names in alike.values():
         most = min(_MOST, math.ceil(len(names) / workers))
@@ -53,20 +55,22 @@ def grouped(jobs: Mapping[str, Job], vectorize: str, workers: int = 1) -> list[l
 
 
 def groups_of(trials: Sequence[TrialRun], vectorize: str, workers: int) -> list[list[str]]:
-    """Returns which of the trials that are to be run are `grouped`.
+    """Returns which of the trials that are to be run are in one of `program_groups`.
 
     The members of a program are at the same step, so trials at different steps are not grouped.
     """
-    alike: dict[tuple[str, int], dict[str, Job]] = {}
+    alike: dict[tuple[str, int], dict[str, TrialSpec]] = {}
     for trial in trials:
         state = trial.state()
         if state.startswith("to "):
             place = state, newest_checkpoint(trial.folder)
-            alike.setdefault(place, {})[trial.job.name] = trial.job
-    return [group for jobs in alike.values() for group in grouped(jobs, vectorize, workers)]
+            alike.setdefault(place, {})[trial.spec.name] = trial.spec
+    return [
+        group for specs in alike.values() for group in program_groups(specs, vectorize, workers)
+    ]
 
 
-def hint(trials: Sequence[TrialRun]) -> str:
+def vectorize_hint(trials: Sequence[TrialRun]) -> str:
     """Says how many of the trials could share how many programs, '' for none."""
     groups = [group for group in groups_of(trials, "auto", 1) if len(group) > 1]
     if not groups:
@@ -100,7 +104,7 @@ class TrialGroup:
         `said` returns what shows the lines of a process that runs some of the trials.
         """
         left = list(self.runs)
-        found: dict[str, dict] = {run.job.name: {} for run in left}
+        found: dict[str, dict] = {run.spec.name: {} for run in left}
         for split in (None, *self._splits):
             command, show = self._command(split, left), said(left)
             self._enter(" ".join(filter(None, (command[0], split))))
@@ -120,25 +124,25 @@ class TrialGroup:
             if not left:
                 break
         for run in left:
-            run.record_evaluated(found[run.job.name])
+            run.record_evaluated(found[run.spec.name])
         return 0
 
     def _command(self, split: str | None, runs: Sequence[TrialRun]) -> list[str]:
         """Returns the arguments that train trials, or evaluate them on a split."""
         first = runs[0]
-        names = f"--together={','.join(run.job.name for run in runs)}"
+        names = f"--together={','.join(run.spec.name for run in runs)}"
         workdir = f"--workdir={first.folder.parent}"
         if split is not None:
             return ["evaluate", workdir, names, f"--split={split}"]
-        path = first.job.source.removesuffix(f":{first.job.name}")
-        return ["train", f"--config={path}", names, "--members=auto", workdir, *first.job.options]
+        path = first.spec.source.removesuffix(f":{first.spec.name}")
+        return ["train", f"--config={path}", names, "--members=auto", workdir, *first.spec.options]
 
     def _without(self, runs: Sequence[TrialRun], failures: Mapping[str, str]) -> list[TrialRun]:
         """Records the trials whose training failed; returns the others."""
         for run in runs:
-            if run.job.name in failures:
-                run.record(Trial(failure=failures[run.job.name]))
-        return [run for run in runs if run.job.name not in failures]
+            if run.spec.name in failures:
+                run.record(Trial(failure=failures[run.spec.name]))
+        return [run for run in runs if run.spec.name not in failures]
 
     def _enter(self, phase: str) -> None:
         for run in self.runs:

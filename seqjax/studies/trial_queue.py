@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from seqjax.errors import UserError
-from seqjax.studies.sampling import Rules, draw, pruner_of, sampler_of
+from seqjax.studies.sampling import Rules, draw_point, pruner_of, sampler_of
 from seqjax.studies.storage import open_storage, patient, shown
 
 if TYPE_CHECKING:
@@ -382,7 +382,7 @@ class TrialQueue:
         trial.set_user_attr(_WORKER, self._worker)
         point = dict(self._offers[name].point)
         if self._rules.draws:
-            point = draw(trial, self._rules.domains)
+            point = draw_point(trial, self._rules.domains)
         reported = len(self._rdb.get_trial(trial_id).intermediate_values)
         return Claim(name, point, attempt, reported, trial, trial_id)
 

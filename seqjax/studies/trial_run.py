@@ -14,7 +14,7 @@ from seqjax.errors import UserError, passes
 from seqjax.fields import flatten, load
 from seqjax.stages import say
 from seqjax.studies.launcher import Outcome
-from seqjax.studies.study import AnyStudy, Job
+from seqjax.studies.study import AnyStudy, TrialSpec
 from seqjax.studies.trial import Trial, read_curves, read_record, training_facts, write_trial
 from seqjax.training.saved import has_checkpoint
 from seqjax.validation import validate_fields
@@ -44,15 +44,15 @@ class TrialRun:
     config is refused: its numbers would belong to neither.
 
     Attributes:
-      job: the trial.
+      spec: the trial.
       folder: its run directory.
       phase: what is being done, 'train' or 'evaluate SPLIT', '' for nothing.
       stop: when it is set, the process that runs is ended and nothing is recorded.
       unwritten: its results, if its folder could not be written; None otherwise.
     """
 
-    def __init__(self, job: Job, workdir: Path, study: AnyStudy, path: str):
-        self.job, self.folder = job, workdir / job.name
+    def __init__(self, spec: TrialSpec, workdir: Path, study: AnyStudy, path: str):
+        self.spec, self.folder = spec, workdir / spec.name
         self.phase = ""
         self.stop = threading.Event()
         self.unwritten: Trial | None = None
@@ -62,7 +62,7 @@ class TrialRun:
         """Returns the arguments of the verbs that train and evaluate the trial, in order."""
         splits = (f"--split={split}" for split in self._study.splits)
         evaluations = (["evaluate", f"--workdir={self.folder}", split] for split in splits)
-        return [self.job.training(self.folder), *evaluations]
+        return [self.spec.training(self.folder), *evaluations]
 
     def state(self) -> str:
         """Returns what is to be done: 'done', 'to train', 'to continue' or 'refused: REASON'."""
@@ -75,7 +75,7 @@ class TrialRun:
     def run(self, launch: Launch, show: Callable[[str], None]) -> int:
         """Trains and evaluates; returns the number of the signal that ended it, or 0."""
         found: dict[str, Any] = {}
-        failure = self._refusal() or _mistake(self.job.values)
+        failure = self._refusal() or _mistake(self.spec.values)
         for split, command in zip((None, *self._study.splits), self.commands(), strict=True):
             if failure:
                 break
@@ -115,7 +115,7 @@ class TrialRun:
             stops; the next one evaluates the trial again.
         """
         try:
-            write_trial(self.folder, self.job.plain, trial)
+            write_trial(self.folder, self.spec.plain, trial)
         except OSError as error:
             self.unwritten = trial
             facts = f"; {json.dumps(trial.splits)}" if trial.splits else ""
@@ -125,7 +125,7 @@ class TrialRun:
 
     def recorded(self) -> Trial:
         """Returns what is known of the trial with the config that it has now."""
-        trial = self.unwritten or read_record(self.folder, self.job.identity)
+        trial = self.unwritten or read_record(self.folder, self.spec.identity)
         if set(self._study.splits) <= set(trial.splits):
             # What failed, or was pruned, may have been another start.
             return dataclasses.replace(trial, failure="", pruned=0)
@@ -159,7 +159,7 @@ class TrialRun:
             saved = flatten(load(self.folder / "config.json", missing="default"))
         except UserError as error:
             return str(error)
-        wanted = self.job.values
+        wanted = self.spec.values
         fields = [
             field
             for field, value in wanted.items()

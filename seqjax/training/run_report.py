@@ -17,7 +17,7 @@ from seqjax.fields import flatten, load, nested
 from seqjax.reporting.digits import number
 from seqjax.reporting.evaluations import read_evaluations
 from seqjax.reporting.metrics_log import read_metrics
-from seqjax.reporting.settings import changes
+from seqjax.reporting.settings import non_defaults
 from seqjax.reporting.web_page import Figure, figure, titled, write_page
 from seqjax.stages import write_seconds
 from seqjax.tasks.declared import MEASURES, TASKS, best_is_higher
@@ -72,7 +72,7 @@ class RunReport:
     @property
     def changed(self) -> dict[str, tuple[Any, Any]]:
         """The fields that differ from the defaults: value and default."""
-        return dict(sorted(changes(self.config).items()))
+        return dict(sorted(non_defaults(self.config).items()))
 
     def curve(self, name: str) -> list[tuple[int, float]]:
         """Returns (updates, value) of a metric such as 'validation/loss'."""
@@ -151,7 +151,7 @@ def facts(run: RunReport) -> dict[str, str]:
     return found
 
 
-def summary(run: RunReport) -> list[str]:
+def run_summary(run: RunReport) -> list[str]:
     """Returns the summary of a run as lines of text: facts, evaluations, changed fields."""
     found = facts(run)
     width = max(map(len, found))

@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.architectures.continuous_cache import empty_cache, mixed, without
+from seqjax.architectures.continuous_cache import Cache, mixed, without
 from seqjax.data.tokenizer import PAD
 
 _SHARE, _FLATNESS, _ENTRIES = 0.3, 0.7, 4
@@ -31,7 +31,7 @@ def _by_hand(logits, vectors, targets, t):
 
 def test_the_cache_is_the_past_positions_by_their_likeness():
     case = _case()
-    found, _ = mixed(*case, empty_cache(2, _ENTRIES, 3), _SHARE, _FLATNESS)
+    found, _ = mixed(*case, Cache.empty(2, _ENTRIES, 3), _SHARE, _FLATNESS)
     for row in range(2):
         for t in range(9):
             logits, vectors = (np.asarray(part[row], np.float64) for part in case[:2])
@@ -43,8 +43,8 @@ def test_the_cache_is_the_past_positions_by_their_likeness():
 def test_blocks_give_what_the_whole_gives_and_a_fresh_row_forgets():
     case = _case()
     step = jax.jit(lambda cache, *parts: mixed(*parts, cache, _SHARE, _FLATNESS))
-    whole, last = step(empty_cache(2, _ENTRIES, 3), *case)
-    cache, parts = empty_cache(2, _ENTRIES, 3), []
+    whole, last = step(Cache.empty(2, _ENTRIES, 3), *case)
+    cache, parts = Cache.empty(2, _ENTRIES, 3), []
     for begin, end in ((0, 1), (1, 6), (6, 9)):
         found, cache = step(cache, *(part[:, begin:end] for part in case))
         parts.append(found)

@@ -24,9 +24,9 @@ def swept(tmp_path):
     configs["b"].seed = 2
     study = Study("Two seeds", configs, splits=("test",), columns=("loss",))
     results = []
-    for name, job in study.jobs("study.py", []).items():
+    for name, spec in study.specs("study.py", []).items():
         trial = Trial(splits={"test": {"loss": 1.0 + len(results)}}) if name == "a" else Trial()
-        results.append(as_result(job, trial, study.value(trial)))
+        results.append(as_result(spec, trial, study.value(trial)))
     folder = tmp_path / "swept"
     folder.mkdir()
     write_snapshot(folder, take_snapshot(study, results, {}))

@@ -28,8 +28,8 @@ def _sweep(folder, by=()):
     values = {"a": 2.5, "b": 0.5, "c": 1.5}
     found = {name: Trial(splits={"test": {"loss": value}}) for name, value in values.items()}
     found["d"] = Trial(failure="out of memory")
-    jobs = study.jobs("study.py", ())
-    results = [as_result(jobs[name], found[name], values.get(name)) for name in NAMES]
+    specs = study.specs("study.py", ())
+    results = [as_result(specs[name], found[name], values.get(name)) for name in NAMES]
     write_snapshot(folder, take_snapshot(study, results, {}))
     for name in NAMES:
         (folder / name).mkdir()

@@ -5,7 +5,7 @@ from ml_collections import ConfigDict
 
 from seqjax.data import line_files
 from seqjax.data.documents import Documents, split_in_order
-from seqjax.data.selection import divided
+from seqjax.data.selection import select_split
 from seqjax.errors import UserError
 
 
@@ -201,4 +201,4 @@ def test_names_are_documents_of_which_some_are_drawn(real_data):
     names = Documents(data, "train")
     assert len(names) == 32_033
     assert [names[i]["text"] for i in (0, 1, 32_032)] == ["emma", "olivia", "zzyzx"]
-    assert len(divided(names, data, "test")) == round(0.03 * 32_033)
+    assert len(select_split(names, data, "test")) == round(0.03 * 32_033)

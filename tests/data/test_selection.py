@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from seqjax.config import default_config
 from seqjax.data.corpus import open_corpus
-from seqjax.data.selection import SPLITS, divided, filtered
+from seqjax.data.selection import SPLITS, filtered, select_split
 from seqjax.errors import UserError
 
 CHECKS = settings(derandomize=True, deadline=None, max_examples=100)
@@ -44,7 +44,7 @@ def numbered(count):
 @given(st.integers(40, 300), st.integers(0, 2**32 - 1), st.sampled_from(["line", "source"]))
 def test_each_pair_is_in_one_split(count, seed, by):
     data = options(split_by=by, split_seed=seed, validation_share=0.1, test_share=0.25)
-    splits = {split: members(divided(numbered(count), data, split)) for split in SPLITS}
+    splits = {split: members(select_split(numbered(count), data, split)) for split in SPLITS}
     in_order = numbered(count)
     assert sorted(sum(splits.values(), []), key=in_order.index) == in_order
     for pairs in splits.values():
@@ -63,20 +63,22 @@ def test_golden_division():
     """Splits are the same on every machine and version."""
     corpus = numbered(20)
     by_line = options(split_by="line", validation_share=0.1, test_share=0.1)
-    targets = [pair["target"] for pair in members(divided(corpus, by_line, "validation"))]
+    targets = [pair["target"] for pair in members(select_split(corpus, by_line, "validation"))]
     assert targets == ["target 0", "target 8"]
     by_source = options(split_by="source", validation_share=0.1, test_share=0.1)
-    assert {pair["source"] for pair in members(divided(corpus, by_source, "test"))} == {"source 1"}
+    assert {pair["source"] for pair in members(select_split(corpus, by_source, "test"))} == {
+        "source 1"
+    }
     other = options(split_by="source", split_seed=1, validation_share=0.1, test_share=0.1)
-    assert {pair["source"] for pair in members(divided(corpus, other, "test"))} != {"source 1"}
+    assert {pair["source"] for pair in members(select_split(corpus, other, "test"))} != {"source 1"}
 
 
 def test_a_division_goes_by_the_contents():
     data = options(split_by="line")
-    first, other = (divided(numbered(count), data, "test").fingerprint for count in (50, 51))
-    assert first == divided(numbered(50), data, "test").fingerprint != other
-    assert divided(numbered(50), data, "train").fingerprint != first
-    assert divided(numbered(50), options(split_by="source"), "test").fingerprint != first
+    first, other = (select_split(numbered(count), data, "test").fingerprint for count in (50, 51))
+    assert first == select_split(numbered(50), data, "test").fingerprint != other
+    assert select_split(numbered(50), data, "train").fingerprint != first
+    assert select_split(numbered(50), options(split_by="source"), "test").fingerprint != first
 
 
 def error_of(function, *arguments):
@@ -88,20 +90,22 @@ def error_of(function, *arguments):
 
 def test_splits_that_cannot_be():
     data = options(split_by="line", test_share=0.0, validation="dev")
-    assert len(divided(numbered(50), data, "dev")) == len(divided(numbered(50), data, "validation"))
-    message = error_of(divided, numbered(50), data, "tests")
+    assert len(select_split(numbered(50), data, "dev")) == len(
+        select_split(numbered(50), data, "validation")
+    )
+    message = error_of(select_split, numbered(50), data, "tests")
     assert message.startswith(
         "split = 'tests': expected one of train, validation, test, since data."
     )
     assert message.endswith("'line' divides 'pairs.tsv'; did you mean 'test'?")
     assert "data.test_share = 0.0: expected more than 0" in error_of(
-        divided, numbered(50), data, "test"
+        select_split, numbered(50), data, "test"
     )
     same = Pairs([record("a", "b")] * 50)
-    message = error_of(divided, same, options(split_by="source"), "train")
+    message = error_of(select_split, same, options(split_by="source"), "train")
     assert "expected shares that leave some of 50 pairs to train on" in message
     assert "leave some of 1 pairs" in error_of(
-        divided, numbered(1), options(split_by="line"), "train"
+        select_split, numbered(1), options(split_by="line"), "train"
     )
 
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax.layers.dense import Dense, add_bias, product, together
+from seqjax.layers.dense import Dense, add_bias, matmul, together
 
 # Narrower inputs, narrower outputs, several axes of outputs, one vector, no rows.
 SHAPES = [
@@ -19,7 +19,7 @@ SHAPES = [
 @pytest.mark.parametrize("shape, kernel_shape", SHAPES)
 def test_product_and_both_gradients_equal_plain_numpy(shape, kernel_shape, wave):
     x, kernel = wave(*shape).astype(np.float32), wave(*kernel_shape, seed=1).astype(np.float32)
-    result, gradients = jax.vjp(lambda *both: product(*both, jnp.float32, jnp.float32), x, kernel)
+    result, gradients = jax.vjp(lambda *both: matmul(*both, jnp.float32, jnp.float32), x, kernel)
     np.testing.assert_allclose(result, np.tensordot(x, kernel, axes=1), rtol=1e-5, atol=1e-6)
     cotangent = wave(*result.shape, seed=2).astype(np.float32)
     x_gradient, kernel_gradient = gradients(jnp.asarray(cotangent))
@@ -35,7 +35,7 @@ def test_bfloat16_products_for_the_kernel_are_summed_in_float32():
     x = jnp.ones((256, 1), jnp.bfloat16)
     kernel = jnp.ones((1, 1), jnp.float32)
     cotangent = jnp.full((256, 1), 2.0**-9, jnp.bfloat16).at[0].set(1.0)
-    result, gradients = jax.vjp(lambda *both: product(*both, jnp.bfloat16, jnp.bfloat16), x, kernel)
+    result, gradients = jax.vjp(lambda *both: matmul(*both, jnp.bfloat16, jnp.bfloat16), x, kernel)
     assert result.dtype == jnp.bfloat16
     x_gradient, kernel_gradient = gradients(cotangent)
     assert x_gradient.dtype == jnp.bfloat16
@@ -58,7 +58,7 @@ def test_gradients_under_vmap_are_those_of_each_member(wave):
     x, kernels = wave(3, 4).astype(np.float32), wave(2, 4, 5, seed=1).astype(np.float32)
 
     def loss(kernel):
-        return jnp.sum(jnp.sin(product(x, kernel, jnp.float32, jnp.float32)))
+        return jnp.sum(jnp.sin(matmul(x, kernel, jnp.float32, jnp.float32)))
 
     both = jax.vmap(jax.grad(loss))(kernels)
     for member, kernel in zip(both, kernels, strict=True):

@@ -1,11 +1,11 @@
 from seqjax.config import default_config
 from seqjax.fields import flatten
-from seqjax.reporting.settings import changes, summarize_changes, write_fields
+from seqjax.reporting.settings import non_defaults, summarize_changes, write_fields
 
 
 def test_the_defaults_differ_in_nothing():
     config = default_config()
-    assert changes(flatten(config)) == {}
+    assert non_defaults(flatten(config)) == {}
     assert summarize_changes(config) == "config: the defaults"
     assert not any(line.startswith("*") for line in write_fields(config).splitlines())
 
@@ -15,7 +15,7 @@ def test_what_differs_is_marked():
     config.model.encoder.layers += 1
     config.data.source = "fr"
     layers = config.model.encoder.layers
-    assert changes(flatten(config)) == {
+    assert non_defaults(flatten(config)) == {
         "data.source": ("fr", "en"),
         "model.encoder.layers": (layers, layers - 1),
     }

@@ -14,8 +14,8 @@ from seqjax.search.hypotheses import length_norms
 from seqjax.search.sampling import (
     SampleOptions,
     begin,
-    draw,
     draw_chunk,
+    draw_token,
     gumbel_noise,
     sample,
     sample_keys,
@@ -378,7 +378,9 @@ def test_a_draw_by_blocks_has_the_distribution_of_its_logits(vocabulary):
     logits = jnp.asarray(np.sin(np.arange(vocabulary) ** 1.3) * 2, jnp.float32)
     logits = logits.at[::7].set(-jnp.inf).at[0].set(1.0)
     keys = jax.random.split(jax.random.key(5), 50_000)
-    found = np.bincount(jax.jit(jax.vmap(draw, (0, None)))(keys, logits), minlength=vocabulary)
+    found = np.bincount(
+        jax.jit(jax.vmap(draw_token, (0, None)))(keys, logits), minlength=vocabulary
+    )
     wanted = np.asarray(jax.nn.softmax(logits), np.float64) * len(keys)
     possible = wanted > 0
     assert len(found) == vocabulary

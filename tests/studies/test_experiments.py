@@ -28,8 +28,8 @@ def test_every_study_is_tested(project_files):
 def test_every_trial_is_valid_also_with_a_small_budget(name):
     study = _load(name)
     assert len(study.names) == _STUDIES[name]
-    assert set(study.jobs("study.py", [])) == (set(study.names) if name in _LISTS else set())
-    study.jobs("study.py", [("train.duration", "1 step")])
+    assert set(study.specs("study.py", [])) == (set(study.names) if name in _LISTS else set())
+    study.specs("study.py", [("train.duration", "1 step")])
 
 
 @pytest.mark.parametrize("name", _STUDIES)

@@ -6,7 +6,7 @@ from seqjax.config import default_config
 from seqjax.studies.importance import LEAST_TRIALS, importances
 from seqjax.studies.results import as_result
 from seqjax.studies.space import choice, integers, log_uniform
-from seqjax.studies.study import Job
+from seqjax.studies.study import TrialSpec
 from seqjax.studies.trial import Trial
 
 _RATE, _SEED, _KIND = "optimizer.learning_rate", "seed", "optimizer.kind"
@@ -18,9 +18,9 @@ def _results(count, value, done=True):
     results = []
     for number in range(count):
         fields = {field: domain.draw(generator) for field, domain in _DOMAINS.items()}
-        job = Job(f"t{number}", default_config(), "s.py", (), fields)
+        spec = TrialSpec(f"t{number}", default_config(), "s.py", (), fields)
         trial = Trial(splits={"test": {}} if done else {})
-        results.append(as_result(job, trial, value(fields)))
+        results.append(as_result(spec, trial, value(fields)))
     return results
 
 

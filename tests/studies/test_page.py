@@ -109,9 +109,9 @@ def _search(count, trial, states=None):
     results = []
     for number, name in enumerate(search.names):
         point = {_RATE: 10 ** (-4 + 3 * number / count), _TRAIN: ("dot", "a<b")[number % 2]}
-        job = search.job("study.py", name, point, [])
+        spec = search.spec("study.py", name, point, [])
         state = (states or {}).get(number, "")
-        results.append(as_result(job, trial(number), search.value(trial(number)), state))
+        results.append(as_result(spec, trial(number), search.value(trial(number)), state))
     return search, results, space
 
 
@@ -193,10 +193,10 @@ def test_a_study_of_nothing_has_a_page(page):
 
 def _list(study, score):
     results = []
-    for number, job in enumerate(study.jobs("study.py", []).values()):
+    for number, spec in enumerate(study.specs("study.py", []).values()):
         values = {split: score(number) for split in study.splits}
         trial = Trial({"updates": 9}, values, curves={"loss": [(9, 3.0)]})
-        results.append(as_result(job, trial, study.value(trial)))
+        results.append(as_result(spec, trial, study.value(trial)))
     fields = results[0].fields
     return study, results, {f: domain_of([r.fields[f] for r in results]) for f in fields}
 

@@ -12,13 +12,15 @@ from seqjax.studies.results import (
     repeat,
     varied,
 )
-from seqjax.studies.study import Job
+from seqjax.studies.study import TrialSpec
 from seqjax.studies.trial import Trial
 
 
 def _result(name, value, fields=None, state="", **trial):
-    job = Job(name, default_config(), "s.py:x y", ("--config.seed=1",), fields or {"seed": 1})
-    return as_result(job, Trial(**trial), value, state)
+    spec = TrialSpec(
+        name, default_config(), "s.py:x y", ("--config.seed=1",), fields or {"seed": 1}
+    )
+    return as_result(spec, Trial(**trial), value, state)
 
 
 _DONE = {"splits": {"test": {}}}

@@ -1,7 +1,7 @@
 import optuna
 import pytest
 
-from seqjax.studies.sampling import Rules, draw, pruner_of, sampler_of
+from seqjax.studies.sampling import Rules, draw_point, pruner_of, sampler_of
 from seqjax.studies.space import choice, integers, log_uniform, uniform
 
 _DOMAINS = {
@@ -21,8 +21,8 @@ def _points(count, **fields):
     for number in range(count):
         study.sampler = sampler_of(rules, number)
         trial = study.ask()
-        points.append(draw(trial, _DOMAINS))
-        assert draw(trial, _DOMAINS) == points[-1]
+        points.append(draw_point(trial, _DOMAINS))
+        assert draw_point(trial, _DOMAINS) == points[-1]
         study.tell(trial, points[-1]["optimizer.learning_rate"])
     return points
 

@@ -46,15 +46,15 @@ def test_the_objective_is_the_best_value_while_training():
 
 def test_a_grid_has_every_combination_once():
     search = _search(_GRID, sampler="grid", trials=0)
-    jobs = search.jobs("study.py", [("seed", "7")])
-    assert [tuple(job.fields.values()) for job in jobs.values()] == [
+    specs = search.specs("study.py", [("seed", "7")])
+    assert [tuple(spec.fields.values()) for spec in specs.values()] == [
         (1, "adam"),
         (1, "sgd"),
         (2, "adam"),
         (2, "sgd"),
     ]
-    assert jobs["trial-0003"].config.model.encoder.layers == 2
-    assert jobs["trial-0003"].training("runs/x") == [
+    assert specs["trial-0003"].config.model.encoder.layers == 2
+    assert specs["trial-0003"].training("runs/x") == [
         "train",
         "--config=study.py",
         "--workdir=runs/x",
@@ -62,13 +62,13 @@ def test_a_grid_has_every_combination_once():
         "--config.optimizer.kind=sgd",
         "--config.seed=7",
     ]
-    assert len(_search(_GRID, sampler="grid", trials=3).jobs("study.py", [])) == 3
+    assert len(_search(_GRID, sampler="grid", trials=3).specs("study.py", [])) == 3
 
 
 def test_random_points_are_known_before_and_more_of_them_begin_with_the_same():
-    few, many = (_search(sampler="random", trials=count).jobs("s.py", []) for count in (2, 4))
-    assert [job.fields for job in few.values()] == [many[name].fields for name in few]
-    assert len(many) == 4 and _search().jobs("s.py", []) == {}
+    few, many = (_search(sampler="random", trials=count).specs("s.py", []) for count in (2, 4))
+    assert [spec.fields for spec in few.values()] == [many[name].fields for name in few]
+    assert len(many) == 4 and _search().specs("s.py", []) == {}
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_what_is_no_search_is_reported(fields, message):
     ],
 )
 def test_what_cannot_be_searched_is_reported_before_any_work(fields, overrides, message):
-    assert message in _error(_search(**fields).jobs, "study.py", overrides)
+    assert message in _error(_search(**fields).specs, "study.py", overrides)
 
 
 def test_a_search_is_the_same_while_it_draws_from_the_same():
@@ -132,6 +132,6 @@ def test_fields_that_refer_to_searched_ones_follow_them():
     search = Search(
         "widths", base, {"model.encoder.width": choice(64, 128)}, "loss", sampler="grid"
     )
-    jobs = search.jobs("study.py", [])
-    assert [job.config.model.decoder.width for job in jobs.values()] == [64, 128]
+    specs = search.specs("study.py", [])
+    assert [spec.config.model.decoder.width for spec in specs.values()] == [64, 128]
     assert base.model.encoder.width == 256

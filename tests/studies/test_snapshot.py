@@ -27,8 +27,8 @@ def search():
     results = []
     point = {"optimizer.learning_rate": 1e-3, "seed": 3, "evaluation.metrics": ("bleu", "ter")}
     for name in search.names[:2]:
-        job = search.job("s.py", name, point, [])
-        results.append(as_result(job, Trial(), None, "waiting", f"id of {name}"))
+        spec = search.spec("s.py", name, point, [])
+        results.append(as_result(spec, Trial(), None, "waiting", f"id of {name}"))
     return take_snapshot(search, results, _SPACE)
 
 

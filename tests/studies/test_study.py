@@ -18,8 +18,8 @@ def _error(function, *arguments, **fields):
 
 def test_overrides_hold_for_every_trial_and_leave_the_study_alone():
     study = Study("s", {"a": default_config(), "b": default_config()})
-    jobs = study.jobs("study.py", [("train.duration", "100 steps"), ("seed", "7")])
-    configs = {name: job.config for name, job in jobs.items()}
+    specs = study.specs("study.py", [("train.duration", "100 steps"), ("seed", "7")])
+    configs = {name: spec.config for name, spec in specs.items()}
     assert [(c.train.duration, c.seed) for c in configs.values()] == [("100 steps", 7)] * 2
     assert study.trials["a"] == default_config()
     assert configs["a"] is not configs["b"]
@@ -29,20 +29,20 @@ def test_a_trial_that_an_override_does_not_fit_is_named():
     narrow = default_config()
     narrow.model.encoder.heads = 5
     study = Study("s", {"a": default_config(), "narrow": narrow})
-    message = _error(study.jobs, "study.py", [])
+    message = _error(study.specs, "study.py", [])
     assert message.startswith("trial 'narrow': model.encoder.heads = 5: expected a divisor of")
-    assert _error(study.jobs, "study.py", [("sed", "1")]).startswith(
+    assert _error(study.specs, "study.py", [("sed", "1")]).startswith(
         "sed: the config has no such field"
     )
-    assert _error(study.jobs, "study.py", [("seed", "x")]) == "seed = 'x': expected a whole number"
+    assert _error(study.specs, "study.py", [("seed", "x")]) == "seed = 'x': expected a whole number"
 
 
 def test_trials_that_are_not_run_are_not_checked():
     narrow = default_config()
     narrow.model.encoder.heads = 5
     study = Study("s", {"a": default_config(), "narrow": narrow})
-    assert list(study.jobs("study.py", [], ["a"])) == ["a", "narrow"]
-    assert "narrow" in _error(study.jobs, "study.py", [], ["narrow"])
+    assert list(study.specs("study.py", [], ["a"])) == ["a", "narrow"]
+    assert "narrow" in _error(study.specs, "study.py", [], ["narrow"])
 
 
 def test_trials_are_chosen_in_the_order_of_the_study():
@@ -136,9 +136,9 @@ def test_without_columns_a_study_shows_the_usual_metrics_of_its_tasks():
 
 def test_a_list_of_jobs_shows_in_which_fields_they_differ():
     configs = trials(default_config(), sweep("seed", [1, 2]))
-    jobs = Study("s", configs).jobs("study.py", [("train.duration", "9 steps")])
-    assert [job.fields for job in jobs.values()] == [{"seed": 1}, {"seed": 2}]
-    assert jobs["seed-2"].training("runs/x") == [
+    specs = Study("s", configs).specs("study.py", [("train.duration", "9 steps")])
+    assert [spec.fields for spec in specs.values()] == [{"seed": 1}, {"seed": 2}]
+    assert specs["seed-2"].training("runs/x") == [
         "train",
         "--config=study.py:seed-2",
         "--workdir=runs/x",

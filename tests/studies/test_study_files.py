@@ -84,5 +84,5 @@ def test_a_study_knows_its_own_folder_wherever_it_is_called_from(tmp_path, monke
     monkeypatch.chdir(folder.parent)
     study = load_study("depth/study.py")
     assert study.trials["deep-6"].model.encoder.layers == 7
-    job = study.jobs("depth/study.py", [("model.encoder.layers", "5")])["deep-6"]
-    assert job.config.model.encoder.layers == 5
+    spec = study.specs("depth/study.py", [("model.encoder.layers", "5")])["deep-6"]
+    assert spec.config.model.encoder.layers == 5

@@ -23,10 +23,10 @@ from seqjax.overrides import apply_overrides
 from seqjax.studies.launcher import Outcome
 from seqjax.studies.search import Search
 from seqjax.studies.space import choice, log_uniform
-from seqjax.studies.study import Job, Study
+from seqjax.studies.study import Study, TrialSpec
 from seqjax.studies.sweep import Sweep
 from seqjax.studies.trial import write_trial
-from seqjax.studies.trial_group import grouped
+from seqjax.studies.trial_group import program_groups
 from seqjax.studies.trial_queue import Standing
 
 _METRICS = {"parameters": 1234567, "loss": 1.5, "perplexity": 4.4817, "bleu": 31.25}
@@ -218,7 +218,7 @@ def test_a_signal_ends_a_group_and_it_goes_on_next_time(sweep, fake, tmp_path):
     ],
 )
 def test_what_shares_a_program(vectorize, workers, sizes):
-    def job(number):
+    def spec(number):
         config = default_config()
         config.batching.seed, config.seed = 0, number
         config.optimizer.learning_rate = 10.0**-number
@@ -227,16 +227,16 @@ def test_what_shares_a_program(vectorize, workers, sizes):
         if number == 19:
             # Its batches are its own.
             config.batching.seed = -1
-        return Job(f"t{number}", config, f"study.py:t{number}", (), {})
+        return TrialSpec(f"t{number}", config, f"study.py:t{number}", (), {})
 
-    jobs = {f"t{number}": job(number) for number in range(20)}
+    specs = {f"t{number}": spec(number) for number in range(20)}
     for number in (20, 21):
         # A device would hold a part of each.
-        jobs[f"t{number}"] = job(number % 20)
-        jobs[f"t{number}"].config.parallel.fsdp = 2
-    groups = grouped(jobs, vectorize, workers)
+        specs[f"t{number}"] = spec(number % 20)
+        specs[f"t{number}"].config.parallel.fsdp = 2
+    groups = program_groups(specs, vectorize, workers)
     assert [len(group) for group in groups] == sizes
-    assert sum(groups, []) == list(jobs)
+    assert sum(groups, []) == list(specs)
 
 
 def test_a_study_may_lie_in_a_bucket(bucket, tmp_path, fake):

@@ -65,14 +65,14 @@ def test_a_sweep_checks_each_trial_once_and_makes_no_config(tmp_path, counted):
     path.write_text(_STUDY.format(count=20))
     study = load_study(str(path))
     counted.update(made=0, copied=0, checked=0)
-    jobs = study.jobs(str(path), [("train.duration", "5 steps")])
+    specs = study.specs(str(path), [("train.duration", "5 steps")])
     assert counted == {"made": 0, "copied": 0, "checked": 200}
-    job = jobs["learning_rate-0.0002_seed-9"]
-    assert job.values["train.duration"] == "5 steps" and counted["made"] == 0
-    assert flatten(job.config) == dict(job.values) and counted["made"] == 1
-    assert job.config is job.config
+    spec = specs["learning_rate-0.0002_seed-9"]
+    assert spec.values["train.duration"] == "5 steps" and counted["made"] == 0
+    assert flatten(spec.config) == dict(spec.values) and counted["made"] == 1
+    assert spec.config is spec.config
     counted["checked"] = 0
-    study.jobs(str(path), [], ["learning_rate-0.0002_seed-9"])
+    study.specs(str(path), [], ["learning_rate-0.0002_seed-9"])
     assert counted["checked"] == 1
 
 
@@ -80,9 +80,9 @@ def test_a_search_makes_no_config_for_a_point(counted):
     space = {"optimizer.learning_rate": log_uniform(1e-4, 1e-2)}
     search = Search("s", default_config(), space, "loss", trials=50, sampler="random")
     counted.update(made=0, copied=0, checked=0)
-    jobs = search.jobs("search.py", [("train.duration", "5 steps")])
-    assert len(jobs) == 50 and max(counted.values()) <= 3
-    assert len({job.values["optimizer.learning_rate"] for job in jobs.values()}) == 50
+    specs = search.specs("search.py", [("train.duration", "5 steps")])
+    assert len(specs) == 50 and max(counted.values()) <= 3
+    assert len({spec.values["optimizer.learning_rate"] for spec in specs.values()}) == 50
 
 
 def test_what_was_made_is_the_config_of_its_trial_from_then_on():
@@ -92,9 +92,9 @@ def test_what_was_made_is_the_config_of_its_trial_from_then_on():
     more = found | {"other": other}
     del found["seed-3"]
     assert list(found) == ["seed-1", "seed-2"] and len(more) == 4
-    jobs = Study("s", more).jobs("s.py", [])
-    assert [jobs[n].values["train.duration"] == "7 steps" for n in more] == [0, 1, 0, 0]
-    assert jobs["seed-3"].fields == {"seed": 3, "train.duration": other.train.duration}
+    specs = Study("s", more).specs("s.py", [])
+    assert [specs[n].values["train.duration"] == "7 steps" for n in more] == [0, 1, 0, 0]
+    assert specs["seed-3"].fields == {"seed": 3, "train.duration": other.train.duration}
     assert list({"x": other} | found) == ["x", "seed-1", "seed-2"]
 
 
@@ -109,10 +109,10 @@ def test_fields_that_follow_others_follow_in_each_trial():
     base = default_config()
     base.model.decoder.width = base.model.encoder.get_ref("width")
     found = trials(base, sweep("model.encoder.width", [64, 256]))
-    jobs = Study("s", found).jobs("s.py", [])
-    assert [job.values["model.decoder.width"] for job in jobs.values()] == [64, 256]
-    overridden = Study("s", found).jobs("s.py", [("model.encoder.width", "32")])
-    assert {job.values["model.decoder.width"] for job in overridden.values()} == {32}
+    specs = Study("s", found).specs("s.py", [])
+    assert [spec.values["model.decoder.width"] for spec in specs.values()] == [64, 256]
+    overridden = Study("s", found).specs("s.py", [("model.encoder.width", "32")])
+    assert {spec.values["model.decoder.width"] for spec in overridden.values()} == {32}
     assert isinstance(found["encoder.width-64"], ml_collections.ConfigDict)
 
 

@@ -18,8 +18,8 @@ def run(tmp_path):
         config = default_config()
         config.update_from_flattened_dict(fields)
         study = Study("s", {"a": default_config()}, splits=("test",))
-        job = dataclasses.replace(study.jobs("study.py", [])["a"], given=config)
-        trial = TrialRun(job, tmp_path, study, "study.py")
+        spec = dataclasses.replace(study.specs("study.py", [])["a"], given=config)
+        trial = TrialRun(spec, tmp_path, study, "study.py")
 
         def launch(arguments, stop, show):
             phases.append(trial.phase)

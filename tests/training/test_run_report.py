@@ -8,7 +8,7 @@ from seqjax.errors import UserError
 from seqjax.fields import save
 from seqjax.reporting.digits import number
 from seqjax.reporting.evaluations import write_evaluation
-from seqjax.training.run_report import read_run, summary, write_run_page
+from seqjax.training.run_report import read_run, run_summary, write_run_page
 
 _SESSION = {
     "started": "2026-11-22T10:00:00+00:00",
@@ -54,7 +54,7 @@ def run(tmp_path):
 
 
 def test_the_summary_has_what_was_reached_and_what_was_changed(run):
-    lines = summary(read_run(run))
+    lines = run_summary(read_run(run))
     facts = {line[:15].strip(): line[15:].strip() for line in lines}
     assert facts["state"] == "stopped, step 200 of 400, 50 %"
     assert facts["model"].endswith("; 1,234,567 parameters")
@@ -77,7 +77,7 @@ def test_shares_have_their_unit(run):
         file.write(f"\n{json.dumps({'step': 300, 'validation/exact_match': 78.5})}\n")
     result = {"split": "test", "accuracy": 97.5, "bleu": 12.3}
     write_evaluation(run, "test-300", {"split": "test", "step": 300, "result": result})
-    lines = summary(read_run(run))
+    lines = run_summary(read_run(run))
     assert "validation exact match  78.5 % at step 300" in lines
     assert any(line.endswith("bleu 12.3, accuracy 97.5 %") for line in lines)
 
@@ -116,7 +116,7 @@ def test_the_page_has_every_point_and_needs_no_network(run):
 def test_a_run_that_has_just_begun_has_a_report(tmp_path):
     save(default_config(), tmp_path / "config.json")
     report = read_run(tmp_path)
-    assert summary(report)[0].split()[:3] == ["state", "begun,", "step"]
+    assert run_summary(report)[0].split()[:3] == ["state", "begun,", "step"]
     write_run_page(tmp_path / "x.html", report)
     assert "Nothing is measured yet." in (tmp_path / "x.html").read_text()
 
@@ -135,7 +135,7 @@ def test_how_far_a_run_is(tmp_path, duration, entry, state):
     config.train.duration = duration
     save(config, tmp_path / "config.json")
     (tmp_path / "metrics.jsonl").write_text(json.dumps({"step": 200} | entry) + "\n")
-    assert summary(read_run(tmp_path))[0].partition(" ")[2].strip() == state
+    assert run_summary(read_run(tmp_path))[0].partition(" ")[2].strip() == state
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_a_run_without_reports_is_known_by_its_newest_checkpoint(tmp_path, durat
     file = tmp_path / "checkpoints" / "200" / "clock" / "metadata"
     file.parent.mkdir(parents=True)
     file.write_text(json.dumps(clock))
-    assert summary(read_run(tmp_path))[0].partition(" ")[2].strip() == state
+    assert run_summary(read_run(tmp_path))[0].partition(" ")[2].strip() == state
 
 
 def test_long_curves_are_thinned_and_keep_their_end(run):
