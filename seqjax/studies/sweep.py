@@ -3,7 +3,6 @@
 import concurrent.futures
 import contextlib
 import dataclasses
-import itertools
 import logging
 import math
 import signal
@@ -13,24 +12,23 @@ from pathlib import Path
 from typing import Any
 
 from seqjax.errors import UserError
-from seqjax.files import in_bucket, run_path, size
-from seqjax.reporting.metrics_log import FILE as METRICS
+from seqjax.files import in_bucket, run_path
 from seqjax.stages import stage
 from seqjax.studies.board import Board
 from seqjax.studies.page import PAGE, write_study_page
 from seqjax.studies.results import Result, as_result
 from seqjax.studies.sampling import Rules
 from seqjax.studies.search import Search
+from seqjax.studies.seats import Seat, Seats
 from seqjax.studies.snapshot import Snapshot, take_snapshot, write_snapshot
 from seqjax.studies.space import domain_of
 from seqjax.studies.study import AnyStudy, Overrides
-from seqjax.studies.sweep_lines import drawn, ending, last_lines, running, time_left
+from seqjax.studies.sweep_lines import ending, last_lines, running, time_left
 from seqjax.studies.tables import write_tables
 from seqjax.studies.trial import Trial, as_trial
 from seqjax.studies.trial_group import TrialGroup, groups_of, vectorize_hint
 from seqjax.studies.trial_queue import Claim, Offer, Standing, TrialQueue
 from seqjax.studies.trial_run import Launch, TrialRun
-from seqjax.training.saved import newest_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -39,23 +37,6 @@ _LOOK = 0.5
 _ASK = 2.0
 _OPEN = ("waiting", "running")
 _NOTHING = Standing()
-
-
-@dataclasses.dataclass
-class _Seat:
-    """A trial that runs here."""
-
-    claim: Claim
-    run: TrialRun
-    place: str
-    # The step that it goes on from.
-    start: int
-    # When it last sent a heartbeat to the storage.
-    beat: float = -math.inf
-    # Size of its metrics when they were last read.
-    seen: int = -1
-    pruned: bool = False
-    curves: dict[str, list[tuple[int, float]]] = dataclasses.field(default_factory=dict)
 
 
 class Sweep:
@@ -107,7 +88,6 @@ class Sweep:
         self._vectorize = "off" if isinstance(study, Search) else vectorize
         self._standings: dict[str, Standing] = {}
         self._names: Sequence[str] = study.names
-        self._seats: dict[concurrent.futures.Future, list[_Seat]] = {}
         self._unwritten: dict[str, Trial] = {}
         self._warned = False
 
@@ -158,16 +138,24 @@ class Sweep:
             self._enter()
             if hint := self.vectorize_hint(names):
                 self._board.say(hint)
-            self._together = {name: group for group in self.groups(names) for name in group}
+            self._seats = Seats(
+                self.study,
+                self._queue,
+                self._board,
+                self._launch,
+                self._workers,
+                {name: group for group in self.groups(names) for name in group},
+                self._claimed,
+                self._place,
+            )
             try:
                 with concurrent.futures.ThreadPoolExecutor(self._workers) as threads:
                     try:
                         stopped_by = self._work(threads)
                     finally:
-                        for seat in itertools.chain(*self._seats.values()):
-                            seat.run.stop.set()
+                        self._seats.stop()
             except BaseException:
-                self._release()
+                self._seats.release()
                 raise
         code = self._report_the_end(stopped_by)
         self.write()
@@ -271,7 +259,8 @@ class Sweep:
             stopped_by = stopped_by or self._launch.signal
             if not stopped_by and len(self._seats) < self._workers:
                 if time.monotonic() - asked > _ASK:
-                    begun = self._take_seats(threads)
+                    begun = self._seats.take(threads, self._names)
+                    self._look_up()
                     asked = time.monotonic()
             if begun or ended:
                 # Once for what has ended and what has begun since: it reads every trial.
@@ -288,138 +277,27 @@ class Sweep:
                     )
                     reported = True
                 time.sleep(_LOOK)
-            done, _ = concurrent.futures.wait(
-                self._seats, _LOOK, concurrent.futures.FIRST_COMPLETED
-            )
-            for future in done:
-                for seat in self._seats[future]:
-                    stopped_by = self._leave(seat, future.result()) or stopped_by
-                del self._seats[future]
+            for seat, signal_number in self._seats.ended(_LOOK):
+                self._record(seat, signal_number)
+                stopped_by = signal_number or stopped_by
                 asked, ended = -math.inf, True
-            for seat in itertools.chain(*self._seats.values()):
-                self._look(seat)
+            for seat in self._seats:
+                self._seats.look(seat)
             self._show()
-
-    def _release(self) -> None:
-        """Gives up the trials of a sweep that an error ends: the next one need not wait."""
-        # An error of the storage must not hide the first one.
-        with contextlib.suppress(UserError):
-            self._queue.given_up = lambda: True
-            for seat in itertools.chain(*self._seats.values()):
-                self._queue.finish(seat.claim, {})
 
     def _waiting(self) -> list[str]:
         """Returns the trials that wait or run, here or elsewhere."""
         return [name for name in self._names if self._standing(name).state in _OPEN]
 
-    def _take_seats(self, threads: concurrent.futures.ThreadPoolExecutor) -> bool:
-        """Claims as many trials as can run here; returns whether one has begun."""
-        before = len(self._seats)
-        seats = list(itertools.chain(*self._seats.values()))
-        # After a laptop's sleep the heartbeats of the trials here are long overdue.
-        for seat in seats:
-            self._beat(seat)
-        self._queue.revive()
-        taken = {seat.claim.name for seat in seats}
-        while len(self._seats) < self._workers:
-            claim = self._queue.claim([name for name in self._names if name not in taken])
-            if claim is None:
-                break
-            self._know(claim.name, claim.point)
-            run, place = self.trial(claim.name), self._place(claim.name)
-            state = run.state()
-            if state == "done":
-                self._finish(claim, run.recorded())
-                self._board.say(f"{place}: done before")
-                continue
-            if state.startswith("to "):
-                again = ", tried again" if claim.attempt else ""
-                self._board.say(
-                    f"{place}: {state.removeprefix('to ')}{again}{drawn(self.study, claim.point)}"
-                )
-            seats = [self._seat(claim, run, place), *self._join(claim.name)]
-            if len(seats) > 1:
-                group = TrialGroup([seat.run for seat in seats], self.study.splits)
-                future = threads.submit(group.run, self._launch, self._said)
-            else:
-                future = threads.submit(run.run, self._launch, self._said([run]))
-            self._seats[future] = seats
-        self._look_up()
-        return len(self._seats) > before
-
-    def _join(self, first: str) -> list[_Seat]:
-        """Claims the unclaimed trials that are trained as one program with a trial."""
-        seats = []
-        for name in self._together.get(first, ()):
-            claim = self._queue.claim([name]) if name != first else None
-            if claim:
-                place = self._place(name)
-                self._board.say(f"{place}: as one program with {first}")
-                seats.append(self._seat(claim, self.trial(name), place))
-        return seats
-
-    def _seat(self, claim: Claim, run: TrialRun, place: str) -> _Seat:
-        return _Seat(claim, run, place, newest_checkpoint(run.folder))
-
-    def _said(self, runs: Sequence[TrialRun]) -> Callable[[str], None]:
-        folders = [run.folder for run in runs]
-        return lambda line: self._board.said(folders, line)
-
-    def _look(self, seat: _Seat) -> None:
-        """Reports a trial's progress to the storage; ends the trial if it is pruned."""
-        if seat.run.stop.is_set():
-            return
-        if time.monotonic() - seat.beat > self._queue.beat_seconds:
-            self._beat(seat)
-        now_there = size(seat.run.folder / METRICS)
-        if now_there == seat.seen:
-            return
-        seat.seen, seat.curves = now_there, seat.run.curves()
-        if not isinstance(self.study, Search):
-            return
-        values = [value for _, value in seat.curves.get(self.study.objective, ())]
-        if self._queue.report(seat.claim, values) and seat.run.phase == "train":
-            seat.pruned = True
-            seat.run.stop.set()
-
-    def _beat(self, seat: _Seat) -> None:
-        """Sends a heartbeat; ends the trial if another worker has taken it."""
-        if seat.run.stop.is_set():
-            return
-        seat.beat = time.monotonic()
-        further = newest_checkpoint(seat.run.folder) > seat.start
-        if not self._queue.beat(seat.claim, further):
-            self._board.say(f"{seat.place}: another worker has it, since this one was silent")
-            seat.run.stop.set()
-
-    def _leave(self, seat: _Seat, stopped_by: int) -> int:
-        """Records a trial that has stopped; returns the signal that ended it, or 0."""
-        if stopped_by or (seat.run.stop.is_set() and not seat.pruned):
-            # Another worker may continue it; if one does already, this changes nothing.
-            self._queue.finish(seat.claim, {})
-        elif seat.pruned:
-            seat.run.record_pruned()
-            self._finish(seat.claim, seat.run.recorded())
-        else:
-            # Reads what came after the last look.
-            self._look(seat)
-            self._finish(seat.claim, seat.run.recorded())
+    def _record(self, seat: Seat, stopped_by: int) -> None:
+        """Records a trial that has stopped, by a signal or not."""
+        has_ended = self._seats.record(seat, stopped_by)
         if seat.run.unwritten:
             self._unwritten[seat.claim.name] = seat.run.unwritten
         self._look_up()
-        if not stopped_by and (seat.pruned or not seat.run.stop.is_set()):
+        if has_ended:
             ended = ending(self.study, seat.run.recorded())
             self._board.say(f"{seat.place}: {ended}{self._time_left()}")
-        return stopped_by
-
-    def _finish(self, claim: Claim, trial: Trial) -> None:
-        value, failure = self.study.value(trial), trial.failure
-        unknown = not failure and value is None
-        if unknown and isinstance(self.study, Search):
-            failure = f"{self.study.objective} was never measured"
-        # Optuna has no other name for what is finished without a value.
-        pruned = bool(trial.pruned) or unknown
-        self._queue.finish(claim, dataclasses.asdict(trial), value, pruned, failure)
 
     def _look_up(self) -> None:
         """Reads the states of all trials, and the values that were drawn for a search."""
@@ -432,6 +310,11 @@ class Sweep:
         if name not in self.specs:
             spec = self.study.spec(self._path, name, point, self._overrides)
             self.specs[name] = spec
+
+    def _claimed(self, claim: Claim) -> TrialRun:
+        """Returns the run of a trial that has been claimed, with the values drawn for it."""
+        self._know(claim.name, claim.point)
+        return self.trial(claim.name)
 
     def _recorded(self, name: str) -> Trial:
         """Returns what is known of a trial, here or in the storage."""
@@ -455,7 +338,7 @@ class Sweep:
     def _show(self) -> None:
         lines = [
             running(self.study, seat.claim.name, seat.run.phase, seat.curves)
-            for seat in itertools.chain(*self._seats.values())
+            for seat in self._seats
         ]
         states = [self._standing(name).state for name in self._names]
         counts = (f"{states.count(state)} {state}" for state in sorted(set(states)))
