@@ -12,9 +12,6 @@ from seqjax.config import default_config
 from seqjax.data.symbols import Symbols
 from seqjax.data.tokenizer import BOS, EOS, PAD, Tokenizers
 from seqjax.errors import UserError
-from seqjax.evaluation.generator import Generator
-from seqjax.evaluation.token_scorer import TokenScorer
-from seqjax.parallel.mesh import make_mesh
 from seqjax.tasks.language_model import LanguageModelling
 from seqjax.tasks.task import Task
 from seqjax.tasks.text_to_text import TextToText
@@ -51,10 +48,13 @@ def together(members):
 def test_a_score_is_that_of_the_mean_probability(members, together):
     tasks, params = members
     read = np.concatenate([np.full((2, 1), BOS), TARGET[:, :-1]], axis=1)
-    probabilities = [
-        jax.nn.softmax(jax.jit(task.model.apply)({"params": own}, SOURCE, read))
-        for task, own in zip(tasks, params, strict=True)
-    ]
+    compute = jax.jit(
+        lambda params: [
+            t.model.apply({"params": own}, SOURCE, read)
+            for t, own in zip(tasks, params, strict=True)
+        ]
+    )
+    probabilities = [jax.nn.softmax(logits) for logits in compute(params)]
     assert np.abs(probabilities[0] - probabilities[1]).max() > 0.05
     mean = np.mean(probabilities, axis=0)
     chosen = np.log(np.take_along_axis(mean, TARGET[..., None], axis=2)[..., 0])
@@ -80,7 +80,7 @@ def test_both_views_agree(together):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["beam", "sample"])
+@pytest.mark.parametrize("method", ["beam", pytest.param("sample", marks=pytest.mark.thorough)])
 def test_a_search_reorders_every_member(together, method):
     task, params, score = together
     with task.config.decode.unlocked():
@@ -94,7 +94,7 @@ def test_a_search_reorders_every_member(together, method):
     assert not np.array_equal(found.tokens[:, 0], found.tokens[:, 1])
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_equal_members_are_one(tiny_task, tiny_params):
     task = tiny_task()
     params = tiny_params(task)
@@ -206,16 +206,27 @@ def test_language_models_score_by_their_mean_probability(language_models, plan, 
         np.testing.assert_allclose(nll, -np.log(np.mean(each, axis=0)).sum(axis=1), rtol=1e-5)
 
 
-@pytest.mark.slow
-def test_a_continuation_has_the_probability_that_it_was_drawn_with(language_models):
+def test_a_prompt_is_read_at_once_as_token_by_token(language_models):
     tasks, params = language_models(["lstm", "transformer"])
-    task, joined = ensemble_of(tasks), Ensemble.joined(params)
-    assert task.context == 8
-    mesh = make_mesh(1, devices=jax.devices()[:1])
-    ((found,),) = Generator(task, mesh)(joined, ["ab"])
-    prompt = task.prompt("ab")
-    (scores,) = TokenScorer(task, mesh)(joined, [{"text": [*prompt, *found.tokens]}])
-    assert found.log_probability == pytest.approx(scores[len(prompt) - 1 :].sum(), rel=1e-4)
+    model, variables = ensemble_of(tasks).model, {"params": Ensemble.joined(params)}
+    apply, tokens = functools.partial(model.apply, variables), _TEXT[:, :5]
+
+    @jax.jit
+    def compute():
+        carry = apply(2, 1, 5, method="start")
+        carry, first = apply(carry, tokens[:, :4], jnp.array([3, 4]), method="prefill")
+        # The last token that each row has not read.
+        _, second = apply(carry, jnp.array([[tokens[0, 3]], [tokens[1, 4]]]), method="step")
+        return first[:, 0], second[:, 0], apply(tokens)[0]
+
+    first, second, whole = compute()
+    np.testing.assert_allclose(first, whole[[0, 1], [2, 3]], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(second, whole[[0, 1], [3, 4]], rtol=1e-4, atol=1e-5)
+
+
+def test_the_context_is_the_shortest_of_those_that_have_one(language_models):
+    tasks, _ = language_models(["lstm", "transformer"])
+    assert ensemble_of(tasks).context == 8
 
 
 def test_recurrent_language_models_read_on_for_ever(language_models):
