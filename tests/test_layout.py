@@ -103,3 +103,20 @@ def test_every_level_has_a_module():
 def test_there_is_no_room_for_whatever_fits_nowhere():
     parts = {part for module in _MODULES for part in module.split(".")}
     assert not parts & {"utils", "util", "helpers", "helper", "common", "misc"}
+
+
+# What modules that are chosen among have each: verbs, schedulers, ways to answer lines.
+_OF_EACH = {
+    *("add_arguments", "run", "run_ensemble", "run_together"),
+    *("submission", "check_options", "Answers"),
+}
+
+
+def test_a_public_name_means_one_thing():
+    found: dict[str, list[str]] = {}
+    for module, path in _MODULES.items():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(module)
+    several = {name: where for name, where in found.items() if len(where) > 1}
+    assert several.keys() <= _OF_EACH, several

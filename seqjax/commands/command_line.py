@@ -53,7 +53,7 @@ _INTERRUPTED = 130
 _BROKEN_PIPE = 141
 
 
-class Verb(NamedTuple):
+class Command(NamedTuple):
     """How a verb is listed, which of the common options it has, and whether it takes studies."""
 
     summary: str
@@ -63,14 +63,14 @@ class Verb(NamedTuple):
 
 
 VERBS = {
-    "train": Verb("train a model, or continue a run", True, True),
-    "evaluate": Verb("score a split with a trained model", False, True),
-    "predict": Verb("translate standard input line by line", False, True),
-    "score": Verb("print the log probability of each token of given lines", False, True),
-    "explain": Verb("show what a config costs in memory, work and time", True, False),
-    "report": Verb("show what a run or a sweep has come to", False, False, of_a_study=True),
-    "sweep": Verb("train and evaluate the trials of a study", False, True, of_a_study=True),
-    "submit": Verb("hand a config or a study to a scheduler", True, True, of_a_study=True),
+    "train": Command("train a model, or continue a run", True, True),
+    "evaluate": Command("score a split with a trained model", False, True),
+    "predict": Command("translate or continue standard input line by line", False, True),
+    "score": Command("print the log probability of each token of given lines", False, True),
+    "explain": Command("show what a config costs in memory, work and time", True, False),
+    "report": Command("show what a run or a sweep has come to", False, False, of_a_study=True),
+    "sweep": Command("train and evaluate the trials of a study", False, True, of_a_study=True),
+    "submit": Command("hand a config or a study to a scheduler", True, True, of_a_study=True),
 }
 
 

@@ -20,9 +20,9 @@ from seqjax.search.sampling import (
     Samples,
     begin,
     draw_chunk,
-    sample,
     sample_keys,
     sample_options,
+    sample_sequences,
     stream,
 )
 from seqjax.stages import stage
@@ -187,7 +187,7 @@ class Generator:
     def _prefilled(
         self, params: dict, inputs: Mapping[str, jax.Array], longest: int
     ) -> dict[str, Any]:
-        """Reads the prompts; returns the arguments that `sample` and `begin` share."""
+        """Reads the prompts; returns the arguments that `sample_sequences` and `begin` share."""
         prompt = inputs["prompt"]
         apply = functools.partial(self.task.model.apply, {"params": params})
         carry = apply(prompt.shape[0], 1, prompt.shape[1] + longest, method="start")
@@ -203,7 +203,7 @@ class Generator:
         }
 
     def _drawn(self, params, inputs, longest) -> Hypotheses:
-        return sample(**self._prefilled(params, inputs, longest), max_length=longest)
+        return sample_sequences(**self._prefilled(params, inputs, longest), max_length=longest)
 
     def _begun(self, params, inputs, longest) -> Samples:
         return begin(**self._prefilled(params, inputs, longest))

@@ -121,7 +121,7 @@ def sample_keys(
     return jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)), (0, None))(keys_B, indices_N)
 
 
-def sample(
+def sample_sequences(
     step: Step,
     carry: Carry,
     limits_B: jax.Array,
@@ -179,7 +179,7 @@ def begin(
 ) -> Samples:
     """Returns the state before the first token, or after it if its logits are given.
 
-    The arguments are those of `sample`.
+    The arguments are those of `sample_sequences`.
     """
     seen = None
     last_BxN = jnp.full(keys_BxN.shape, BOS, jnp.int32)

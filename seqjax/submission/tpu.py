@@ -59,7 +59,11 @@ def submission(job: Job) -> Submission:
         raise UserError(
             f"--workers={job.workers}: expected 1, since a process takes all TPUs of its machine"
         )
-    command = skypilot.run(job) if job.is_study else skypilot.run(job, "--processes=auto")
+    command = (
+        skypilot.command_line(job)
+        if job.is_study
+        else skypilot.command_line(job, "--processes=auto")
+    )
     install = skypilot.install(skypilot.extras(job, "tpu"))
     resources = {
         "infra": _infra(job.zone),

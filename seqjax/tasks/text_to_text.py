@@ -20,7 +20,7 @@ from seqjax.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer, Tokenizers
 from seqjax.measures.translation import translation_metrics
 from seqjax.search.beam import beam_search
 from seqjax.search.hypotheses import Hypotheses
-from seqjax.search.sampling import sample, sample_keys, sample_options
+from seqjax.search.sampling import sample_keys, sample_options, sample_sequences
 from seqjax.tasks.next_token import NextToken
 from seqjax.tasks.output_limits import warn_of_limits
 from seqjax.tasks.task import Batch
@@ -150,7 +150,7 @@ class TextToText(NextToken):
             carry = self.start(params, source_BxS, n_best, capacity)
             keys = sample_keys(decode.seed, source_BxS, n_best)
             options = sample_options(decode)
-            return sample(step, carry, limits_B, keys, options=options, **scoring)
+            return sample_sequences(step, carry, limits_B, keys, options=options, **scoring)
         return beam_search(
             step,
             self.start(params, source_BxS, decode.beam_size, capacity),

@@ -14,7 +14,7 @@ import pytest
 
 import seqjax
 from seqjax import stages
-from seqjax.commands.command_line import VERBS, Verb, main
+from seqjax.commands.command_line import VERBS, Command, main
 from seqjax.config import default_config
 from seqjax.errors import Unavailable
 from seqjax.fields import load, save
@@ -49,14 +49,14 @@ def verb(monkeypatch):
 
     module.add_arguments, module.run = add_arguments, run
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setitem(VERBS, "show", Verb("show", takes_config=True, needs_workdir=False))
+    monkeypatch.setitem(VERBS, "show", Command("show", takes_config=True, needs_workdir=False))
     return module
 
 
 @pytest.fixture
 def trained_verb(verb, monkeypatch):
     """The same verb, with its config from a run as `evaluate` has it."""
-    monkeypatch.setitem(VERBS, "show", Verb("show", takes_config=False, needs_workdir=True))
+    monkeypatch.setitem(VERBS, "show", Command("show", takes_config=False, needs_workdir=True))
     return verb
 
 
@@ -351,7 +351,7 @@ def test_a_start_is_announced_before_jax_is_imported():
         "verb.HELP, verb.add_arguments = '', lambda parser: None\n"
         "verb.run = lambda arguments, config: time.sleep(1.5) or 'jax' in sys.modules\n"
         "sys.modules[verb.__name__] = verb\n"
-        "command_line.VERBS['rest'] = command_line.Verb('', True, False)\n"
+        "command_line.VERBS['rest'] = command_line.Command('', True, False)\n"
         "sys.exit(command_line.main())\n"
     )
     command = [sys.executable, "-c", script, "rest", f"--config={_DEMO}", "--workdir=runs/x"]
@@ -370,7 +370,7 @@ def test_a_reader_that_goes_away_is_no_error():
         "    while True: print('x' * 1000)\n"
         "verb.run = run\n"
         "sys.modules[verb.__name__] = verb\n"
-        "command_line.VERBS['pour'] = command_line.Verb('', True, False)\n"
+        "command_line.VERBS['pour'] = command_line.Command('', True, False)\n"
         f"sys.exit(command_line.main(['pour', '--config={_DEMO}']))\n"
     )
     process = subprocess.Popen(

@@ -17,8 +17,8 @@ from seqjax.search.sampling import (
     draw_chunk,
     draw_token,
     gumbel_noise,
-    sample,
     sample_keys,
+    sample_sequences,
     stream,
 )
 
@@ -29,7 +29,7 @@ LIMITS = np.array([9, 4, 9, 1, 0, 7])
 
 @functools.cache
 def _compiled(step, **options):
-    return jax.jit(functools.partial(sample, step, **options))
+    return jax.jit(functools.partial(sample_sequences, step, **options))
 
 
 def run(model, rows, samples, *, seed=1, first=0, limits=None, **options):
@@ -111,7 +111,7 @@ COUNT = 100_000
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _sample_many(step, top_k, carry, keys, numbers, min_length):
     options = SampleOptions(numbers._replace(top_k=top_k), min_length)
-    return sample(step, carry, jnp.asarray([4]), keys, max_length=4, options=options)
+    return sample_sequences(step, carry, jnp.asarray([4]), keys, max_length=4, options=options)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,9 @@ def test_samples_do_not_depend_on_the_number_of_devices(history_model):
     model = history_model(8, 7, end=-1.0)
 
     def search(start, prompts, limits):
-        return sample(model.step, start, limits, sample_keys(3, prompts, 2), max_length=LENGTH)
+        return sample_sequences(
+            model.step, start, limits, sample_keys(3, prompts, 2), max_length=LENGTH
+        )
 
     alone = jax.jit(search)(model.start(range(8), 2), prompts, limits)
     rows = by_row(make_mesh())
@@ -247,7 +249,9 @@ def test_temperature_zero_may_be_traced_and_takes_the_lowest_of_equal_tokens():
     def search(value):
         options = SampleOptions(Filters(temperature=value))
         keys = sample_keys(1, jnp.asarray([[4]]), 2)
-        return sample(step, None, jnp.asarray([5]), keys, max_length=5, options=options).tokens
+        return sample_sequences(
+            step, None, jnp.asarray([5]), keys, max_length=5, options=options
+        ).tokens
 
     assert search(0.0).tolist() == [[[3, 3, 3, 3, EOS]] * 2]
     assert search(1.0).tolist() != search(0.0).tolist()
@@ -294,7 +298,9 @@ def test_an_impossible_end_is_drawn_where_it_must_be_and_gives_no_nan():
 
     keys = sample_keys(0, jnp.asarray([[4]]), 1)
     filters = Filters(0.5, 2, 0.9, 0.1, 0.9, 1.5)
-    found = sample(step, None, jnp.asarray([3]), keys, max_length=3, options=SampleOptions(filters))
+    found = sample_sequences(
+        step, None, jnp.asarray([3]), keys, max_length=3, options=SampleOptions(filters)
+    )
     assert found.tokens.tolist() == [[[3, 3, EOS]]]
     assert np.isfinite(found.scores).all()
 
@@ -305,7 +311,9 @@ def test_a_prompt_is_seen_by_the_repetition_penalty():
         return carry, jnp.broadcast_to(logits, (*tokens.shape, 6))
 
     options = SampleOptions(Filters(temperature=0, repetition_penalty=1.2))
-    search = functools.partial(sample, step, None, jnp.asarray([3]), max_length=3, options=options)
+    search = functools.partial(
+        sample_sequences, step, None, jnp.asarray([3]), max_length=3, options=options
+    )
     keys = sample_keys(0, jnp.asarray([[4]]), 1)
     assert search(keys).tokens.tolist() == [[[4, 5, EOS]]]
     assert search(keys, prompts_BxP=jnp.asarray([[4, PAD]])).tokens.tolist() == [[[5, 4, EOS]]]
@@ -322,7 +330,9 @@ def test_first_logits_replace_the_step_that_reads_bos(together):
     def search(carry):
         carry, logits = model.step(carry, jnp.full((6, 4), BOS))
         limits = jnp.asarray(LIMITS)
-        return sample(model.step, carry, limits, keys, max_length=LENGTH, logits_BxNxV=logits)
+        return sample_sequences(
+            model.step, carry, limits, keys, max_length=LENGTH, logits_BxNxV=logits
+        )
 
     assert_same(search(model.start(range(6), 4)), everything)
 
