@@ -174,6 +174,12 @@ def _loss() -> ml_collections.ConfigDict:
     loss = Section()
     # Share of the probability that label smoothing spreads evenly over the vocabulary.
     loss.label_smoothing = 0.1
+    # Activation regularization (Merity et al., 2017): weight of the mean square of the vectors that
+    # the output projection reads, after their dropout.
+    loss.activation = 0.0
+    # Temporal activation regularization: weight of the mean square of what these vectors change
+    # from one position to the next, before their dropout.
+    loss.temporal_activation = 0.0
     return loss
 
 
@@ -203,14 +209,19 @@ def _optimizer() -> ml_collections.ConfigDict:
     # Decay of a moving average of the parameters, such as 0.999, which is then evaluated and used;
     # 0 keeps none.
     optimizer.moving_average = 0.0
+    # Evaluate and use the mean of the parameters of all updates since the validation loss was
+    # first worse than the best of all evaluations but the last so many (averaged SGD triggered by
+    # validation: Merity et al., 2018); 0 keeps none.
+    optimizer.average_trigger = 0
     return optimizer
 
 
 def _schedule() -> ml_collections.ConfigDict:
     """The learning rate over the training."""
     schedule = Section()
-    # After warm-up: 'constant', 'inverse_sqrt', 'cosine', 'linear', or 'step', which multiplies the
-    # rate by schedule.factor again and again.
+    # After warm-up: 'constant', 'inverse_sqrt', 'cosine', 'linear'; 'step', which multiplies the
+    # rate by schedule.factor again and again; or 'plateau', which does so when the validation loss
+    # has not become better.
     schedule.kind = "inverse_sqrt"
     # Length of linear warm-up from zero: a duration, but not a time.
     schedule.warmup = "10%"
@@ -221,8 +232,11 @@ def _schedule() -> ml_collections.ConfigDict:
     schedule.hold = "0"
     # Schedule 'step': the rate drops after schedule.hold, and then each time this long has passed.
     schedule.interval = "1 epoch"
-    # Schedule 'step': what the rate is multiplied by, more than 0 and at most 1.
+    # Schedules 'step' and 'plateau': what the rate is multiplied by, more than 0 and at most 1.
     schedule.factor = 0.5
+    # Schedule 'plateau': number of evaluations in a row without a better loss before the rate
+    # drops.
+    schedule.patience = 1
     return schedule
 
 

@@ -15,6 +15,12 @@ def model_section() -> ml_collections.ConfigDict:
     # Initial embeddings: 'normal' is N(0, 1/width); 'xavier' (Glorot and Bengio, 2010) is far
     # smaller for a large vocabulary, so that they change faster.
     model.embedding_initializer = "normal"
+    # Multiply token vectors by the root of their width (Vaswani et al., 2017), which then have unit
+    # scale and change fast.
+    model.scale_embeddings = True
+    # Draw all parameters uniformly from -initial_range to initial_range (Zaremba et al., 2014);
+    # 0 draws each as its layer asks for.
+    model.initial_range = 0.0
     # Share of the tokens of a vocabulary that an update cannot read: their vectors are zero
     # wherever they occur (Gal and Ghahramani, 2016; Merity et al., 2018).
     model.embedding_dropout = 0.0
@@ -107,6 +113,8 @@ def _add_recurrent_fields(stack: ml_collections.ConfigDict) -> None:
     """Adds the fields of recurrences alone."""
     # Recurrent: layer normalization of the products in the cells.
     stack.cell_normalization = False
+    # Recurrent: dropout of the token vectors; -1 takes `dropout`.
+    stack.input_dropout = -1.0
     # LSTM: initial bias of the forget gates; 1 lets a new model remember (Jozefowicz et al., 2015).
     stack.forget_bias = 1.0
     # Recurrent: add the input of each layer to its output, from the second layer on.
@@ -153,6 +161,10 @@ def _decoder() -> ml_collections.ConfigDict:
     # Recurrent: initial states: 'projection' tanh(W summary) of the source, the 'last' states of a
     # recurrent encoder of the same form, or 'zeros'.
     decoder.bridge = "projection"
+    # Dropout of the vectors that the output projection reads, besides what `dropout` does.
+    decoder.output_dropout = 0.0
+    # Recurrent: number of units of the last layer; 0 takes the width.
+    decoder.last_width = 0
     # Recurrent: attention of each output to those before it: 'none', or a kind of attention without
     # 'location' and 'multi_head' (Salton et al., 2017).
     decoder.past_attention = "none"

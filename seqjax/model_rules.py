@@ -5,7 +5,17 @@ from collections.abc import Iterable
 from ml_collections import ConfigDict
 
 from seqjax.adaptive_rules import ADAPTIVE_RELATIONS, ADAPTIVE_RULES
-from seqjax.rules import ANYTHING, PROBABILITY, Relation, Rule, at_least, one_of, quoted, where
+from seqjax.rules import (
+    ANYTHING,
+    PROBABILITY,
+    Relation,
+    Rule,
+    at_least,
+    between,
+    one_of,
+    quoted,
+    where,
+)
 from seqjax.tasks.declared import TASKS
 
 _RECURRENT = ("elman", "lstm", "gru")
@@ -49,6 +59,9 @@ _STACK_RULES = {
         lambda value: 1 <= value <= 2**30 and value.bit_count() == 1, "1, 2, 4, 8, ... up to 2^30"
     ),
     "cell_normalization": ANYTHING,
+    "input_dropout": where(
+        lambda rate: rate == -1 or 0 <= rate < 1, "-1, or at least 0 and below 1"
+    ),
     "forget_bias": where(lambda value: abs(value) <= 100, "a number from -100 to 100"),
     "residual": ANYTHING,
     "variational": ANYTHING,
@@ -71,6 +84,8 @@ _DECODER_RULES = {
     "feed_summary": ANYTHING,
     "readout": one_of("attentional", "deep", "state"),
     "bridge": one_of("projection", "last", "zeros"),
+    "output_dropout": PROBABILITY,
+    "last_width": at_least(0),
     "past_attention": one_of(*(name for name in _ATTENTIONS if name not in _NOT_TO_THE_PAST)),
     "past_window": at_least(1),
     "prefix_lm": ANYTHING,
@@ -80,6 +95,8 @@ MODEL_RULES: dict[str, Rule] = {
     "model.share_embeddings": ANYTHING,
     "model.tie_output": ANYTHING,
     "model.embedding_initializer": one_of("normal", "xavier"),
+    "model.scale_embeddings": ANYTHING,
+    "model.initial_range": between(0, 10),
     "model.embedding_dropout": PROBABILITY,
     **ADAPTIVE_RULES,
     "model.dtype": one_of("float32", "bfloat16"),
@@ -111,7 +128,15 @@ def _memory_width(encoder: ConfigDict) -> int:
 
 def _query_width(decoder: ConfigDict) -> int:
     """Returns the size of the queries of a decoder."""
-    return _embedding_width(decoder) if _family(decoder) == "convolutional" else decoder.width
+    if _family(decoder) == "convolutional":
+        return _embedding_width(decoder)
+    return _top_width(decoder)
+
+
+def _top_width(decoder: ConfigDict) -> int:
+    """Returns the number of units of a decoder's last layer."""
+    own = decoder.last_width if _family(decoder) == "recurrent" else 0
+    return own or decoder.width
 
 
 def _has_heads(config: ConfigDict, name: str) -> bool:
@@ -258,7 +283,8 @@ def _position_relations(name: str) -> tuple[Relation, ...]:
 def _width_field(path: str, stack: ConfigDict) -> str:
     """Returns the field that gives the size of queries, with its value."""
     width = _query_width(stack)
-    return f"{path}.{'width' if width == stack.width else 'embedding_width'} = {width}"
+    other = "last_width" if _family(stack) == "recurrent" else "embedding_width"
+    return f"{path}.{'width' if width == stack.width else other} = {width}"
 
 
 def _reads_source(config: ConfigDict) -> bool:
@@ -299,7 +325,8 @@ def _last_states_fit(config: ConfigDict) -> bool:
     if _family(decoder) != "recurrent" or decoder.bridge != "last":
         return True
     found = (encoder.kind, encoder.layers, _memory_width(encoder))
-    return found == (decoder.kind, decoder.layers, decoder.width)
+    even = _top_width(decoder) == decoder.width
+    return even and found == (decoder.kind, decoder.layers, decoder.width)
 
 
 def _form(stack: ConfigDict, width: int) -> str:
@@ -381,6 +408,29 @@ _DECODER_RELATIONS = (
             or (c.model.decoder.readout == "attentional" and c.model.decoder.attention != "none")
         ),
         "False, or attention and model.decoder.readout = 'attentional', whose vector is fed",
+    ),
+)
+
+_LAST_RELATIONS = (
+    Relation(
+        "model.decoder.last_width",
+        lambda c: c.model.decoder.last_width == 0 or is_recurrent(c.model.decoder),
+        "0, since the layers of model.decoder.kind = '{model.decoder.kind}' are equally wide",
+    ),
+    Relation(
+        "model.decoder.last_width",
+        lambda c: (
+            _top_width(c.model.decoder) == c.model.decoder.width or not c.model.decoder.residual
+        ),
+        "0, since with model.decoder.residual = True layers are equally wide",
+    ),
+    Relation(
+        "model.initial_range",
+        lambda c: (
+            c.model.initial_range == 0
+            or not any(c.model[n].kind == "lstm" and c.model[n].forget_bias for n in stacks_of(c))
+        ),
+        "0, or forget_bias = 0 in each LSTM, whose biases are drawn as well",
     ),
 )
 
@@ -496,7 +546,12 @@ MODEL_RELATIONS = (
     *_with({"encoder", "decoder"}, [_longest_relation("decoder", "max_target_length")]),
     *_with(
         {"decoder"},
-        (_implementation_relation("decoder"), *_PAST_RELATIONS, *ADAPTIVE_RELATIONS),
+        (
+            _implementation_relation("decoder"),
+            *_LAST_RELATIONS,
+            *_PAST_RELATIONS,
+            *ADAPTIVE_RELATIONS,
+        ),
     ),
     *_with({"encoder", "decoder"}, (*_DECODER_RELATIONS, *_EMBEDDING_RELATIONS)),
     *_DECODER_ONLY_RELATIONS,

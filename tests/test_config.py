@@ -21,7 +21,7 @@ _CONFIGS = [
     *(f"names.py:{name}" for name in _CHARACTERS),
     "gpt2.py",
     *(f"shakespeare.py:{name}" for name in (*_CHARACTERS, "char_rnn", "large")),
-    *("ptb_lstm.py", "ptb_lstm.py:tied"),
+    *("ptb_lstm.py", *(f"ptb_lstm.py:{name}" for name in ("medium", "large", "tied", "awd"))),
 ]
 
 

@@ -271,6 +271,40 @@ def test_unknown_names_are_reported_with_the_known_ones_and_the_nearest(field, v
             "loss.label_smoothing = 0.1: expected 0, since model.adaptive_cutoffs = '2000'",
         ),
         (
+            {"model__decoder__last_width": 6},
+            "model.decoder.last_width = 6: expected 0, since the layers of model.decoder.kind ="
+            " 'transformer' are equally wide",
+        ),
+        (
+            _stacks("lstm", "lstm", model__decoder__residual=True)
+            | {"model__decoder__last_width": 8},
+            "model.decoder.last_width = 8: expected 0, since with model.decoder.residual = True",
+        ),
+        (
+            _stacks("lstm", "lstm", model__decoder__last_width=6),
+            "model.decoder.heads = 4: expected a divisor of model.decoder.last_width = 6",
+        ),
+        (
+            _stacks("lstm", "lstm", model__initial_range=0.1),
+            "model.initial_range = 0.1: expected 0, or forget_bias = 0 in each LSTM",
+        ),
+        (
+            {"model__decoder__input_dropout": -0.5},
+            "model.decoder.input_dropout = -0.5: expected -1, or at least 0 and less than 1",
+        ),
+        (
+            {"schedule__kind": "plateau", "evaluation__every": "0"},
+            "schedule.kind = 'plateau': expected another kind, since evaluation.every = '0' never",
+        ),
+        (
+            {"optimizer__average_trigger": 5, "evaluation__every": "0"},
+            "optimizer.average_trigger = 5: expected 0, since evaluation.every = '0' never",
+        ),
+        (
+            {"optimizer__average_trigger": 5, "optimizer__moving_average": 0.9},
+            "optimizer.average_trigger = 5: expected 0, or optimizer.moving_average = 0: one",
+        ),
+        (
             {"tokenizer__joint": False},
             "model.share_embeddings = True: expected False, or tokenizer.joint = True",
         ),

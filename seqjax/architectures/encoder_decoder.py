@@ -65,10 +65,10 @@ class EncoderDecoder(nn.Module):
         return self.decoder.predict(x_BxTxR)
 
     def losses(
-        self, x_BxTxR: jax.Array, targets_BxT: jax.Array, label_smoothing: float | jax.Array
+        self, x_BxTxR: jax.Array, targets_BxT: jax.Array, **terms: float | jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         """Returns the losses of what `read` returned, see `TokenDecoder.losses`."""
-        return self.decoder.losses(x_BxTxR, targets_BxT, label_smoothing)
+        return self.decoder.losses(x_BxTxR, targets_BxT, **terms)
 
     def encode(self, source_BxS: jax.Array, deterministic: bool = True) -> Memory:
         """Encodes sources, once for a whole search."""

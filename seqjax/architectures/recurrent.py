@@ -39,6 +39,7 @@ class _Stack(nn.Module):
     layers: int
     width: int
     dropout: float = 0.0
+    input_dropout: float = -1.0
     cell_normalization: bool = False
     residual: bool = False
     variational: bool = False
@@ -50,7 +51,7 @@ class _Stack(nn.Module):
     def _layers(self, reverse: bool = False) -> list[RecurrentLayer]:
         return [
             RecurrentLayer(
-                self.width,
+                width,
                 self.kind,
                 reverse,
                 self.cell_normalization,
@@ -59,12 +60,24 @@ class _Stack(nn.Module):
                 IMPLEMENTATIONS[self.implementation],
                 self.recurrent_dropout,
             )
-            for _ in range(self.layers)
+            for width in self._widths
         ]
 
-    def _dropout(self) -> Dropout:
+    @property
+    def _widths(self) -> list[int]:
+        """The number of units of each layer."""
+        return [self.width] * self.layers
+
+    def _dropout(self, rate: float) -> Dropout:
         """Returns the dropout for whole sequences [B, T, H]."""
-        return Dropout(self.dropout, shared=(1,) if self.variational else ())
+        return Dropout(rate, shared=(1,) if self.variational else ())
+
+    @property
+    def _input_rate(self) -> float:
+        """The rate of the dropout of the inputs."""
+        # A rate may be traced, the -1 that stands for another field is not.
+        own = self.input_dropout
+        return self.dropout if isinstance(own, float) and own < 0 else own
 
     def _add(self, layer: int, inputs: jax.Array, outputs: jax.Array) -> jax.Array:
         """Adds a layer's inputs to its outputs if the stack is residual (Wu et al., 2016)."""
@@ -85,7 +98,8 @@ class RecurrentEncoder(_Stack):
     def setup(self):
         self.ahead = self._layers() if self.direction != "backward" else []
         self.back = self._layers(reverse=True) if self.direction != "forward" else []
-        self.drop = self._dropout()
+        self.drop_input = self._dropout(self._input_rate)
+        self.drop = self._dropout(self.dropout)
 
     def __call__(
         self, inputs_BxSxE: jax.Array, mask_BxS: jax.Array, deterministic: bool = True
@@ -96,7 +110,7 @@ class RecurrentEncoder(_Stack):
         """
         x_BxSxH, last = inputs_BxSxE, []
         for i in range(self.layers):
-            dropped = self.drop(x_BxSxH, deterministic)
+            dropped = (self.drop if i else self.drop_input)(x_BxSxH, deterministic)
             sides = [side[i] for side in (self.ahead, self.back) if side]
             both = [layer(dropped, mask_BxS, None, deterministic) for layer in sides]
             outputs, states = zip(*both, strict=True)
@@ -138,35 +152,41 @@ class RecurrentDecoder(_Stack):
     bridge: str = "projection"
     past_attention: str = "none"
     past_window: int = 0
+    last_width: int = 0
+
+    @property
+    def _widths(self) -> list[int]:
+        return [self.width] * (self.layers - 1) + [self.last_width or self.width]
 
     def setup(self):
+        top = self._widths[-1]
         self.stack = self._layers()
-        self.drop = self._dropout()
+        self.drop_input = self._dropout(self._input_rate)
+        self.drop = self._dropout(self.dropout)
         # For single positions; `_walk` decides which of them share a mask.
         self.drop_position = Dropout(self.dropout)
         if self.attention != "none":
-            inner = self.attention_width or self.width
+            inner = self.attention_width or top
             kind = ATTENTIONS[self.attention]
-            self.attend = kind(self.width, inner, self.heads, self.dtype)
+            self.attend = kind(top, inner, self.heads, self.dtype)
         if self.past_attention != "none":
             self.attend_past = PastAttention(
                 self.past_attention,
-                self.width,
+                top,
                 self.past_window,
-                self.attention_width or self.width,
+                self.attention_width or top,
                 dtype=self.dtype,
             )
         if self._attends_first or self.input_feeding:
-            gates = CELLS[self.kind].gates * self.width
+            gates = CELLS[self.kind].gates * self._widths[0]
             self.feedback = Dense(gates, self.dtype, bias=False)
             if self.cell_normalization:
                 init = nn.initializers.ones
                 self.feedback_scale = self.param("feedback_scale", init, (gates,), jnp.float32)
         if self.readout == "attentional":
-            self.combine = Dense(self.width, self.dtype)
+            self.combine = Dense(top, self.dtype)
         if self.bridge == "projection":
-            states = self.layers * CELLS[self.kind].states
-            self.initial = [Dense(self.width, self.dtype) for _ in range(states)]
+            self.initial = [Dense(width, self.dtype) for width in self._state_widths]
 
     def __call__(
         self,
@@ -243,7 +263,7 @@ class RecurrentDecoder(_Stack):
 
         Real positions come first and have a true mask; None has only real ones.
         """
-        embedded_BxTxE = self.drop(inputs_BxTxE, deterministic)
+        embedded_BxTxE = self.drop_input(inputs_BxTxE, deterministic)
         inputs_BxTxI = self._inputs(embedded_BxTxE, summary_BxW)
         run = self._walk if self._depends_on_itself else self._run
         own = past.get("own")
@@ -273,6 +293,11 @@ class RecurrentDecoder(_Stack):
         """Whether a position depends on more than the layer states of the previous one."""
         return self._attends_first or self.input_feeding or self._looks_back
 
+    @property
+    def _state_widths(self) -> list[int]:
+        """The size of each array of the states of all layers."""
+        return [width for width in self._widths for _ in range(CELLS[self.kind].states)]
+
     def _prepare(self, memory: Memory) -> PreparedMemory | None:
         if self.attention == "none":
             return None
@@ -284,8 +309,7 @@ class RecurrentDecoder(_Stack):
             return memory.last
         each = CELLS[self.kind].states
         rows = memory.summary.shape[0]
-        zeros = jnp.zeros((rows, self.width), self.dtype)
-        flat = [zeros] * (self.layers * each)
+        flat = [jnp.zeros((rows, width), self.dtype) for width in self._state_widths]
         if self.bridge == "projection":
             flat = [jnp.tanh(initial(memory.summary)) for initial in self.initial]
         return tuple(as_state(flat[i : i + each]) for i in range(0, len(flat), each))
@@ -302,7 +326,7 @@ class RecurrentDecoder(_Stack):
         states = self._bridge(memory)
         past = {"states": jax.tree.map(lambda x: _tile(x, hypotheses), states)}
         if self.input_feeding:
-            past["fed"] = jnp.zeros((rows, hypotheses, self.width), self.dtype)
+            past["fed"] = jnp.zeros((rows, hypotheses, self._widths[-1]), self.dtype)
         if self._looks_back:
             past["weights"] = jnp.zeros((rows, hypotheses, length), self.dtype)
         if self.past_attention != "none":

@@ -28,6 +28,7 @@ def build_stem(
         "dtype": jnp.dtype(model.dtype),
         "initializer": model.embedding_initializer,
         "dropout": model.embedding_dropout,
+        "scaled": model.scale_embeddings,
     }
     if not (adaptive and model.adaptive_inputs):
         return Embedding(**fields)

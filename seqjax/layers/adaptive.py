@@ -38,7 +38,7 @@ class AdaptiveEmbedding(nn.Module):
       factor: by which vectors are narrower in each cluster.
       dtype: type of the computation; parameters are float32.
       initializer: a key of `seqjax.layers.embedding.INITIALIZERS`.
-      dropout: rate at which the vectors of entries are zero, see `Embedding`.
+      dropout, scaled: as in `Embedding`.
     """
 
     vocabulary: int
@@ -48,6 +48,7 @@ class AdaptiveEmbedding(nn.Module):
     dtype: jnp.dtype = jnp.float32
     initializer: str = "normal"
     dropout: float = 0.0
+    scaled: bool = True
 
     def setup(self):
         clusters = bounds(self.cutoffs, self.vocabulary)
@@ -66,7 +67,7 @@ class AdaptiveEmbedding(nn.Module):
             vectors = self.widen[i - 1](vectors) if i else vectors
             inside = (tokens >= begin) & (tokens < end)
             total += jnp.where(inside[..., None], vectors, 0)
-        vectors = total * jnp.asarray(self.width**0.5, self.dtype)
+        vectors = total * jnp.asarray(self.width**0.5, self.dtype) if self.scaled else total
         if deterministic or self.dropout == 0.0:
             return vectors
         kept_Vx1 = self.drop(jnp.ones((self.vocabulary, 1), self.dtype), deterministic)

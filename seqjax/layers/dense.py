@@ -127,9 +127,11 @@ def kernel_gradient(x_NxI: jax.Array, gradient_NxO: jax.Array) -> jax.Array:
 def _transposed(x_NxI, gradient_NxO):
     """Transposes the narrower factor first: on a CPU XLA's fast products are rows times columns.
 
-    The barriers keep XLA from fusing transposition and product again.
+    The barriers keep XLA from fusing transposition and product again, and from computing a factor
+    once more while it is transposed: that of a residual sum would be all that was added up.
     """
     barrier = jax.lax.optimization_barrier
+    x_NxI, gradient_NxO = barrier((x_NxI, gradient_NxO))
     if x_NxI.shape[1] <= gradient_NxO.shape[1]:
         return barrier(_multiply(barrier(x_NxI.T), gradient_NxO, contract=1))
     return barrier(_multiply(barrier(gradient_NxO.T), x_NxI, contract=1)).T

@@ -17,7 +17,7 @@ INITIALIZERS = {
 class Embedding(nn.Module):
     """A table of token vectors that can also serve as the output projection.
 
-        embed(i) = sqrt(D) * E_i          logits(h) = h E^T
+        embed(i) = sqrt(D) E_i, or E_i          logits(h) = h E^T
 
     Initialized with N(0, 1/D), the table has unit scale in both directions. It is shared as in
     Press and Wolf (2017) and Vaswani et al. (2017).
@@ -29,6 +29,7 @@ class Embedding(nn.Module):
       initializer: a key of `INITIALIZERS`.
       dropout: rate at which the vectors of entries are zero, wherever they occur (Gal and
         Ghahramani, 2016; Merity et al., 2018). The output projection has all entries.
+      scaled: whether vectors are multiplied by sqrt(D).
     """
 
     vocabulary: int
@@ -36,6 +37,7 @@ class Embedding(nn.Module):
     dtype: jnp.dtype = jnp.float32
     initializer: str = "normal"
     dropout: float = 0.0
+    scaled: bool = True
 
     def setup(self):
         self.drop = Dropout(self.dropout, by_row=False)
@@ -48,7 +50,9 @@ class Embedding(nn.Module):
 
     def __call__(self, tokens: jax.Array, deterministic: bool = True) -> jax.Array:
         """Maps token ids [...] to vectors [..., D]."""
-        vectors = self.lookup(tokens) * jnp.asarray(self.width**0.5, self.dtype)
+        vectors = self.lookup(tokens)
+        if self.scaled:
+            vectors *= jnp.asarray(self.width**0.5, self.dtype)
         if deterministic or self.dropout == 0.0:
             return vectors
         kept_Vx1 = self.drop(jnp.ones((self.vocabulary, 1), self.dtype), deterministic)

@@ -44,14 +44,20 @@ class NextToken(Task):
     ) -> tuple[jax.Array, tuple[Sums, Any]]:
         """Returns the training objective, summed over tokens, sums to report and the next carry.
 
-        The sums are `objective`, `loss` (without label smoothing, like the validation loss) and
+        The sums are `objective`, `loss` (the cross entropy alone, like the validation loss) and
         `tokens`.
         """
         vectors, targets, weights, carry = self.read(
             params, batch, carry, deterministic=False, rngs={"dropout": dropout_key}
         )
-        smoothing = self.config.loss.label_smoothing
-        both = self.model.apply({"params": params}, vectors, targets, smoothing, method="losses")
+        both = self.model.apply(
+            {"params": params},
+            vectors,
+            targets,
+            **self.config.loss,
+            rngs={"dropout": dropout_key},
+            method="losses",
+        )
         objective, loss = (jnp.sum(each * weights) for each in both)
         sums = {"objective": objective, "loss": loss, "tokens": jnp.sum(weights)}
         return objective, (sums, carry)

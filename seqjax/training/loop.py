@@ -21,9 +21,10 @@ import ml_collections
 import numpy as np
 
 from seqjax.data.loader import Loader
-from seqjax.evaluation.evaluator import Evaluator
+from seqjax.evaluation.evaluator import Evaluation, Evaluator
 from seqjax.reporting.progress import Progress
 from seqjax.stages import stage
+from seqjax.training.feedback import listens
 from seqjax.training.interruption import Interrupted, Interruption
 from seqjax.training.meter import Diverged
 from seqjax.training.overview import part_of
@@ -283,6 +284,14 @@ class Training:
                     )
                 except Interrupted:
                     return {}
+        taken = self._taken(step, found)
+        if listens(self.config):
+            for number, run in enumerate(self.runs):
+                if run in found:
+                    self.state = self.update.informed(self.state, number, run.feedback)
+        return taken
+
+    def _taken(self, step: int, found: Mapping[Run, Evaluation]) -> dict[Run, dict[str, float]]:
         evaluator = self.evaluator
         part = part_of(evaluator) if evaluator.count < evaluator.available else ""
         return {run: run.take(step, evaluation, part) for run, evaluation in found.items()}

@@ -20,11 +20,14 @@ NUMBERS = (
     "optimizer.momentum",
     "optimizer.weight_decay",
     "loss.label_smoothing",
+    "loss.activation",
+    "loss.temporal_activation",
     *(
         f"model.{stack}.{name}"
         for stack in ("encoder", "decoder")
         for name in ("dropout", "attention_dropout", "activation_dropout")
     ),
+    "model.decoder.output_dropout",
 )
 
 

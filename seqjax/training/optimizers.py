@@ -28,13 +28,15 @@ def learning_rate(
         p (f + (1 - f) (1 - u))              linear
         p                                    step, t < H
         p g^(1 + floor((t - H) / I))         step, t >= H
+        p g^d                                plateau, after d drops (`seqjax.training.feedback`)
         u = (t - W) / (N - W), f = schedule.final, g = schedule.factor
 
     H is `hold` and I `interval`, both in updates and counted from the beginning of training. With
-    H = 4 epochs, I = 1 epoch and g = 1/2 this is the schedule of Zaremba et al. (2014).
+    H = 4 epochs, I = 1 epoch and g = 1/2 this is the schedule of Zaremba et al. (2014). The drops
+    of a plateau are not known beforehand; the result has none of them.
     """
     rest = max(total - warmup, 1)
-    if schedule.kind == "constant":
+    if schedule.kind in ("constant", "plateau"):
         after = optax.constant_schedule(peak)
     elif schedule.kind == "cosine":
         after = optax.cosine_decay_schedule(peak, rest, alpha=schedule.final)

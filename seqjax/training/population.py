@@ -15,6 +15,7 @@ from seqjax.fields import differing, flatten
 from seqjax.parallel.mesh import make_mesh, replicated
 from seqjax.parallel.sharding import placed
 from seqjax.tasks.declared import task_of
+from seqjax.training.feedback import Feedback
 from seqjax.training.members import check_members
 from seqjax.training.preparation import Prepared
 from seqjax.training.recipe import Recipe
@@ -103,6 +104,15 @@ class Population:
     def best(self, states: TrainState, number: int) -> Any:
         """Returns the parameters of one member that are evaluated, on every device."""
         return self._pick(states.best, number)
+
+    def informed(self, states: TrainState, number: int, feedback: Feedback) -> TrainState:
+        """Returns the states, one of them with what the validation has said."""
+        of_all = jax.tree.map(
+            lambda all_of, own: jax.device_put(all_of.at[number].set(own), self._members),
+            states.feedback,
+            feedback,
+        )
+        return states.replace(feedback=of_all)
 
     def part(self, rows: int) -> slice:
         """Returns which of a batch's rows the members have to have: all."""

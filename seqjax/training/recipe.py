@@ -1,6 +1,7 @@
 """What the updates of a run are made of, by its config."""
 
-from typing import NamedTuple
+import zlib
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,9 @@ import ml_collections
 import optax
 
 from seqjax.tasks.task import Task
+from seqjax.training.averages import Weight, weight_of
 from seqjax.training.durations import Durations
+from seqjax.training.feedback import Feedback, feedback_of, no_losses
 from seqjax.training.optimizers import learning_rate, make_optimizer
 from seqjax.training.state import TrainState
 from seqjax.training.step import Step, train_step_of
@@ -27,8 +30,10 @@ class Recipe(NamedTuple):
       initial_key: of the initial parameters.
       key: of the updates, each of which has one of its own.
       accumulate: parts that a batch is split into.
-      decay: of the parameters' moving average; 0 for none.
+      weight: of the parameters in their average; None for none.
       rows: of a batch, whose states the task may carry.
+      feedback: before the first evaluation.
+      initial_range: of initial parameters, see `uniform`; 0 leaves them as the task draws them.
     """
 
     task: Task
@@ -37,8 +42,10 @@ class Recipe(NamedTuple):
     initial_key: jax.Array
     key: jax.Array
     accumulate: int
-    decay: float
+    weight: Weight | None
     rows: int
+    feedback: Feedback | tuple[()] = ()
+    initial_range: float = 0.0
 
     @classmethod
     def of(
@@ -59,22 +66,43 @@ class Recipe(NamedTuple):
             make_optimizer(config.optimizer, rate),
             *jax.random.split(jax.random.key(config.seed, impl=GENERATOR)),
             config.optimizer.accumulate,
-            config.optimizer.moving_average,
+            weight_of(config.optimizer),
             rows,
+            feedback_of(no_losses(), config),
+            config.model.initial_range,
         )
 
     def fresh(self) -> TrainState:
         """Returns the state before the first update."""
         params = self.task.init(self.initial_key)
-        average = jax.tree.map(jnp.copy, params) if self.decay else None
+        if self.initial_range:
+            params = uniform(self.initial_key, params, self.initial_range)
+        average = jax.tree.map(jnp.copy, params) if self.weight else None
         return TrainState(
             jnp.zeros((), jnp.int32),
             params,
             self.optimizer.init(params),
             average,
             self.task.carry(self.rows),
+            jax.tree.map(jnp.asarray, self.feedback),
         )
 
     def step(self) -> Step:
         """Returns the update as a pure function."""
-        return train_step_of(self.task.loss, self.optimizer, self.key, self.accumulate, self.decay)
+        return train_step_of(self.task.loss, self.optimizer, self.key, self.accumulate, self.weight)
+
+
+def uniform(key: jax.Array, params: Any, limit: float) -> Any:
+    """Returns parameters drawn from U(-limit, limit), but for the scales of normalization.
+
+    The draw of a parameter depends on the key and its path.
+    """
+
+    def draw(path, leaf):
+        name = jax.tree_util.keystr(path)
+        if name.endswith("scale']"):
+            return leaf
+        own = jax.random.fold_in(key, zlib.crc32(name.encode()))
+        return jax.random.uniform(own, leaf.shape, leaf.dtype, -limit, limit)
+
+    return jax.tree_util.tree_map_with_path(draw, params)

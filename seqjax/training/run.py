@@ -2,9 +2,10 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import jax
 import ml_collections
 import optax
 
@@ -20,6 +21,14 @@ from seqjax.stages import stage
 from seqjax.tasks.declared import best_is_higher
 from seqjax.training.checkpoints import Checkpoints
 from seqjax.training.durations import shares
+from seqjax.training.feedback import (
+    Feedback,
+    after,
+    feedback_of,
+    forgotten,
+    listens,
+    no_losses,
+)
 from seqjax.training.measured import Measured, changes, measured_on
 from seqjax.training.meter import Meter
 from seqjax.training.optimizers import learning_rate, rate_on_host
@@ -28,6 +37,8 @@ from seqjax.training.state import TrainState
 
 log = logging.getLogger(__name__)
 
+# What depends on scores of earlier evaluations, in the words of a warning.
+_STOPPING, _FEEDBACK = "early stopping", "the learning rate or the average"
 # Sentences of the validation that are shown with their outputs, and the characters of each.
 _SAMPLES, _LONGEST_SAMPLE = 2, 100
 
@@ -40,7 +51,8 @@ class Run:
     evaluations since then, and `measured`, what they were measured on; `plan`, the fingerprint of
     the batches, and `corpus`, that of what stands in them; `schedule`, what the learning rate
     depends on; `shares`, what shares of the training mean in steps; `unwritten`, lines of
-    metrics that the disk did not take; and what the meter has counted.
+    metrics that the disk did not take; `feedback`, the history of the losses that the rate or an
+    average depends on (`seqjax.training.feedback`); and what the meter has counted.
 
     Attributes:
       name: what it is called in messages, '' where it is the only one.
@@ -80,6 +92,7 @@ class Run:
             "corpus": self._prepared.examples.digest,
             "schedule": self._schedule(),
             "shares": shares(self.config, self._prepared.durations),
+            "feedback": no_losses(),
         }
 
     def measure_on(self, examples: str) -> None:
@@ -119,13 +132,22 @@ class Run:
                 " --workdir"
             )
         self._warn_of_another_rate(before["schedule"], int(state.step))
-        if before["watched"] != now["watched"] or self._measures_otherwise(before["measured"]):
+        other = self._measured_otherwise(before["measured"])
+        if before["watched"] != now["watched"] or _STOPPING in other:
             before |= {name: now[name] for name in ("best", "worse")}
+        if _FEEDBACK in other:
+            before["feedback"] = forgotten(before["feedback"])
         # Where nothing is evaluated now, what was measured before still counts.
         measured = now["measured"] or before["measured"]
         self.clock = before | {name: now[name] for name in ("schedule", "shares", "watched")}
         self.clock["measured"] = measured
-        return state
+        where = jax.tree.map(lambda leaf: leaf.sharding, like.feedback)
+        return state.replace(feedback=jax.device_put(self.feedback, where))
+
+    @property
+    def feedback(self) -> Feedback | tuple[()]:
+        """What the next update takes from the validation."""
+        return feedback_of(self.clock["feedback"], self.config)
 
     def _warn_of_another_rate(self, before: Sequence[int], step: int) -> None:
         """Warns if the schedule gives the next update another learning rate than before."""
@@ -144,12 +166,14 @@ class Run:
             f"{self._prepared.durations.total:,}",
         )
 
-    def _measures_otherwise(self, before: Measured) -> bool:
-        """Returns whether early stopping cannot compare with scores from before; warns if so."""
+    def _measured_otherwise(self, before: Measured) -> list[str]:
+        """Returns, and warns of, what cannot compare with scores from before."""
         now, watched = self.checkpoints.measured, self.config.train.stop_metric
         compared = {"the best checkpoint": self.checkpoints.metric}
         if watched:
-            compared["early stopping"] = watched
+            compared[_STOPPING] = watched
+        if listens(self.config):
+            compared[_FEEDBACK] = "loss"
         other = {what: changes(metric, before, now) for what, metric in compared.items()}
         reasons = dict.fromkeys(reason for found in other.values() for reason in found)
         if reasons:
@@ -161,7 +185,7 @@ class Run:
                 "; ".join(reasons),
                 what,
             )
-        return bool(other.get("early stopping"))
+        return [what for what, found in other.items() if found]
 
     def open(self, step: int, progress: Progress) -> None:
         """Begins to write, after so many steps."""
@@ -178,12 +202,19 @@ class Run:
         prepared = self._prepared
         self.meter = Meter(
             self._writer,
-            rate_on_host(self._rate),
+            self._current_rate(),
             prepared.durations.report,
             prepared.plan.steps_per_epoch,
             peak_flops(config.model.dtype, prepared.mesh.devices.flat),
         )
         self.meter.recall(self.clock)
+
+    def _current_rate(self) -> Callable[[int], float]:
+        """Returns the learning rate as a function of the update, with the feedback at that time."""
+        planned = rate_on_host(self._rate)
+        if not listens(self.config):
+            return planned
+        return lambda step: planned(step) * float(self.feedback.scale)
 
     def close(self) -> None:
         """Waits until all is written."""
@@ -238,8 +269,23 @@ class Run:
         if evaluation.hypotheses:
             self._take_outputs(step, evaluation)
         self._watch(numbers)
+        if listens(self.config):
+            self._listen(step, numbers["loss"])
         self.clock["evaluated"] = step
         return numbers
+
+    def _listen(self, step: int, loss: float) -> None:
+        """Adds a loss to the history that the feedback comes from; says what it changes."""
+        before, self.clock["feedback"] = (
+            self.feedback,
+            after(self.clock["feedback"], self.config, step, loss),
+        )
+        now = self.feedback
+        if now.scale != before.scale:
+            rate = self._current_rate()(step)
+            self._progress.message(f"{self._prefix}learning rate {number(rate)} from step {step}")
+        if now.since != before.since:
+            self._progress.message(f"{self._prefix}averaging the parameters from step {step}")
 
     def _take_outputs(self, step: int, evaluation: Evaluation) -> None:
         """Writes what was translated, and shows the first sentences of it."""

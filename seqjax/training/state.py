@@ -17,6 +17,8 @@ class TrainState:
       optimizer: what the optimizer remembers.
       average: the moving average of the parameters; None if none is kept.
       carry: what each row of a batch hands to the same row of the next; () for most tasks.
+      feedback: what an update takes from the validation, see `Feedback`; () if nothing. A run's
+        clock has it in checkpoints.
 
     Random numbers are no part of it: the key of an update is a function of the seed and its number.
     """
@@ -26,6 +28,7 @@ class TrainState:
     optimizer: optax.OptState
     average: Any = None
     carry: Any = ()
+    feedback: Any = ()
 
     @property
     def best(self) -> Any:

@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 from seqjax.layers.dropout import rows_of_batch
 from seqjax.parallel.mesh import by_row, replicated
+from seqjax.training.averages import Weight, moved
 from seqjax.training.state import TrainState
 from seqjax.training.work import Work, work_of
 
@@ -23,7 +24,7 @@ def train_step_of(
     optimizer: optax.GradientTransformation,
     key: jax.Array,
     accumulate: int = 1,
-    decay: float = 0.0,
+    weight: Weight | None = None,
 ) -> Step:
     """Returns the update as a pure function, (state, batch) -> (state, sums to report).
 
@@ -36,7 +37,7 @@ def train_step_of(
       optimizer: what turns gradients into updates.
       key: typed PRNG key of the run.
       accumulate: parts that a batch is split into, one after the other.
-      decay: of the average, where the state has one, see `moved`.
+      weight: of the parameters in their average, if the state has one.
     """
 
     def train_step(state: TrainState, batch: dict) -> tuple[TrainState, Sums]:
@@ -47,24 +48,23 @@ def train_step_of(
         tokens = jnp.maximum(sums["tokens"], 1.0)
         gradients = jax.tree.map(lambda g: g / tokens, gradients)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
+        if state.feedback:
+            updates = jax.tree.map(lambda u: u * state.feedback.scale, updates)
         params = optax.apply_updates(state.params, updates)
         sums["gradient_norm"] = optax.tree.norm(gradients)
-        average = None if state.average is None else moved(state.average, params, decay, state.step)
-        return TrainState(state.step + 1, params, optimizer_state, average, carry), sums
+        average = None
+        if state.average is not None:
+            average = moved(state.average, params, weight(state.step, state.feedback))
+        following = state.replace(
+            step=state.step + 1,
+            params=params,
+            optimizer=optimizer_state,
+            average=average,
+            carry=carry,
+        )
+        return following, sums
 
     return train_step
-
-
-def moved(average: Any, params: Any, decay: float, step: jax.Array) -> Any:
-    """Returns the moving average of the parameters after update `step`, counted from 0.
-
-        a' = d a + (1 - d) p        d = min(decay, (1 + step) / (10 + step))
-
-    The average forgets where it started before it becomes slow (Polyak and Juditsky, 1992; the
-    warm-up is TensorFlow's).
-    """
-    rate = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
-    return jax.tree.map(lambda a, p: (rate * a + (1.0 - rate) * p).astype(a.dtype), average, params)
 
 
 def make_train_step(

@@ -21,6 +21,7 @@ from seqjax.stages import say, stage
 from seqjax.tasks.declared import TASKS, task_of
 from seqjax.tasks.next_token import NextToken
 from seqjax.tasks.task import Task
+from seqjax.training.averages import weight_of
 from seqjax.training.checkpoints import Checkpoints
 from seqjax.training.devices import mesh_of
 
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 # five of Vaswani et al. (2017) came from the last 6 % of it.
 _APART = 0.2
 # Fields that a trained model is made of: after training they are facts.
-_FIXED = ("task", "tokenizer.", "model.", "optimizer.moving_average")
+_FIXED = ("task", "tokenizer.", "model.", "optimizer.moving_average", "optimizer.average_trigger")
 
 
 class Trained(NamedTuple):
@@ -71,7 +72,7 @@ def load_trained(workdir: str | Path, config: ml_collections.ConfigDict) -> Trai
         shapes = jax.eval_shape(task.init, jax.random.key(0))
         like = placed(shapes, parameter_shardings(mesh, shapes))
         checkpoints = Checkpoints(workdir, config.checkpoint, read_only=True)
-        item = "average" if config.optimizer.moving_average else "params"
+        item = "params" if weight_of(config.optimizer) is None else "average"
         steps = checkpoints.chosen(config.decode.checkpoint, config.decode.average)
         if len(steps) > 1:
             _report_average(workdir, checkpoints, steps)

@@ -13,6 +13,7 @@ from seqjax.data.gather import Batch
 from seqjax.data.plan import Plan, Shape
 from seqjax.parallel.mesh import by_row, distribute, own_rows, replicated
 from seqjax.parallel.sharding import parameter_shardings, placed, shardings_like
+from seqjax.training.feedback import Feedback
 from seqjax.training.recipe import Recipe
 from seqjax.training.state import TrainState
 from seqjax.training.step import Sums, divided
@@ -68,6 +69,10 @@ class Update:
         """Returns the one state."""
         return state
 
+    def informed(self, state: TrainState, number: int, feedback: Feedback) -> TrainState:
+        """Returns the state with what the validation has said."""
+        return state.replace(feedback=jax.device_put(feedback, self._shardings.feedback))
+
     def part(self, rows: int) -> slice:
         """Returns which of a batch's rows this process has to have."""
         return own_rows(self._mesh, rows)
@@ -100,6 +105,7 @@ class Update:
             shardings_like(mesh, shapes.params, shapes.optimizer),
             None if shapes.average is None else parameter_shardings(mesh, shapes.average),
             jax.tree.map(lambda _: by_row(mesh), shapes.carry),
+            jax.tree.map(lambda _: replicated(mesh), shapes.feedback),
         )
 
 

@@ -52,6 +52,7 @@ OTHERS = [
     ("gru", "lstm", {"attention": "general", "past_attention": "dot", "past_window": 3}),
     ("gru", "lstm", LUONG | {"attention_order": "attend_first", "cell_normalization": True}),
     ("gru", "gru", LUONG | {"feed_summary": True, "bridge": "last", "direction": "forward"}),
+    ("lstm", "lstm", LUONG | {"bridge": "projection", "last_width": 6}),
     ("convolutional", "convolutional", {"attention": "dot"}),
     ("gru", "convolutional", {"attention": "concat", "kernel": 5, "positions": "none"}),
     ("convolutional", "convolutional", {"attention": "general", "max_dilation": 4}),

@@ -290,6 +290,39 @@ def test_random_numbers_and_sums_do_not_depend_on_a_stop(configured, tmp_path, s
     assert reported(tmp_path / "parts") == reported(tmp_path / "whole")
 
 
+@pytest.mark.slow
+def test_what_the_validation_has_changed_does_not_depend_on_a_stop(
+    configured, tmp_path, saved, reported
+):
+    """The learning rate drops and averaging begins, both before and after a stop."""
+    fields = {
+        "optimizer.kind": "sgd",
+        "optimizer.learning_rate": 3.0,
+        "optimizer.average_trigger": 1,
+        "schedule.kind": "plateau",
+        "schedule.factor": 0.75,
+        "evaluation.every": 1,
+        "evaluation.translate": False,
+        "reporting.every": 1,
+        "train.duration": 8,
+    }
+    config, prepared = configured(fields)
+    whole = Training.of_one(config, prepared, tmp_path / "whole")
+    whole.run()
+    history = whole.runs[0].clock["feedback"]
+    assert history["drops"] > 1 and history["since"] < 6, history["losses"]
+    assert whole.state.feedback.scale == np.float32(0.75 ** history["drops"])
+    for stop in (4, 6):
+        # The first stop comes before an evaluation, whose checkpoint then gets metrics alone.
+        training = Watched.of_one(config, prepared, tmp_path / "parts", stops=[stop])
+        assert training.run() == "SIGTERM"
+    again = Training.of_one(config, prepared, tmp_path / "parts")
+    assert again.run() == "complete"
+    assert saved(tmp_path / "parts", 8) == saved(tmp_path / "whole", 8)
+    assert reported(tmp_path / "parts") == reported(tmp_path / "whole")
+    assert again.runs[0].clock["feedback"] == history
+
+
 def test_never_evaluated_and_never_saved_still_leaves_a_checkpoint(configured, tmp_path):
     fields = {"train.duration": 3, "evaluation.every": "0", "checkpoint.every": "0"}
     config, prepared = configured(fields)

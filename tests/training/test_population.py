@@ -14,6 +14,7 @@ from seqjax.errors import UserError
 from seqjax.fields import differing, flatten, load
 from seqjax.overrides import apply_overrides
 from seqjax.training.members import check_members
+from seqjax.training.saved import saved_clock
 
 VARIANTS = """
 from pathlib import Path
@@ -151,7 +152,9 @@ def test_goes_on_bit_for_bit_and_several_devices_share_the_members(variants, tin
 @pytest.mark.slow
 def test_a_member_that_stops_early_waits_for_the_others(variants, tiny, saved, reported, tmp_path):
     # m0 is not to become better, m1 may always.
-    fields = {"evaluation.every": 4, "train.stop_metric": "loss", "train.patience": 1}
+    fields = {"evaluation.every": 3, "train.stop_metric": "loss", "train.patience": 2}
+    # Before it stops, its rate drops and its parameters are averaged; those of m1 are not.
+    fields |= {"schedule.kind": "plateau", "optimizer.average_trigger": 1}
     path = Path(variants)
     rates = 'config.optimizer.learning_rate = {"m0": 50.0, "m1": 0.1}[variant]'
     path.write_text(path.read_text().replace("return config", f"{rates}\n    return config"))
@@ -165,6 +168,8 @@ def test_a_member_that_stops_early_waits_for_the_others(variants, tiny, saved, r
     given = options(tiny, fields | {"train.duration": 20})
     assert main(["train", f"--config={variants}:m0", f"--workdir={alone}", *given]) == 0
     assert saved(alone, stopped) == saved(folder / "m0", stopped)
+    drops = [saved_clock(folder / name)["feedback"]["drops"] for name in ("m0", "m1")]
+    assert drops == [2, 0]
     assert reported(alone) == reported(folder / "m0")
 
 

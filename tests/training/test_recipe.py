@@ -26,6 +26,8 @@ VALUES = {
     "optimizer.momentum": 0.6,
     "optimizer.weight_decay": 0.02,
     "loss.label_smoothing": 0.2,
+    "loss.activation": 0.3,
+    "loss.temporal_activation": 0.4,
 }
 
 

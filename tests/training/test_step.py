@@ -12,9 +12,10 @@ from seqjax.architectures.encoder_decoder import build
 from seqjax.config import default_config
 from seqjax.data.tokenizer import EOS, PAD
 from seqjax.parallel.mesh import by_row, make_mesh, replicated
+from seqjax.training.averages import exponential, moved
 from seqjax.training.optimizers import make_optimizer
 from seqjax.training.state import TrainState
-from seqjax.training.step import make_train_step, moved, train_step_of
+from seqjax.training.step import make_train_step, train_step_of
 
 ROWS, LENGTH = 16, 5
 SIDES = ("source", "target")
@@ -249,7 +250,8 @@ def test_the_average_follows_the_parameters():
     average = {"w": np.float32([1.0, 2.0])}
     after = []
     for step, values in enumerate(([3.0, 4.0], [5.0, 6.0])):
-        average = moved(average, {"w": np.float32(values)}, 0.15, np.int32(step))
+        weight = exponential(0.15)(np.int32(step), ())
+        average = moved(average, {"w": np.float32(values)}, weight)
         after.append(average["w"])
     # The decay is 1 / 10 first, which is less than 0.15, then 0.15, which is less than 2 / 11.
     np.testing.assert_allclose(after[0], [2.8, 3.8], rtol=1e-6)
@@ -261,7 +263,7 @@ def test_the_average_follows_the_parameters():
 def test_an_average_changes_no_update(tiny_task, tiny_params, accumulate):
     task = tiny_task()
     optimizer, key = optax.sgd(RATE), jax.random.key(KEY)
-    step = train_step_of(task.loss, optimizer, key, accumulate, 0.5)
+    step = train_step_of(task.loss, optimizer, key, accumulate, exponential(0.5))
     params = tiny_params(task)
     plain = TrainState(jnp.int32(9), params, optimizer.init(params))
     kept = plain.replace(average=params)
