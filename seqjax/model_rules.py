@@ -60,7 +60,7 @@ _STACK_RULES = {
     ),
     "cell_normalization": ANYTHING,
     "input_dropout": where(
-        lambda rate: rate == -1 or 0 <= rate < 1, "-1, or at least 0 and below 1"
+        lambda rate: rate == -1 or 0 <= rate < 1, "-1, or at least 0 and less than 1"
     ),
     "forget_bias": where(lambda value: abs(value) <= 100, "a number from -100 to 100"),
     "residual": ANYTHING,

@@ -64,7 +64,10 @@ class Ensemble(nn.Module):
         return _log_mean([member.predict(own) for member, own in pairs])
 
     def losses(
-        self, vectors: Sequence[jax.Array], targets: jax.Array, label_smoothing: float | jax.Array
+        self,
+        vectors: Sequence[jax.Array],
+        targets: jax.Array,
+        label_smoothing: float | jax.Array = 0.0,
     ) -> tuple[jax.Array, jax.Array]:
         """Returns the cross entropy of targets with and without smoothing, in nats."""
         return objective_and_loss(self.predict(vectors), targets, label_smoothing)

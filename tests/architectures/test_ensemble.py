@@ -249,7 +249,7 @@ def test_the_losses_are_those_of_the_mean_probability(language_models):
     vectors, target = (jnp.ones((1, 1, 8)),) * 2, jnp.array([[7]])
     apply = functools.partial(task.model.apply, {"params": joined})
     log_probabilities = apply(vectors, method="predict")[0, 0]
-    smoothed, plain = apply(vectors, target, 0.1, method="losses")
+    smoothed, plain = apply(vectors, target, label_smoothing=0.1, method="losses")
     assert float(plain[0, 0]) == pytest.approx(-float(log_probabilities[7]), rel=1e-6)
     expected = 0.9 * log_probabilities[7] + 0.1 * log_probabilities.mean()
     assert float(smoothed[0, 0]) == pytest.approx(-float(expected), rel=1e-5)
