@@ -31,6 +31,6 @@ def submission(job: Job) -> Submission:
             f'join=(--processes={job.nodes} --process="$SKYPILOT_NODE_RANK"'
             f' --coordinator="$first:{PORT}")',
         ]
-    command = skypilot.command_line(job) + (' "${join[@]}"' if join else "")
+    command = skypilot.command_of(job) + (' "${join[@]}"' if join else "")
     install = skypilot.install(skypilot.extras(job, "cuda" if count else ""))
     return skypilot.submission(job, resources, install, [*job.exports, *join, command])

@@ -49,7 +49,7 @@ def install(wanted: str) -> list[str]:
     ]
 
 
-def command_line(job: Job, *more: str) -> str:
+def command_of(job: Job, *more: str) -> str:
     """Returns the command that one machine runs in the checkout."""
     return job.command(*more, program=_PROGRAM)
 

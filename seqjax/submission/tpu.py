@@ -60,9 +60,7 @@ def submission(job: Job) -> Submission:
             f"--workers={job.workers}: expected 1, since a process takes all TPUs of its machine"
         )
     command = (
-        skypilot.command_line(job)
-        if job.is_study
-        else skypilot.command_line(job, "--processes=auto")
+        skypilot.command_of(job) if job.is_study else skypilot.command_of(job, "--processes=auto")
     )
     install = skypilot.install(skypilot.extras(job, "tpu"))
     resources = {
