@@ -30,7 +30,7 @@ from seqjax.measures.likelihood import likelihood_metrics
 from seqjax.measures.translation import translation_metrics
 from seqjax.search.beam import beam_search
 from seqjax.search.filters import Filters, apply_filters, repetition_penalty
-from seqjax.search.sampling import sample, sample_keys
+from seqjax.search.sampling import sample_keys, sample_sequences
 from seqjax.tasks.text_to_text import TextToText
 from seqjax.training.optimizers import learning_rate, make_optimizer
 from seqjax.training.state import TrainState
@@ -132,7 +132,7 @@ def test_seed_of_a_sample():
 
         keys = sample_keys(3, jnp.asarray(prompts), 1)
         limits = jnp.full(len(prompts), 9)
-        return sample(step, None, limits, keys, max_length=9).tokens[:, 0].tolist()
+        return sample_sequences(step, None, limits, keys, max_length=9).tokens[:, 0].tolist()
 
     (alone,), together = draws([[4, 5]]), draws([[5, 4], [4, 5]])
     assert together[1] == alone

@@ -18,7 +18,7 @@ from seqjax.config import default_config
 from seqjax.data.tokenizer import BOS, PAD
 from seqjax.search.beam import beam_search
 from seqjax.search.greedy import greedy_search
-from seqjax.search.sampling import sample, sample_keys
+from seqjax.search.sampling import sample_keys, sample_sequences
 
 VOCABULARY = 13
 ROWS, LENGTH, HYPOTHESES = 3, 6, 3
@@ -340,7 +340,7 @@ def test_samples_after_prompts_of_unequal_length_do_not_depend_on_company(case, 
         carry, logits = model.apply(variables, carry, prompts, lengths, method="prefill")
         step = functools.partial(model.apply, variables, method="step")
         keys, limits = sample_keys(5, prompts, 2), jnp.full(ROWS, 2)
-        return sample(step, carry, limits, keys, max_length=2, logits_BxNxV=logits)
+        return sample_sequences(step, carry, limits, keys, max_length=2, logits_BxNxV=logits)
 
     together = draw(variables, prompts, lengths)
     for rows in ([2, 0, 1], [1, 1, 1]):
