@@ -66,7 +66,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _shared_programs(request: pytest.FixtureRequest) -> None:
     trains = any("tiny" in item.fixturenames for item in request.session.items)
     # Its imports take seconds, which tests of other things need not wait for.
-    if trains or "seqjax.training.update" in sys.modules:
+    if trains or "seqjax.training.program" in sys.modules:
         runpy.run_path(str(Path(__file__).with_name("shared_programs.py")))["share"]()
 
 

@@ -73,7 +73,7 @@ def share() -> None:
     from seqjax.evaluation.evaluator import Evaluator
     from seqjax.evaluation.generator import Generator
     from seqjax.evaluation.translator import Translator
-    from seqjax.training.update import Update
+    from seqjax.training.program import Single
 
     _share_attributes(Evaluator, ["_score"], lambda task, mesh, *_, **__: mesh)
     _share_attributes(
@@ -84,7 +84,7 @@ def share() -> None:
         ["_draw", "_begin", "_advance"],
         lambda task, mesh, samples=1: (mesh, samples),
     )
-    init, updates = Update.__init__, _Known()
+    init, updates = Single.__init__, _Known()
 
     @functools.wraps(init)
     def init_update(self, config, prepared):
@@ -103,7 +103,7 @@ def share() -> None:
         else:
             make()
 
-    Update.__init__ = init_update
+    Single.__init__ = init_update
 
 
 def _share_attributes(kind: type, names: list[str], more: Callable[..., Hashable]) -> None:

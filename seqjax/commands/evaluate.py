@@ -27,7 +27,7 @@ from seqjax.reporting.samples import sample_lines
 from seqjax.stages import say
 from seqjax.studies.grid import change_name, differences
 from seqjax.tasks.declared import best_is_higher
-from seqjax.training.members import program
+from seqjax.training.members import program_key
 
 if TYPE_CHECKING:
     from seqjax.evaluation.evaluator import Evaluation, Evaluator
@@ -98,7 +98,7 @@ def run_together(
         for name, config in configs.items():
             folder = os.path.join(arguments.workdir, name)
             trained = load_trained(folder, config)
-            known = program(config), *sorted(tokenizer_files(folder).items())
+            known = program_key(config), *sorted(tokenizer_files(folder).items())
             if known not in evaluators:
                 evaluators[known] = _evaluator(trained, arguments.split)
             result, found = _evaluate(arguments, folder, config, trained, evaluators[known])

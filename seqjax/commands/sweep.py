@@ -22,7 +22,7 @@ from seqjax.studies.study_files import load_study
 from seqjax.studies.sweep import Sweep
 from seqjax.studies.tables import TABLE
 from seqjax.studies.trial_group import check_vectorize
-from seqjax.training.members import program_of
+from seqjax.training.members import program_key_of
 
 HELP = (
     "Trains and evaluates the trials of a study, each in WORKDIR/TRIAL and in its own process, and"
@@ -158,7 +158,7 @@ def _to_run(
     seen = set()
     for name in names:
         if name in sweep.specs and sweep.trial(name).state().startswith("to "):
-            kind = program_of(sweep.specs[name].values)
+            kind = program_key_of(sweep.specs[name].values)
             if kind not in seen:
                 yield sweep.specs[name].config
             seen.add(kind)

@@ -146,8 +146,7 @@ def _population(
 ) -> tuple["Population", str]:
     """Returns how members are computed, and why where nobody said so."""
     from seqjax.reporting.environment import last_recorded
-    from seqjax.training.choice import faster_population
-    from seqjax.training.population import WAYS, Population
+    from seqjax.training.population import WAYS, Population, faster_population
 
     members = list(configs.values())
     if way in ("", "auto") and has_checkpoint(first):
@@ -233,7 +232,7 @@ def _overview(training: "Training", config: ml_collections.ConfigDict, prepared:
     from seqjax.training.overview import overview
     from seqjax.training.state import parameter_count
 
-    parameters = parameter_count(training.update.abstract_member().params)
+    parameters = parameter_count(training.program.abstract_member().params)
     return overview(config, prepared, parameters, training.evaluator)
 
 

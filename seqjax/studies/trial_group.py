@@ -9,7 +9,7 @@ from seqjax.errors import UserError
 from seqjax.studies.study import TrialSpec
 from seqjax.studies.trial import Trial
 from seqjax.studies.trial_run import Launch, TrialRun, reason
-from seqjax.training.members import program_of, refusal
+from seqjax.training.members import program_key_of, refusal
 from seqjax.training.saved import newest_checkpoint
 
 Show = Callable[[str], None]
@@ -45,7 +45,7 @@ def program_groups(
     alike: dict[str, list[str]] = {}
     for name, spec in specs.items():
         alone = vectorize == "off" or refusal(spec.values)
-        alike.setdefault(name if alone else program_of(spec.values), []).append(name)
+        alike.setdefault(name if alone else program_key_of(spec.values), []).append(name)
     groups = []
     for names in alike.values():
         most = min(_MOST, math.ceil(len(names) / workers))

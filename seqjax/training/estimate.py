@@ -16,9 +16,9 @@ from seqjax.reporting.environment import last_recorded
 from seqjax.reporting.hardware import float32_precision, known_peak, peak_flops, peak_is_measured
 from seqjax.reporting.metrics_log import read_metrics
 from seqjax.training.preparation import Durations, Prepared
+from seqjax.training.program import Single, abstract_batch
 from seqjax.training.saved import newest_checkpoint
 from seqjax.training.state import TrainState, parameter_count
-from seqjax.training.update import Update, abstract_batch
 
 # Share of the devices' peak that an update is assumed to reach if no run has been measured.
 ASSUMED_SHARE = 0.4
@@ -53,11 +53,11 @@ def estimate(
       devices: the accelerators of the training, if they are not here; the devices of `prepared`
         stand in for them, and measured speeds are ignored.
     """
-    update = Update(config, prepared)
-    state = update.abstract_state()
+    program = Single(config, prepared)
+    state = program.abstract_member()
     plan = prepared.plan
-    batches = _batches(prepared, update, state)
-    memory = _memory(prepared, update, state, devices)
+    batches = _batches(prepared, program, state)
+    memory = _memory(prepared, program, state, devices)
     held = memory["parameters"] + memory["optimizer"] + memory["moving_average"]
     return {
         "task": config.task,
@@ -94,7 +94,7 @@ def _parameters(params: Any) -> dict[str, Any]:
     }
 
 
-def _batches(prepared: Prepared, update: Update, state: TrainState) -> list[dict[str, Any]]:
+def _batches(prepared: Prepared, program: Single, state: TrainState) -> list[dict[str, Any]]:
     plan = prepared.plan
     padding = _padding(plan, prepared.examples)
     return [
@@ -103,7 +103,7 @@ def _batches(prepared: Prepared, update: Update, state: TrainState) -> list[dict
             **dict(shape.lengths),
             "steps": steps,
             "padding": waste,
-            **update.step.work(state, abstract_batch(plan, shape))._asdict(),
+            **program.step.work(state, abstract_batch(plan, shape))._asdict(),
         }
         for shape, steps, waste in zip(plan.shapes, plan.steps_per_shape, padding, strict=True)
     ]
@@ -142,12 +142,12 @@ def _durations(
 
 
 def _memory(
-    prepared: Prepared, update: Update, state: TrainState, devices: Devices | None
+    prepared: Prepared, program: Single, state: TrainState, devices: Devices | None
 ) -> dict[str, Any]:
     """Returns the memory of one device during the update of the largest shape."""
     plan = prepared.plan
     largest = plan.largest
-    stats = update.step.compile(state, abstract_batch(plan, largest)).memory_analysis()
+    stats = program.step.compile(state, abstract_batch(plan, largest)).memory_analysis()
     memory = {
         "shape": [largest.rows, *(length for _, length in largest.lengths)],
         "parameters": _bytes(state.params),

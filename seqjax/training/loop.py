@@ -31,9 +31,9 @@ from seqjax.training.overview import part_of
 from seqjax.training.population import Population
 from seqjax.training.preparation import Prepared
 from seqjax.training.profile import Profile
+from seqjax.training.program import Program, Single, abstract_batch
 from seqjax.training.run import Run
 from seqjax.training.state import TrainState
-from seqjax.training.update import Update, abstract_batch
 
 log = logging.getLogger(__name__)
 
@@ -46,14 +46,14 @@ class Training:
 
     Attributes:
       runs: the run directories, in the order of the states in `state`.
-      state: what `update` makes of it.
+      state: what `program` makes of it.
       active: bool [K], which of them go on.
       profile: the updates to trace, if any.
     """
 
-    def __init__(self, update: Update | Population, runs: list[Run], prepared: Prepared):
+    def __init__(self, program: Program, runs: list[Run], prepared: Prepared):
         """Begins, or goes on from the newest step that all runs have saved."""
-        self.update, self.runs, self.prepared = update, runs, prepared
+        self.program, self.runs, self.prepared = program, runs, prepared
         self.profile: Profile | None = None
         self.config = runs[0].config
         self.durations = prepared.durations
@@ -70,9 +70,9 @@ class Training:
         cls, config: ml_collections.ConfigDict, prepared: Prepared, workdir: Path
     ) -> "Training":
         """Opens the run in a folder."""
-        update = Update(config, prepared)
-        run = Run(config, prepared, workdir, update.rates[0])
-        training = cls(update, [run], prepared)
+        program = Single(config, prepared)
+        run = Run(config, prepared, workdir, program.rates[0])
+        training = cls(program, [run], prepared)
         run.forget_failure()
         return training
 
@@ -94,11 +94,11 @@ class Training:
         return cls(population, runs, prepared)
 
     def _restore_or_start(self) -> TrainState:
-        like = self.update.abstract_member()
+        like = self.program.abstract_member()
         states = [self._restored(run, like) for run in self.runs]
         if not any(states):
             with stage("drawing the initial parameters"):
-                return self.update.fresh_state()
+                return self.program.fresh_state()
         # One program is at one step, but for those that wait for the others.
         going = [number for number, run in enumerate(self.runs) if run.goes_on]
         saved = [{0, *self.runs[number].checkpoints.steps()} for number in going]
@@ -111,13 +111,13 @@ class Training:
                 states[number] = self._restored(run, like, common) if common else None
             if states[number] is None:
                 run.begin()
-                fresh = self.update.fresh_state() if fresh is None else fresh
-                states[number] = self.update.parked(self.update.member(fresh, number))
-        return self.update.join(states)
+                fresh = self.program.fresh_state() if fresh is None else fresh
+                states[number] = self.program.parked(self.program.member(fresh, number))
+        return self.program.join(states)
 
     def _restored(self, run: Run, like: TrainState, last: int | None = None) -> TrainState | None:
         state = run.restore(like, last)
-        return None if state is None else self.update.parked(state)
+        return None if state is None else self.program.parked(state)
 
     def _make_evaluator(self) -> Evaluator:
         limit = self.config.evaluation.limit
@@ -210,9 +210,9 @@ class Training:
             prepared.plan,
             step,
             self.durations.total,
-            place=self.update.place,
+            place=self.program.place,
             sampling=prepared.sampling,
-            part=self.update.part,
+            part=self.program.part,
         )
 
     def _traced(self, step: int, batch: dict) -> None:
@@ -229,14 +229,14 @@ class Training:
             profile.stop()
 
     def _step(self, step: int, batch: dict) -> None:
-        if not self.update.step.knows(batch):
+        if not self.program.step.knows(batch):
             # Stops the clocks: the update that is under way would seem to take no time.
             self._settle()
             self._compile(batch)
-        flops = self.update.flops(self.state, self.active, batch)
+        flops = self.program.flops(self.state, self.active, batch)
         for run in self._going():
             run.meter.begin()
-        self.state, sums = self.update.advance(self.state, self.active, batch)
+        self.state, sums = self.program.advance(self.state, self.active, batch)
         going = self._going()
         for number, run in enumerate(self.runs):
             if run in going:
@@ -249,7 +249,7 @@ class Training:
         shapes = [batch[role].shape for role in self.prepared.task.declared.roles]
         lengths = ",".join(str(length) for _, length in shapes)
         with stage(f"compiling the update for batches of {shapes[0][0]}x({lengths})"):
-            self.update.compile(self.state, self.active, batch)
+            self.program.compile(self.state, self.active, batch)
 
     def _due(self, step: int, every: int) -> bool:
         return bool(step and every and (step % every == 0 or step == self.durations.total))
@@ -277,7 +277,7 @@ class Training:
         found = {}
         for number, run in enumerate(self.runs):
             if self.active[number]:
-                params = self.update.best(self.state, number)
+                params = self.program.best(self.state, number)
                 try:
                     found[run] = self.evaluator(
                         params, self.config.evaluation.translate, interruption.check
@@ -288,7 +288,7 @@ class Training:
         if listens(self.config):
             for number, run in enumerate(self.runs):
                 if run in found:
-                    self.state = self.update.informed(self.state, number, run.feedback)
+                    self.state = self.program.informed(self.state, number, run.feedback)
         return taken
 
     def _taken(self, step: int, found: Mapping[Run, Evaluation]) -> dict[Run, dict[str, float]]:
@@ -300,4 +300,4 @@ class Training:
         self._settle()
         for number, run in enumerate(self.runs):
             if self.active[number]:
-                run.save(step, self.update.member(self.state, number), metrics.get(run))
+                run.save(step, self.program.member(self.state, number), metrics.get(run))

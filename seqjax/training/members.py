@@ -31,13 +31,13 @@ NUMBERS = (
 )
 
 
-def program(config: ml_collections.ConfigDict) -> str:
+def program_key(config: ml_collections.ConfigDict) -> str:
     """Returns a string that is equal for trainings that can run as one program."""
-    return program_of(flatten(config))
+    return program_key_of(flatten(config))
 
 
-def program_of(fields: Mapping[str, Any]) -> str:
-    """Returns `program` of a config with these fields."""
+def program_key_of(fields: Mapping[str, Any]) -> str:
+    """Returns `program_key` of a config with these fields."""
     # Without their own seed, batches follow the run's.
     kept = () if fields["batching.seed"] != -1 else ("seed",)
     return json.dumps(

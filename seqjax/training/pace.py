@@ -12,10 +12,9 @@ from seqjax.data.plan import Plan
 from seqjax.duration import MOST_STEPS
 from seqjax.parallel.processes import from_first
 from seqjax.stages import say, stage
-from seqjax.training.update import Update, abstract_batch
+from seqjax.training.program import Program, Single, abstract_batch
 
 if TYPE_CHECKING:
-    from seqjax.training.population import Population
     from seqjax.training.preparation import Prepared
 
 _UPDATES = 3
@@ -29,14 +28,14 @@ def steps_within(seconds: float, config: ml_collections.ConfigDict, prepared: "P
     not counted. With several processes all return what the first one measured.
     """
     plan = prepared.plan
-    update = Update(config, prepared)
-    state = update.abstract_state()
+    program = Single(config, prepared)
+    state = program.abstract_member()
     active = np.ones(1, bool)
-    work = [update.flops(state, active, abstract_batch(plan, shape)) for shape in plan.shapes]
+    work = [program.flops(state, active, abstract_batch(plan, shape)) for shape in plan.shapes]
     average = np.average(work, weights=plan.steps_per_shape)
     largest = work[plan.shapes.index(plan.largest)]
     with stage("measuring how long an update takes"):
-        each = seconds_of_update(update, 1, plan) * average / largest
+        each = seconds_of_update(program, 1, plan) * average / largest
     steps = int(from_first(str(math.floor(seconds / each)).encode()))
     steps = min(max(1, steps), MOST_STEPS)
     say(
@@ -46,20 +45,20 @@ def steps_within(seconds: float, config: ml_collections.ConfigDict, prepared: "P
     return steps
 
 
-def seconds_of_update(update: "Update | Population", count: int, plan: Plan) -> float:
+def seconds_of_update(program: Program, count: int, plan: Plan) -> float:
     """Returns the least seconds that a compiled update of `count` runs on a largest batch takes."""
     shape = plan.largest
-    part = update.part(shape.rows)
+    part = program.part(shape.rows)
     arrays = abstract_batch(plan, shape)
     batch = {name: np.ones(of.shape, of.dtype)[part] for name, of in arrays.items()}
     active = np.ones(count, bool)
-    placed = update.place(batch, shape.rows)
-    state, least = update.fresh_state(), math.inf
-    update.compile(state, active, placed)
+    placed = program.place(batch, shape.rows)
+    state, least = program.fresh_state(), math.inf
+    program.compile(state, active, placed)
     # The first one is slower.
     for _ in range(1 + _UPDATES):
         started = time.perf_counter()
-        state, _ = update.advance(state, active, placed)
+        state, _ = program.advance(state, active, placed)
         jax.block_until_ready(state)
         least = min(least, time.perf_counter() - started)
     return least

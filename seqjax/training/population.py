@@ -1,6 +1,7 @@
 """Trainings that differ in numbers only, as one program: one start, one compilation, one loader."""
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,31 +12,34 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from seqjax.data.gather import Batch
+from seqjax.data.plan import Plan
 from seqjax.fields import differing, flatten
 from seqjax.parallel.mesh import make_mesh, replicated
 from seqjax.parallel.sharding import placed
 from seqjax.tasks.declared import task_of
 from seqjax.training.feedback import Feedback
 from seqjax.training.members import check_members
+from seqjax.training.pace import seconds_of_update
 from seqjax.training.preparation import Prepared
+from seqjax.training.program import Program
 from seqjax.training.recipe import Recipe
 from seqjax.training.state import TrainState
 from seqjax.training.step import CompiledSteps, Sums, shapes_of
 from seqjax.training.work import work_of
 
+# A loop equals single runs bit for bit, so a batch must be faster by more than the noise of the
+# measurement.
+_WORTH = 1.5
 # How a device computes its members: one after the other, or all at once (`jax.vmap`).
 WAYS = ("loop", "batch")
 
 
-class Population:
+class Population(Program):
     """The updates of K members, whose states lie on a first axis of one state.
 
     Every device has as many members. One that is not active keeps its state.
 
-    Attributes:
-      way: how members are computed, one of `WAYS`.
-      rates: the learning rate of each member as a function of the update's number.
-      step: the compiled update, (states, active [K], batch) -> (states, sums [K]).
+    Its update is (states, active [K], batch) -> (states, sums [K]), its way one of `WAYS`.
     """
 
     def __init__(
@@ -77,16 +81,13 @@ class Population:
         )
 
     def fresh_state(self) -> TrainState:
-        """Returns the states before the first update."""
         return jax.jit(self._fresh, out_shardings=self._members)(self._values)
 
     def abstract_member(self) -> TrainState:
-        """Returns shapes, types and places of one member's state, as `member` gives it."""
         shapes = jax.eval_shape(self._recipe_of(self._config).fresh)
         return placed(shapes, jax.tree.map(lambda _: self._everywhere, shapes))
 
     def join(self, states: Sequence[TrainState]) -> TrainState:
-        """Returns the states of all members, on the host or not, as one."""
 
         def stack(*leaves):
             return jax.device_put(np.stack(jax.device_get(leaves)), self._members)
@@ -94,19 +95,15 @@ class Population:
         return jax.tree.map(stack, *states)
 
     def parked(self, state: TrainState) -> TrainState:
-        """Returns a member's state on the host, where others wait with it to be joined."""
         return jax.device_get(state)
 
     def member(self, states: TrainState, number: int) -> TrainState:
-        """Returns the state of one member, on every device."""
         return self._pick(states, number)
 
     def best(self, states: TrainState, number: int) -> Any:
-        """Returns the parameters of one member that are evaluated, on every device."""
         return self._pick(states.best, number)
 
     def informed(self, states: TrainState, number: int, feedback: Feedback) -> TrainState:
-        """Returns the states, one of them with what the validation has said."""
         of_all = jax.tree.map(
             lambda all_of, own: jax.device_put(all_of.at[number].set(own), self._members),
             states.feedback,
@@ -115,21 +112,17 @@ class Population:
         return states.replace(feedback=of_all)
 
     def part(self, rows: int) -> slice:
-        """Returns which of a batch's rows the members have to have: all."""
         return slice(None)
 
     def place(self, batch: Batch, rows: int) -> dict[str, jax.Array]:
-        """Returns a batch, whole on every device."""
         return jax.device_put(batch, self._everywhere)
 
     def compile(self, state: TrainState, active: np.ndarray, batch: dict) -> None:
-        """Compiles the update for the shapes of a batch, which may be abstract."""
         self.step.compile(state, active, batch)
         # Counted now, while no clock runs.
         self.flops(state, active, batch)
 
     def flops(self, state: TrainState, active: np.ndarray, batch: dict) -> float:
-        """Returns the FLOPs of the update of one member."""
         shape = shapes_of(batch)
         if shape not in self._flops:
             step = self._recipe_of(self._config).step()
@@ -140,7 +133,6 @@ class Population:
     def advance(
         self, state: TrainState, active: np.ndarray, batch: dict
     ) -> tuple[TrainState, list[Callable[[], Sums]]]:
-        """Dispatches the update; returns the next states and what will read each one's sums."""
         state, sums = self.step(state, active, batch)
         # Read once for all members, when the first of them asks.
         read = functools.cache(lambda: jax.device_get(sums))
@@ -187,6 +179,37 @@ def shared_mesh(mesh: Mesh, members: int) -> Mesh:
     """Returns the most devices of a mesh that can have as many members each."""
     count = next(n for n in range(mesh.size, 0, -1) if members % n == 0)
     return make_mesh(count, devices=list(mesh.devices.flat)[:count])
+
+
+def faster_population(
+    configs: Sequence[ml_collections.ConfigDict], prepared: Prepared
+) -> tuple[Population, str]:
+    """Returns a batch of members if that is much faster than a loop, else a loop, and why.
+
+    Each way computes a few updates of the largest shape. The loop is chosen if a batch does not fit
+    into memory. The compiled update of the chosen way is kept.
+    """
+    seconds, found = {}, {}
+    for way in WAYS:
+        found[way] = Population(configs, prepared, way)
+        seconds[way] = _seconds(found[way], len(configs), prepared.plan)
+    best = "batch" if seconds["batch"] * _WORTH < seconds["loop"] else "loop"
+    each = ", ".join(
+        f"{way} {1e3 * taken:.0f} ms" if math.isfinite(taken) else f"{way} out of memory"
+        for way, taken in seconds.items()
+    )
+    rows = prepared.plan.largest.rows
+    return found[best], f"--members={best}: an update of all in batches of {rows} took {each}"
+
+
+def _seconds(population: Population, count: int, plan: Plan) -> float:
+    """Returns the shortest time of an update of all members in seconds, inf if out of memory."""
+    try:
+        return seconds_of_update(population, count, plan)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return math.inf
 
 
 def _values(configs: Sequence[ml_collections.ConfigDict]) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ from seqjax.overrides import apply_overrides, split_overrides
 from seqjax.parallel.catalog import KINDS, Devices
 from seqjax.training.estimate import ASSUMED_SHARE, estimate, estimated_time
 from seqjax.training.preparation import prepare
-from seqjax.training.update import Update, abstract_batch
+from seqjax.training.program import Single, abstract_batch
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def test_the_facts_are_plain_values(facts):
 
 
 def test_every_parameter_is_counted(configured, facts):
-    params = Update(*configured).fresh_state().params
+    params = Single(*configured).fresh_state().params
     arrays = facts["parameters"]["arrays"]
     assert facts["parameters"]["count"] == sum(leaf.size for leaf in jax.tree.leaves(params))
     assert [math.prod(a["shape"]) for a in arrays] == [a["count"] for a in arrays]
@@ -58,9 +58,9 @@ def test_padding_of_the_shapes_adds_up_to_that_of_the_epoch(facts):
 
 def test_work_is_close_to_what_xla_counts(configured, facts):
     config, prepared = configured
-    update = Update(config, prepared)
+    program = Single(config, prepared)
     shape = prepared.plan.largest
-    compiled = update.step.compile(update.abstract_state(), abstract_batch(prepared.plan, shape))
+    compiled = program.step.compile(program.abstract_member(), abstract_batch(prepared.plan, shape))
     found = facts["batches"][prepared.plan.shapes.index(shape)]["flops"]
     # XLA counts every addition, too, of which so small a model has many.
     assert 0.6 < found / compiled.cost_analysis()["flops"] < 1.05
@@ -75,9 +75,9 @@ def test_parts_and_devices_do_not_change_the_work(configured, tiny):
         fields = {"optimizer.accumulate": accumulate, "parallel.data": devices}
         apply_overrides(config, split_overrides(tiny(fields))[1])
         prepared = prepare(config)
-        update = Update(config, prepared)
+        program = Single(config, prepared)
         batch = abstract_batch(prepared.plan, prepared.plan.largest)
-        works.append(update.step.flops(update.abstract_state(), batch))
+        works.append(program.step.flops(program.abstract_member(), batch))
     assert works == [works[0]] * 3
 
 
@@ -98,7 +98,7 @@ def test_memory_is_that_of_one_device(tiny, facts):
     apply_overrides(config, split_overrides(tiny(fields))[1])
     prepared = prepare(config)
     memory = estimate(config, prepared)["memory"]
-    state = Update(config, prepared).fresh_state()
+    state = Single(config, prepared).fresh_state()
     held = [leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(state.params)]
     assert memory["parameters"] == sum(held) < facts["memory"]["parameters"]
     held = [leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(state.optimizer)]

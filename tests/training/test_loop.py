@@ -115,7 +115,7 @@ def test_a_longer_training_keeps_its_warm_up_and_cadences(kind, configured, tmp_
     caplog.clear()
     training = Training.of_one(config, prepared, tmp_path)
     before = learning_rate(config.optimizer.learning_rate, config.schedule, 4, 8)
-    after = training.update.rates[0]
+    after = training.program.rates[0]
     if kind in ("cosine", "linear"):
         assert (
             f"the learning rate of the next update is {after(8):.3g} instead of {before(8):.3g}:"

@@ -1,5 +1,6 @@
-"""The update of a run, built from its config: shared by what trains and what only looks ahead."""
+"""What a training repeats: the update of one run, or of several, and where its arrays lie."""
 
+import abc
 import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import ml_collections
 import numpy as np
+import optax
 from jax.sharding import Mesh
 
 from seqjax.data.gather import Batch
@@ -16,19 +18,84 @@ from seqjax.parallel.sharding import parameter_shardings, placed, shardings_like
 from seqjax.training.feedback import Feedback
 from seqjax.training.recipe import Recipe
 from seqjax.training.state import TrainState
-from seqjax.training.step import Sums, divided
+from seqjax.training.step import CompiledSteps, Sums, divided
 
 if TYPE_CHECKING:
     from seqjax.training.preparation import Prepared
 
 
-class Update:
-    """What an update of a run is.
+class Program(abc.ABC):
+    """The states of one run or of several, and the update that advances them.
+
+    The loop drives a program, whatever it is of: `Single` is one run, whose arrays its devices
+    share; `Population` has runs that differ in numbers only, several on each device.
 
     Attributes:
-      rates: learning rate as a function of the update's number, in a list of one.
-      step: the compiled update, `divided`.
+      rates: the learning rate of each run as a function of the update's number.
+      step: the compiled update.
+      way: how several runs are computed, '' for one.
     """
+
+    rates: list[optax.Schedule]
+    step: CompiledSteps
+    way: str = ""
+
+    @abc.abstractmethod
+    def fresh_state(self) -> TrainState:
+        """Returns the state before the first update, on the devices."""
+
+    @abc.abstractmethod
+    def abstract_member(self) -> TrainState:
+        """Returns shapes, types and places of one run's state, which a checkpoint holds."""
+
+    @abc.abstractmethod
+    def join(self, states: Sequence[TrainState]) -> TrainState:
+        """Returns the states of all runs as one."""
+
+    @abc.abstractmethod
+    def parked(self, state: TrainState) -> TrainState:
+        """Returns a run's state while it waits to be joined with others."""
+
+    @abc.abstractmethod
+    def member(self, state: TrainState, number: int) -> TrainState:
+        """Returns the state of one run."""
+
+    @abc.abstractmethod
+    def best(self, state: TrainState, number: int) -> Any:
+        """Returns the parameters of one run that are evaluated."""
+
+    @abc.abstractmethod
+    def informed(self, state: TrainState, number: int, feedback: Feedback) -> TrainState:
+        """Returns the state after the validation of one run has said something."""
+
+    @abc.abstractmethod
+    def part(self, rows: int) -> slice:
+        """Returns which of a batch's rows this process has to have."""
+
+    @abc.abstractmethod
+    def place(self, batch: Batch, rows: int) -> dict[str, jax.Array]:
+        """Returns those rows of a batch of so many on the devices."""
+
+    @abc.abstractmethod
+    def compile(self, state: TrainState, active: np.ndarray, batch: dict) -> None:
+        """Compiles the update for the shapes of a batch, which may be abstract."""
+
+    @abc.abstractmethod
+    def flops(self, state: TrainState, active: np.ndarray, batch: dict) -> float:
+        """Returns the FLOPs of the update of one run."""
+
+    @abc.abstractmethod
+    def advance(
+        self, state: TrainState, active: np.ndarray, batch: dict
+    ) -> tuple[TrainState, list[Callable[[], Sums]]]:
+        """Dispatches the update of the runs that are active.
+
+        Returns the next state, and for each run what will read its sums.
+        """
+
+
+class Single(Program):
+    """The program of one run, whose state and batches the devices of a mesh share."""
 
     def __init__(self, config: ml_collections.ConfigDict, prepared: "Prepared"):
         rows = prepared.plan.largest.rows
@@ -39,60 +106,42 @@ class Update:
         self.step = divided(recipe.step(), prepared.mesh, self._shardings)
 
     def fresh_state(self) -> TrainState:
-        """Returns the state before the first update, on the devices."""
         return jax.jit(self._fresh, out_shardings=self._shardings)()
 
-    def abstract_state(self) -> TrainState:
-        """Returns shapes, types and places of the state without computing it."""
+    def abstract_member(self) -> TrainState:
         return placed(jax.eval_shape(self._fresh), self._shardings)
 
-    # What follows is how the loop drives one run or a `Population` alike.
-
-    def abstract_member(self) -> TrainState:
-        """Returns what a checkpoint holds: `abstract_state`."""
-        return self.abstract_state()
-
     def join(self, states: Sequence[TrainState]) -> TrainState:
-        """Returns the one state."""
         (state,) = states
         return state
 
     def parked(self, state: TrainState) -> TrainState:
-        """Returns a state that waits to be joined: as it is."""
         return state
 
     def best(self, state: TrainState, number: int) -> Any:
-        """Returns the parameters that are evaluated."""
         return state.best
 
     def member(self, state: TrainState, number: int) -> TrainState:
-        """Returns the one state."""
         return state
 
     def informed(self, state: TrainState, number: int, feedback: Feedback) -> TrainState:
-        """Returns the state with what the validation has said."""
         return state.replace(feedback=jax.device_put(feedback, self._shardings.feedback))
 
     def part(self, rows: int) -> slice:
-        """Returns which of a batch's rows this process has to have."""
         return own_rows(self._mesh, rows)
 
     def place(self, batch: Batch, rows: int) -> dict[str, jax.Array]:
-        """Returns those rows of a batch of so many on the devices."""
         return distribute(self._mesh, batch, rows)
 
     def compile(self, state: TrainState, active: np.ndarray, batch: dict) -> None:
-        """Compiles the update for the shapes of a batch, which may be abstract."""
         self.step.compile(state, batch)
 
     def flops(self, state: TrainState, active: np.ndarray, batch: dict) -> float:
-        """Returns the FLOPs of the update of a run."""
         return self.step.flops(state, batch)
 
     def advance(
         self, state: TrainState, active: np.ndarray, batch: dict
     ) -> tuple[TrainState, list[Callable[[], Sums]]]:
-        """Dispatches the update; returns the next state and what will read its sums."""
         state, sums = self.step(state, batch)
         return state, [functools.partial(jax.device_get, sums)]
 

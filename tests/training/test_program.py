@@ -6,7 +6,7 @@ from seqjax.config import default_config
 from seqjax.data.gather import gather
 from seqjax.overrides import apply_overrides, split_overrides
 from seqjax.training.preparation import prepare
-from seqjax.training.update import Update, abstract_batch
+from seqjax.training.program import Single, abstract_batch
 
 
 @pytest.fixture(scope="module")
@@ -16,9 +16,9 @@ def configured(tiny):
     return config, prepare(config)
 
 
-def test_an_abstract_state_has_the_shapes_of_a_fresh_one(configured):
-    update = Update(*configured)
-    fresh, abstract = update.fresh_state(), update.abstract_state()
+def test_an_abstract_member_has_the_shapes_of_a_fresh_one(configured):
+    program = Single(*configured)
+    fresh, abstract = program.fresh_state(), program.abstract_member()
     assert jax.tree.structure(fresh) == jax.tree.structure(abstract)
     for leaf, shape in zip(jax.tree.leaves(fresh), jax.tree.leaves(abstract), strict=True):
         assert (leaf.shape, leaf.dtype) == (shape.shape, shape.dtype)
@@ -29,7 +29,7 @@ def test_the_average_lies_where_the_parameters_lie(tiny):
     config = default_config()
     fields = {"parallel.data": 1, "parallel.fsdp": 2, "optimizer.moving_average": 0.9}
     apply_overrides(config, split_overrides(tiny(fields))[1])
-    state = Update(config, prepare(config)).abstract_state()
+    state = Single(config, prepare(config)).abstract_member()
     places = [
         [(leaf.shape, leaf.sharding) for leaf in jax.tree.leaves(tree)]
         for tree in (state.params, state.average)
@@ -40,13 +40,13 @@ def test_the_average_lies_where_the_parameters_lie(tiny):
 
 def test_a_fresh_state_is_a_function_of_the_seed(configured):
     config, prepared = configured
-    one, same = Update(config, prepared).fresh_state(), Update(config, prepared).fresh_state()
+    one, same = Single(config, prepared).fresh_state(), Single(config, prepared).fresh_state()
     jax.tree.map(np.testing.assert_array_equal, one, same)
     other = config.copy_and_resolve_references()
     other.seed = 1
     embeddings = [
         state.params["source_embedding"]["table"]
-        for state in (one, Update(other, prepared).fresh_state())
+        for state in (one, Single(other, prepared).fresh_state())
     ]
     assert not np.array_equal(*embeddings)
 
