@@ -24,11 +24,13 @@ if "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
 
 # Nine tenths of a test's time would be compilation: it does without what takes long, and what is
 # compiled once is not compiled again, neither by another test nor by a subprocess.
-# Without the fusion emitters XLA compiles twice as fast for a CPU.
+# Without the fusion emitters XLA compiles twice as fast for a CPU, and in a single part again:
+# each part costs its own start, and every worker has one core.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 if "xla_cpu_use_fusion_emitters" not in os.environ.get("XLA_FLAGS", ""):
     flags = os.environ.get("XLA_FLAGS", "")
-    os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false".strip()
+    flags += " --xla_cpu_parallel_codegen_split_count=1 --xla_cpu_use_fusion_emitters=false"
+    os.environ["XLA_FLAGS"] = flags.strip()
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="seqjax-tests-")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"

@@ -190,6 +190,7 @@ def checkout(tmp_path_factory):
 
 
 # The first need seconds for each command, the others train models as a reader does.
+_FAST_TO_COMPILE = "--xla_cpu_parallel_codegen_split_count=1 --xla_cpu_use_fusion_emitters=false"
 _QUICK = ("DATA.md", "ARCHITECTURES.md", "LANGUAGE_MODELS.md", "ADDING.md")
 _TOUR = ("README.md", "TOUR.md", "PYTHON.md", "LAUNCH.md")
 
@@ -214,7 +215,7 @@ def test_every_command_does_what_is_shown(names, optimizations, checkout):
         "COLUMNS": "100",
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1" if optimizations == "off" else "0",
         # One device, as a reader has.
-        "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false" if optimizations == "off" else "",
+        "XLA_FLAGS": _FAST_TO_COMPILE if optimizations == "off" else "",
     }
     wrong = []
     by_name = {path.name: path for path in _DOCUMENTS}
