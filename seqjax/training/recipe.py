@@ -33,7 +33,7 @@ class Recipe(NamedTuple):
       weight: of the parameters in their average; None for none.
       rows: of a batch, whose states the task may carry.
       feedback: before the first evaluation.
-      initial_range: of initial parameters, see `uniform`; 0 leaves them as the task draws them.
+      initial_range: of initial parameters, see `drawn_uniformly`; 0 leaves those of the task.
     """
 
     task: Task
@@ -76,7 +76,7 @@ class Recipe(NamedTuple):
         """Returns the state before the first update."""
         params = self.task.init(self.initial_key)
         if self.initial_range:
-            params = uniform(self.initial_key, params, self.initial_range)
+            params = drawn_uniformly(self.initial_key, params, self.initial_range)
         average = jax.tree.map(jnp.copy, params) if self.weight else None
         return TrainState(
             jnp.zeros((), jnp.int32),
@@ -92,7 +92,7 @@ class Recipe(NamedTuple):
         return train_step_of(self.task.loss, self.optimizer, self.key, self.accumulate, self.weight)
 
 
-def uniform(key: jax.Array, params: Any, limit: float) -> Any:
+def drawn_uniformly(key: jax.Array, params: Any, limit: float) -> Any:
     """Returns parameters drawn from U(-limit, limit), but for the scales of normalization.
 
     The draw of a parameter depends on the key and its path.
