@@ -2,23 +2,15 @@
 
     python -m seqjax.config_manual > docs/CONFIG.md
 
-The meaning is the comment before a field in `seqjax.config` or `seqjax.model_fields`, the accepted
-values are the rule in `seqjax.validation`.
+The meaning of a field and what it accepts stand in the file that declares it: see `seqjax.config`.
 """
 
-import ast
-import itertools
 import re
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
-from seqjax import config as config_module
-from seqjax import model_fields
-from seqjax.config import default_config
-from seqjax.fields import TYPE_NAMES, flatten
-from seqjax.rules import ANYTHING
-from seqjax.validation import RULES
+from seqjax.config import SECTIONS, declared_fields
+from seqjax.fields import TYPE_NAMES
+from seqjax.rules import ANYTHING, Field
 
 _INTRODUCTION = """\
 # The fields of a config
@@ -36,82 +28,25 @@ the training corpus), `'4M tokens'` (target tokens), `'30 minutes'` (also `s`, `
 
 A list such as `evaluation.metrics` is given as `bleu,chrf`.
 """
-# A function that sets fields of a section, and the section; `*` is both stacks.
-_SECTIONS = {
-    "default_config": "",
-    "_data": "data",
-    "_tokenizer": "tokenizer",
-    "_batching": "batching",
-    "model_section": "model",
-    "_stack": "model.*",
-    "_add_transformer_fields": "model.*",
-    "_add_convolutional_fields": "model.*",
-    "_add_recurrent_fields": "model.*",
-    "_encoder": "model.encoder",
-    "_decoder": "model.decoder",
-    "_loss": "loss",
-    "_optimizer": "optimizer",
-    "_schedule": "schedule",
-    "_train": "train",
-    "_evaluation": "evaluation",
-    "_decode": "decode",
-    "_checkpoint": "checkpoint",
-    "_parallel": "parallel",
-    "_reporting": "reporting",
-}
 
 
 def manual() -> str:
     """Returns the page."""
-    sources = [Path(m.__file__).read_text(encoding="utf-8") for m in (config_module, model_fields)]
-    functions = {
-        node.name: (node, source)
-        for source in sources
-        for node in ast.parse(source).body
-        if _is_function(node)
-    }
     parts = [_INTRODUCTION]
-    for section, names in itertools.groupby(_SECTIONS, key=_SECTIONS.get):
-        found = [functions[name] for name in names]
+    for section, (about, _) in SECTIONS.items():
         title = f"`{section}`" if section else "The run"
-        about = f"{ast.get_docstring(found[0][0])}\n\n" if section else ""
-        rows = [
-            _row(section, field, text)
-            for node, source in found
-            for field, text in comments_of(node, source)
-        ]
+        about = f"{about}\n\n" if about else ""
+        rows = [_row(path, field) for path, field in declared_fields(section).items()]
         head = "| field | default | accepted | meaning |\n|---|---|---|---|\n"
         parts.append(f"## {title}\n\n{about}{head}{''.join(rows)}")
     return "\n".join(parts)
 
 
-def _is_function(node: ast.AST) -> bool:
-    return isinstance(node, ast.FunctionDef)
-
-
-def comments_of(node: ast.FunctionDef, source: str) -> Iterator[tuple[str, str]]:
-    """Yields each field that a function sets, and the comment before it."""
-    lines = source.splitlines()
-    for statement in node.body:
-        match = re.fullmatch(r"    \w+\.(\w+) = (?!\w+\(\)$).*", lines[statement.lineno - 1])
-        if not match:
-            continue
-        above: list[str] = []
-        for line in reversed(lines[: statement.lineno - 1]):
-            if not line.startswith("    # "):
-                break
-            above.insert(0, line.removeprefix("    # "))
-        yield match[1], " ".join(above)
-
-
-def _row(section: str, field: str, text: str) -> str:
-    path = f"{section}.{field}" if section else field
-    one = path.replace("*", "encoder")
-    default = flatten(default_config())[one]
-    accepted = RULES[one].expected
+def _row(path: str, field: Field) -> str:
+    accepted = field.rule.expected
     if accepted == ANYTHING.expected:
-        accepted = TYPE_NAMES[type(default)]
-    return f"| `{path}` | `{default!r}` | {_cell(accepted)} | {_cell(text)} |\n"
+        accepted = TYPE_NAMES[type(field.default)]
+    return f"| `{path}` | `{field.default!r}` | {_cell(accepted)} | {_cell(field.meaning)} |\n"
 
 
 def _cell(text: str) -> str:

@@ -1,10 +1,13 @@
-"""The kinds of rules that a config is checked against."""
+"""How a field of a config is declared, and the kinds of rules that it is checked against."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
+
+from seqjax.duration import expected_duration, parse_duration, wrong_duration
 
 # The largest whole number on a device.
 _MOST = 2**31 - 1
@@ -33,6 +36,22 @@ class Rule(NamedTuple):
         if isinstance(value, float) and not math.isfinite(value):
             return "a finite number"
         return self.reason(value) or self.expected
+
+
+class Field(NamedTuple):
+    """A field of a config.
+
+    Attributes:
+      default: its value in `default_config()`, of the type that it always has.
+      rule: what it may hold.
+      meaning: what it does; a row of docs/CONFIG.md.
+      narrower: for a field of both stacks, section -> the rule there, if it accepts less.
+    """
+
+    default: Any
+    rule: Rule
+    meaning: str
+    narrower: Mapping[str, Rule] = MappingProxyType({})
 
 
 class Relation(NamedTuple):
@@ -106,3 +125,27 @@ PROBABILITY = where(lambda value: 0 <= value < 1, "0 or more and less than 1")
 ALL_OR_SOME = Rule(
     lambda value: value == -1 or 1 <= value <= _MOST, "at least 1, or -1 for all", reason=_bound
 )
+
+
+def is_never(text: str) -> bool:
+    """Returns whether a duration is none at all."""
+    return parse_duration(text)[0] == 0
+
+
+def duration_in(*units: str, never: bool = True) -> Rule:
+    """Returns the rule of a duration in one of some units, which may be 0 or not."""
+
+    def wrong(text: str) -> str:
+        found = wrong_duration(text, units)
+        # A number out of bounds says more than the units do.
+        return "" if found == expected_duration(units) else found
+
+    return Rule(
+        lambda text: not wrong_duration(text, units) and (never or not is_never(text)),
+        expected_duration(units) + ("" if never else ", more than 0"),
+        reason=wrong,
+    )
+
+
+# Resumed, a run evaluates, saves and reports after the same updates as if it had not been stopped.
+EVERY = duration_in("steps", "epochs", "tokens", "%")

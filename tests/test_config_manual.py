@@ -30,7 +30,7 @@ def test_every_field_is_described_once():
     assert sorted(described) == sorted(flatten(default_config()))
 
 
-def test_a_row_has_the_default_the_accepted_values_and_the_comment():
+def test_a_row_has_the_default_the_accepted_values_and_the_meaning():
     rows = _rows()
     assert rows["optimizer.clip"] == [
         "`1.0`",
@@ -39,7 +39,7 @@ def test_a_row_has_the_default_the_accepted_values_and_the_comment():
     ]
     assert rows["model.*.norm"][1] == "one of `'layer'`, `'rms'`"
     assert rows["tokenizer.joint"][:2] == ["`True`", "true or false"]
-    # A comment of several lines is one text.
+    # A meaning of several lines is one text.
     assert rows["optimizer.moving_average"][2].endswith("evaluated and used; 0 keeps none.")
     for path, (default, accepted, meaning) in rows.items():
         assert default and accepted and meaning.endswith("."), path

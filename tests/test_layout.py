@@ -1,21 +1,18 @@
 """The layout shows the architecture: imports run downward only."""
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
 
+from seqjax.config import SECTIONS, declared_fields
+
 _ROOT = Path(__file__).parents[1] / "seqjax"
 # From the lowest to the highest. A name without a room is all modules beside the rooms that are not
-# named themselves.
+# named themselves, and the fields of a config in whatever room.
 _LEVELS = (
     "",
-    "tasks.declared",
-    "adaptive_rules",
-    "model_rules",
-    "data_rules",
-    "validation",
-    "config_manual",
     "measures",
     "layers",
     "data",
@@ -70,8 +67,15 @@ def _imports(path: Path) -> set[str]:
 _MODULES = _modules()
 
 
+def _is_declaration(module: str) -> bool:
+    """Returns whether a file of a room declares something: fields of a config, or tasks."""
+    return module.endswith("_fields") or module == "tasks.declared"
+
+
 def _level(module: str) -> int:
     """Returns the level of a module: of the longest name that it begins with."""
+    if _is_declaration(module):
+        return 0
     parts = module.split(".")
     names = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
     return next((_LEVELS.index(name) for name in names if name in _LEVELS), 0)
@@ -85,6 +89,34 @@ def test_imports_run_downward(module):
         if other in _MODULES and _level(other) > _level(module)
     }
     assert not upward, f"{module} is below {', '.join(sorted(upward))}"
+
+
+@pytest.mark.parametrize("module", [name for name in _MODULES if _is_declaration(name)])
+def test_fields_are_the_ground_floor(module):
+    """They stand beside their readers, whatever room that is, and import nothing of a room."""
+    inside = {name for name in _imports(_MODULES[module]) if "." in name}
+    assert all(map(_is_declaration, inside)), f"{module} imports {', '.join(sorted(inside))}"
+    known = {"ml_collections", *sys.stdlib_module_names, "seqjax"}
+    assert _roots(_MODULES[module]) <= known, f"{module} waits for other packages"
+
+
+def _roots(path: Path) -> set[str]:
+    """Returns the packages that a file imports from."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            found.add(node.module.partition(".")[0])
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+    return found
+
+
+def test_the_config_has_the_fields_of_every_file():
+    files = {name for name in _MODULES if name.endswith("_fields")} | {"tasks.declared"}
+    assert {name for name in _imports(_MODULES["config"]) if "." in name} == files
+    listed = {file for _, own in SECTIONS.values() for file in own}
+    declared = [path for file in listed for path in file.FIELDS]
+    assert sorted(declared) == sorted(path for name in SECTIONS for path in declared_fields(name))
 
 
 def test_no_modules_import_each_other():

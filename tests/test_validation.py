@@ -2,14 +2,15 @@ import pytest
 from sacrebleu.metrics import BLEU
 
 from seqjax.architectures.families import DECODERS, ENCODERS
-from seqjax.config import default_config
+from seqjax.config import RELATIONS, RULES, default_config
 from seqjax.errors import UserError
 from seqjax.fields import flatten
 from seqjax.layers.attention import ATTENTIONS
 from seqjax.layers.embedding import INITIALIZERS
 from seqjax.layers.feed_forward import ACTIVATIONS
 from seqjax.layers.normalization import NORMS
-from seqjax.validation import RELATIONS, RULES, check_resolved, check_value, validate
+from seqjax.training.schedule_fields import check_resolved
+from seqjax.validation import check_value, validate
 
 _NAN, _INF = float("nan"), float("inf")
 _APART = {"model__share_embeddings": False}

@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from seqjax.adaptive_rules import check_cutoffs
 from seqjax.architectures.contract import Carry, Place, PyTree, no_memory
 from seqjax.architectures.language_model import without_source
 from seqjax.architectures.stems import build_stem
 from seqjax.architectures.token_decoder import build_token_decoder
-from seqjax.model_rules import learns_positions
+from seqjax.layers.adaptive_fields import check_cutoffs
+from seqjax.layers.positions_fields import learns_positions
 
 
 class DecoderOnly(nn.Module):

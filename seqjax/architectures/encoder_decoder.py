@@ -7,13 +7,13 @@ import flax.linen as nn
 import jax
 import ml_collections
 
-from seqjax.adaptive_rules import check_cutoffs
 from seqjax.architectures.contract import Carry, Memory, PyTree
 from seqjax.architectures.families import build_encoder
 from seqjax.architectures.stems import build_stem
 from seqjax.architectures.token_decoder import build_token_decoder
+from seqjax.layers.adaptive_fields import check_cutoffs
 from seqjax.layers.attention import SOURCE_ATTENTION
-from seqjax.model_rules import learns_positions
+from seqjax.layers.positions_fields import learns_positions
 
 
 class EncoderDecoder(nn.Module):

@@ -5,13 +5,13 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from seqjax.adaptive_rules import adaptive_cutoffs
 from seqjax.layers.adaptive import (
     AdaptiveEmbedding,
     AdaptiveHead,
     AdaptiveSoftmax,
     TiedAdaptiveSoftmax,
 )
+from seqjax.layers.adaptive_fields import adaptive_cutoffs
 from seqjax.layers.cross_entropy import objective_and_loss
 from seqjax.layers.dense import Dense
 from seqjax.layers.embedding import Embedding

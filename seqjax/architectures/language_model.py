@@ -6,11 +6,12 @@ import flax.linen as nn
 import jax
 import ml_collections
 
-from seqjax.adaptive_rules import check_cutoffs
 from seqjax.architectures.contract import BEGINNING, Carry, Place, PyTree, no_memory
+from seqjax.architectures.families_fields import is_recurrent
 from seqjax.architectures.stems import build_stem
 from seqjax.architectures.token_decoder import build_token_decoder
-from seqjax.model_rules import is_recurrent, learns_positions
+from seqjax.layers.adaptive_fields import check_cutoffs
+from seqjax.layers.positions_fields import learns_positions
 
 # What fields of `config.model.decoder` that ask for a source are without one.
 _WITHOUT_SOURCE = {

@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 import ml_collections
 
-from seqjax.adaptive_rules import adaptive_cutoffs
 from seqjax.layers.adaptive import AdaptiveEmbedding
+from seqjax.layers.adaptive_fields import adaptive_cutoffs
 from seqjax.layers.embedding import Embedding
 
 

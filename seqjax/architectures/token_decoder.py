@@ -7,9 +7,9 @@ import ml_collections
 
 from seqjax.architectures.contract import BEGINNING, Carry, Memory, Place, PyTree, for_all
 from seqjax.architectures.families import build_decoder
+from seqjax.architectures.families_fields import is_recurrent
 from seqjax.architectures.heads import build_head, losses
 from seqjax.layers.dropout import Dropout
-from seqjax.model_rules import is_recurrent
 
 
 class TokenDecoder(nn.Module):

@@ -16,6 +16,7 @@ from typing import Any
 
 import ml_collections
 
+from seqjax.data.corpus_fields import CORPORA
 from seqjax.data.documents import Documents, split_in_order
 from seqjax.data.line_files import (
     AlignedTexts,
@@ -35,10 +36,7 @@ from seqjax.stages import stage
 __all__ = ["Corpus", "Record", "open_corpus"]
 
 _CHUNK_BYTES = 1 << 20
-_KINDS = (
-    *("synthetic:translation", "synthetic:sentences"),
-    *("text", "tsv", "jsonl", "pattern", "tfds:NAME"),
-)
+_KINDS = (*CORPORA, "tfds:NAME")
 _FILES = {
     "text": AlignedTexts,
     "tsv": TabSeparated,

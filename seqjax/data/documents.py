@@ -13,12 +13,11 @@ import hashlib
 import ml_collections
 import numpy as np
 
+from seqjax.data.corpus_fields import DOCUMENT_KINDS
 from seqjax.data.line_files import Lines, paths
 from seqjax.data.record import Corpus
 from seqjax.data.selection import Selected, no_share, role_of
 from seqjax.errors import UserError, did_you_mean
-
-KINDS = ("line", "block", "file")
 
 
 class Documents:
@@ -34,10 +33,10 @@ class Documents:
         Raises:
           UserError: a file is missing, empty or not UTF-8, or holds no document.
         """
-        if data.documents not in KINDS:
+        if data.documents not in DOCUMENT_KINDS:
             raise UserError(
-                f"data.documents = {data.documents!r}: expected one of {', '.join(KINDS)}"
-                f"{did_you_mean(data.documents, KINDS)}"
+                f"data.documents = {data.documents!r}: expected one of {', '.join(DOCUMENT_KINDS)}"
+                f"{did_you_mean(data.documents, DOCUMENT_KINDS)}"
             )
         self._files = [Lines(path) for path in paths(data, split)]
         parts = [_PARTS[data.documents](lines) for lines in self._files]

@@ -19,6 +19,7 @@ from seqjax.data.corpus import Corpus
 from seqjax.data.subwords import Subwords, train_subwords
 from seqjax.data.symbols import BOS, EOS, PAD, UNK, Bytes, Symbols, train_symbols
 from seqjax.data.text_form import TextForm
+from seqjax.data.tokenizer_fields import KINDS
 from seqjax.errors import UserError
 from seqjax.files import as_path, replace_file
 from seqjax.stages import stage
@@ -39,7 +40,6 @@ logger = logging.getLogger(__name__)
 
 _SUBWORD_KINDS = ("unigram", "bpe")
 _SYMBOL_KINDS = ("word", "character", "space", "decomposed")
-KINDS = ("unigram", "bpe", "word", "character", "byte", "space", "decomposed")
 # More sentences than this hardly change a vocabulary and cost memory.
 MAX_TRAINING_PAIRS = 1_000_000
 _FILE = "tokenizer.json"

@@ -8,7 +8,7 @@ from typing import Any
 
 import ml_collections
 
-from seqjax.config import default_config
+from seqjax.config import RULES, default_config
 from seqjax.duration import parse_duration
 from seqjax.errors import UserError, did_you_mean
 from seqjax.fields import conformed, flatten, has_references
@@ -18,7 +18,7 @@ from seqjax.studies.space import Domain, check_space
 from seqjax.studies.study import Overrides, TrialSpec, as_options, check_report, default_columns
 from seqjax.studies.trial import Trial
 from seqjax.tasks.declared import best_is_higher, measured
-from seqjax.validation import RULES, settled, validate
+from seqjax.validation import settled, validate
 from seqjax.values import plain
 
 _SAMPLERS = ("tpe", "random", "grid")

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from seqjax.errors import UserError, did_you_mean
+from seqjax.rules import Field, one_of
 
 if TYPE_CHECKING:
     import ml_collections
@@ -88,6 +89,16 @@ TASKS = {
             "bits_per_byte": Measure(higher=False),
         },
         lines="continuing",
+    ),
+}
+
+FIELDS = {
+    "task": Field(
+        "text_to_text",
+        one_of(*TASKS),
+        "What the model learns: 'text_to_text', a text from a text (translation); or"
+        " 'language_model', each token of a text from those before it, by the decoder alone,"
+        " without attention to a source.",
     ),
 }
 

@@ -6,8 +6,8 @@ import jax
 import ml_collections
 from jax.sharding import Mesh
 
+from seqjax.architectures.transformer_fields import divided_sizes
 from seqjax.errors import UserError
-from seqjax.model_rules import divided_sizes
 from seqjax.parallel.mesh import is_nvidia, make_mesh
 
 

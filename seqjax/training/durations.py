@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import ml_collections
 
 from seqjax.duration import parse_duration, resolve
-from seqjax.validation import check_resolved
+from seqjax.training.schedule_fields import check_resolved
 
 _TOTAL = "train.duration"
 # Fields that may be shares of the whole training, by their names in `Durations`.

@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from seqjax.architectures.attention_fields import ATTENTIONS_OF
 from seqjax.architectures.contract import Carry, reorder
 from seqjax.architectures.decoder_only import build_decoder_only
 from seqjax.architectures.encoder_decoder import build, source_attention
-from seqjax.config import default_config
+from seqjax.config import RELATIONS, default_config
 from seqjax.data.tokenizer import BOS, EOS, PAD
-from seqjax.model_rules import ATTENTIONS_OF, MODEL_RELATIONS
 from seqjax.search.beam import beam_search
 
 VOCABULARY = 13
@@ -118,7 +118,7 @@ def make(encoder, decoder, changes, dtype="float32"):
         stack.update({key: value for key, value in changes.items() if key in stack})
     if "direction" not in changes:
         model.encoder.direction = ("both", "forward", "backward")[index % 3]
-    for relation in MODEL_RELATIONS:
+    for relation in RELATIONS:
         assert relation.holds(config), relation.expectation(config)
     if encoder == "none":
         return build_decoder_only(model, VOCABULARY)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqjax.config import default_config
+from seqjax.config import RULES, default_config
 from seqjax.data import tokenizer as tokenizer_module
 from seqjax.data.corpus import open_corpus
 from seqjax.data.subwords import Subwords
@@ -26,7 +26,6 @@ from seqjax.data.tokenizer import (
     train_tokenizers,
 )
 from seqjax.errors import UserError
-from seqjax.validation import RULES
 
 COMBINING = "e\u0301\u0308 n\u0303 \u0915\u094d\u0937\u093f"
 EMOJI = "😀 👩\u200d👩\u200d👧 ☃\ufe0f 🇩🇪"

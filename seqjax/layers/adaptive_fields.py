@@ -1,4 +1,4 @@
-"""What the fields of an adaptive softmax may hold, and what fits together with it."""
+"""The fields of an adaptive softmax."""
 
 import itertools
 import re
@@ -7,8 +7,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from seqjax.architectures.families_fields import embedding_width_of, if_built
 from seqjax.errors import UserError
-from seqjax.rules import ANYTHING, Relation, Rule, at_least, quoted, where
+from seqjax.rules import ANYTHING, Field, Relation, at_least, quoted, where
 from seqjax.tasks.declared import TASKS
 
 # Kinds of tokenizers whose ids are in order of frequency.
@@ -42,29 +43,40 @@ def _are_cutoffs(text: str) -> bool:
     return all(low < high for low, high in itertools.pairwise(cutoffs))
 
 
-ADAPTIVE_RULES: dict[str, Rule] = {
-    "model.adaptive_cutoffs": where(
-        lambda text: not text or _are_cutoffs(text),
-        "'', or token ids from 4 on that grow, such as '2000,10000'",
+FIELDS = {
+    "model.adaptive_cutoffs": Field(
+        "",
+        where(
+            lambda text: not text or _are_cutoffs(text),
+            "'', or token ids from 4 on that grow, such as '2000,10000'",
+        ),
+        "Adaptive softmax (Grave et al., 2017): token ids, such as '2000,10000', at which a"
+        " cluster of frequent words ends and one of rarer words begins; '' is the plain softmax.",
     ),
-    "model.adaptive_factor": at_least(1),
-    "model.adaptive_inputs": ANYTHING,
+    "model.adaptive_factor": Field(
+        4,
+        at_least(1),
+        "Adaptive softmax: the vectors of each cluster are narrower by this factor.",
+    ),
+    "model.adaptive_inputs": Field(
+        False,
+        ANYTHING,
+        "Adaptive softmax: divide the token vectors that the decoder reads in the same way"
+        " (Baevski and Auli, 2019). With tie_output both share their vectors and projections.",
+    ),
 }
-
-
-def _width(config: ConfigDict) -> int:
-    return config.model.decoder.embedding_width or config.model.decoder.width
 
 
 def _narrowest(config: ConfigDict) -> int:
     """Returns the width of the last cluster."""
-    width = _width(config)
+    width = embedding_width_of(config.model.decoder)
     return width // config.model.adaptive_factor ** len(adaptive_cutoffs(config.model))
 
 
 def _widest_factor(config: ConfigDict) -> int:
     """Returns the largest factor that leaves the last cluster a width."""
-    width, count = _width(config), len(adaptive_cutoffs(config.model))
+    width = embedding_width_of(config.model.decoder)
+    count = len(adaptive_cutoffs(config.model))
     return max(factor for factor in range(1, width + 1) if factor**count <= width)
 
 
@@ -74,7 +86,8 @@ def _kind_field(config: ConfigDict) -> str:
     return "target_kind" if own else "kind"
 
 
-ADAPTIVE_RELATIONS = (
+RELATIONS = if_built(
+    {"decoder"},
     Relation(
         "model.adaptive_cutoffs",
         lambda c: all(i < c.tokenizer.vocabulary for i in adaptive_cutoffs(c.model)),
