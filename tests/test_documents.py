@@ -160,6 +160,14 @@ def test_a_task_is_added_inside_the_room_of_tasks():
     assert of_the_house == {"seqjax/tasks/word_count.py", "seqjax/tasks/declared.py"}
 
 
+def test_the_field_that_is_shown_is_declared_so():
+    page = (_ROOT / "docs" / "ADDING.md").read_text()
+    (shown,) = re.findall(
+        r"^```text (\S+)\nFIELDS = \{\n    \.\.\.\n(.*?)^\}\n```$", page, re.M | re.S
+    )
+    assert shown[1] in (_ROOT / shown[0]).read_text()
+
+
 def test_the_first_page_is_short():
     assert len((_ROOT / "README.md").read_text().splitlines()) <= 150
 
