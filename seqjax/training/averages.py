@@ -36,7 +36,7 @@ def since_triggered(step: jax.Array, feedback: Feedback) -> jax.Array:
         w = 1 / max(t - T + 1, 1)      after t updates
 
     Until then the average is the parameters themselves (Polyak and Juditsky, 1992; triggered by
-    the validation Merity et al., 2018).
+    the validation Merity et al., 2018). The average of `torch.optim.ASGD` leaves out the first.
     """
     return 1.0 / jnp.maximum(step - feedback.since + 1, 1).astype(jnp.float32)
 
