@@ -2,6 +2,7 @@
 trainings of a model so small that it learns in seconds, and a process that holds a run."""
 
 import atexit
+import contextlib
 import gc
 import json
 import os
@@ -16,6 +17,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from seqjax.errors import UserError
+from seqjax.parallel.platform import check_flags
+
 # Read once, when JAX is first imported. A platform or a count from outside is respected.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 if "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
@@ -24,13 +28,18 @@ if "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
 
 # Nine tenths of a test's time would be compilation: it does without what takes long, and what is
 # compiled once is not compiled again, neither by another test nor by a subprocess.
-# Without the fusion emitters XLA compiles twice as fast for a CPU, and in a single part again:
-# each part costs its own start, and every worker has one core.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-if "xla_cpu_use_fusion_emitters" not in os.environ.get("XLA_FLAGS", ""):
-    flags = os.environ.get("XLA_FLAGS", "")
-    flags += " --xla_cpu_parallel_codegen_split_count=1 --xla_cpu_use_fusion_emitters=false"
-    os.environ["XLA_FLAGS"] = flags.strip()
+# Without the fusion emitters XLA compiles twice as fast for a CPU, and in a single part again:
+# each part costs its own start, and every worker has one core. Not every JAX has each flag.
+if os.environ.get("SEQJAX_TESTS_COMPILE") != "as for users":
+    for flag in (
+        "--xla_cpu_parallel_codegen_split_count=1",
+        "--xla_cpu_use_fusion_emitters=false",
+    ):
+        if flag.partition("=")[0] not in os.environ["XLA_FLAGS"]:
+            with contextlib.suppress(UserError):
+                check_flags(flag)
+                os.environ["XLA_FLAGS"] += f" {flag}"
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="seqjax-tests-")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"

@@ -94,7 +94,7 @@ def test_refuses_what_is_no_number_of_an_update(variants, field, value, message)
 
 # XLA's older code for CPUs, with which the tests are compiled, adds in another order inside a loop.
 as_for_users = pytest.mark.skipif(
-    not os.environ["XLA_FLAGS"].endswith("xla_cpu_use_fusion_emitters=true"),
+    os.environ.get("SEQJAX_TESTS_COMPILE") != "as for users",
     reason="is run by tests/test_end_to_end.py in a process that compiles as for users",
 )
 
